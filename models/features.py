@@ -1,0 +1,204 @@
+"""Log-mel features as a layer, so that every user of a model hears the same."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from models import seeds
+
+_VARIANCE_FLOOR = 1e-5
+
+
+@keras.saving.register_keras_serializable(package="tf_pcc_models")
+class LogMel(keras.layers.Layer):
+  """Turns waveforms into normalised log-mel energies.
+
+  A frame is made of samples inside the utterance only (no centring, no partial
+  last window), so what pads the waveform never changes a valid frame. Frames
+  behind an utterance's end are zero. The layer computes in float32 whatever the
+  dtype policy says.
+
+  Args:
+    mels: int, number of mel bands.
+    sample_rate: int, in Hz.
+    window_ms: float, length of the Hann window.
+    hop_ms: float, distance between frames.
+    low_hz: float, lower edge of the first mel band.
+    high_hz: float, upper edge of the last; None is half the sample rate.
+    log_floor: float, added to the mel energies before the logarithm; samples
+      are in [-1, 1] and the spectrum is not scaled by the window's length.
+    normalization: "utterance" (mean 0 and variance 1 of every band over the
+      utterance's own frames), "global" (by stored statistics, which `adapt`
+      fills and the model's file keeps) or "none".
+    dither: float, standard deviation of noise added to the samples in training.
+    seed: int, for the dither.
+
+  Raises:
+    ValueError: If `normalization` is unknown.
+
+  Example:
+    >>> features, frames = LogMel()(tf.zeros([2, 16000]), [16000, 8000])
+    >>> features.shape, frames.numpy()
+    (TensorShape([2, 98, 80]), array([98, 48], dtype=int32))
+  """
+
+  NORMALIZATIONS = ("utterance", "global", "none")
+
+  def __init__(
+    self,
+    mels: int = 80,
+    sample_rate: int = 16000,
+    window_ms: float = 25.0,
+    hop_ms: float = 10.0,
+    low_hz: float = 0.0,
+    high_hz: float | None = None,
+    log_floor: float = 1e-6,
+    normalization: str = "utterance",
+    dither: float = 0.0,
+    seed: int = 0,
+    **kwargs,
+  ):
+    kwargs["dtype"] = "float32"
+    super().__init__(**kwargs)
+    if normalization not in self.NORMALIZATIONS:
+      raise ValueError(
+        f"LogMel's normalization must be one of {self.NORMALIZATIONS}. "
+        f"Received: normalization={normalization!r}"
+      )
+    self.mels = int(mels)
+    self.sample_rate = int(sample_rate)
+    self.window_ms = float(window_ms)
+    self.hop_ms = float(hop_ms)
+    self.low_hz = float(low_hz)
+    self.high_hz = float(self.sample_rate / 2 if high_hz is None else high_hz)
+    self.log_floor = float(log_floor)
+    self.normalization = normalization
+    self.dither = float(dither)
+    self.seed = int(seed)
+    self.window = round(self.sample_rate * self.window_ms / 1000)
+    self.hop = round(self.sample_rate * self.hop_ms / 1000)
+    self.fft_length = 1 << (self.window - 1).bit_length()
+    if self.dither:
+      self.generator = keras.random.SeedGenerator(self.seed)
+
+  def build(self, audio_shape, lengths_shape=None):
+    if self.normalization == "global":
+      self.mean = self.add_weight(
+        name="mean", shape=[self.mels], initializer="zeros", trainable=False
+      )
+      self.variance = self.add_weight(
+        name="variance", shape=[self.mels], initializer="ones", trainable=False
+      )
+    self.built = True
+
+  def call(self, audio, lengths, training=False):
+    """Computes the features.
+
+    Args:
+      audio: float32 [B, S], samples in [-1, 1].
+      lengths: int32 [B], valid samples.
+      training: bool, adds the dither.
+
+    Returns:
+      float32 [B, T, mels] and int32 [B], the valid frames; T is what S samples
+      give, and at least 1.
+    """
+    if training and self.dither:
+      audio += self.dither * tf.random.stateless_normal(
+        tf.shape(audio), seeds.next_seed(self.generator), alg="philox"
+      )
+    lengths = tf.cast(lengths, tf.int32)
+    frames = tf.maximum(lengths - self.window + self.hop, 0) // self.hop
+    features = self._log_energies(audio)
+    mask = tf.sequence_mask(frames, tf.shape(features)[1])[:, :, None]
+    # A select, because a product would let NaN in the padding through.
+    features = tf.where(mask, features, 0.0)
+    if self.normalization == "utterance":
+      count = tf.cast(tf.maximum(frames, 1), tf.float32)[:, None, None]
+      mean = tf.reduce_sum(features, axis=1, keepdims=True) / count
+      centred = tf.where(mask, features - mean, 0.0)
+      variance = tf.reduce_sum(centred**2, axis=1, keepdims=True) / count
+      features = centred * tf.math.rsqrt(variance + _VARIANCE_FLOOR)
+    elif self.normalization == "global":
+      features -= self.mean
+      features *= tf.math.rsqrt(self.variance + _VARIANCE_FLOOR)
+      features = tf.where(mask, features, 0.0)
+    return features, frames
+
+  def adapt(self, batches) -> None:
+    """Fills the statistics of `normalization="global"` from speech.
+
+    Call it before training, on part of the training set.
+
+    Args:
+      batches: iterable of (audio float32 [B, S], lengths int32 [B]).
+
+    Raises:
+      ValueError: If the normalisation is another one, or there is no frame.
+    """
+    if self.normalization != "global":
+      raise ValueError(
+        "LogMel.adapt needs normalization='global'. "
+        f"Received: normalization={self.normalization!r}"
+      )
+    if not self.built:
+      self.build((None, None))
+    count, total, squares = 0, np.zeros(self.mels), np.zeros(self.mels)
+    for audio, lengths in batches:
+      features = self._log_energies(tf.convert_to_tensor(audio, tf.float32))
+      valid = np.arange(features.shape[1]) < np.reshape(
+        self.frames(lengths), [-1, 1]
+      )
+      rows = features.numpy()[valid].astype(np.float64)
+      count += len(rows)
+      total += rows.sum(0)
+      squares += (rows**2).sum(0)
+    if not count:
+      raise ValueError(
+        "LogMel.adapt needs utterances of at least one window "
+        f"({self.window} samples). Received: frames={count}"
+      )
+    mean = total / count
+    self.mean.assign(mean)
+    self.variance.assign(np.maximum(squares / count - mean**2, 0))
+
+  def frames(self, samples):
+    """Valid frames for `samples` samples (an int or an integer array)."""
+    return np.maximum(np.asarray(samples) - self.window + self.hop, 0) // (
+      self.hop
+    )
+
+  def _log_energies(self, audio):
+    shortage = tf.maximum(self.window - tf.shape(audio)[1], 0)
+    if audio.shape[1] is not None:
+      shortage = max(self.window - audio.shape[1], 0)
+    audio = tf.pad(audio, [[0, 0], [0, shortage]])
+    spectrum = tf.signal.stft(
+      audio, self.window, self.hop, fft_length=self.fft_length
+    )
+    power = tf.math.real(spectrum * tf.math.conj(spectrum))
+    to_mel = tf.signal.linear_to_mel_weight_matrix(
+      self.mels,
+      self.fft_length // 2 + 1,
+      self.sample_rate,
+      self.low_hz,
+      self.high_hz,
+    )
+    return tf.math.log(tf.matmul(power, to_mel) + self.log_floor)
+
+  def get_config(self):
+    config = super().get_config()
+    for field in (
+      "mels",
+      "sample_rate",
+      "window_ms",
+      "hop_ms",
+      "low_hz",
+      "high_hz",
+      "log_floor",
+      "normalization",
+      "dither",
+      "seed",
+    ):
+      config[field] = getattr(self, field)
+    return config
