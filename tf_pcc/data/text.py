@@ -191,8 +191,7 @@ class CharacterTokenizer(Tokenizer):
     long = [c for c in self.pieces[1:] if len(c) != 1]
     if long:
       raise ValueError(
-        "`characters` must be single characters. "
-        f"Received: characters={long}"
+        f"`characters` must be single characters. Received: characters={long}"
       )
 
   def _encode_all(self, texts):

@@ -1,0 +1,371 @@
+"""Waveforms: decode, mix down, resample, change speed.
+
+A waveform is float32 `[samples]` in [-1, 1] on the host. tensorflow-io does the
+decoding, inside tf.data too; where its native library does not load (it is
+bound to TensorFlow 2.16 and 2.17) the host side uses soundfile.
+"""
+
+import fractions
+import functools
+import io
+import math
+import os
+import struct
+import warnings
+
+import numpy as np
+
+SAMPLE_RATE = 16000
+FORMATS = ("flac", "mp3", "ogg", "wav")
+_INSTALL = (
+  "pip install tensorflow-io==0.37.1 beside TensorFlow 2.17, or "
+  "pip install soundfile"
+)
+
+
+@functools.lru_cache(maxsize=1)
+def tensorflow_io():
+  """The tensorflow-io module if its native library works here, else None."""
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+  import tensorflow as tf
+
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore")
+      import tensorflow_io as tfio
+
+      tone = tf.zeros([8, 1], tf.int16)
+      tfio.audio.encode_flac(tone, rate=SAMPLE_RATE)
+  except (ImportError, NotImplementedError, AttributeError):
+    return None
+  return tfio
+
+
+def _soundfile():
+  try:
+    import soundfile
+  except (ImportError, OSError):  # OSError: libsndfile itself is missing
+    return None
+  return soundfile
+
+
+def load(path, sample_rate=SAMPLE_RATE, backend=None):
+  """Reads an audio file as a mono waveform.
+
+  Args:
+    path: A .wav, .flac, .mp3 or .ogg file, local or anything tf.io.gfile reads.
+    sample_rate: Wanted rate in Hz; other rates are resampled. Default 16000.
+    backend: "tensorflow-io", "soundfile" or None (default) for the first of
+      them that works here.
+
+  Returns:
+    float32 array `[samples]`, the mean of the channels, finite, in [-1, 1].
+
+  Raises:
+    ValueError: naming the file, if it is missing, empty, truncated, of no
+      known format, or holds values that are not finite.
+  """
+  import tensorflow as tf
+
+  path = os.fspath(path)
+  try:
+    with tf.io.gfile.GFile(path, "rb") as file:
+      data = file.read()
+  except tf.errors.OpError as error:
+    raise ValueError(
+      f"`path` must be a readable audio file: {error.message}. "
+      f"Received: path={path}"
+    ) from error
+  try:
+    waveform, rate = decode(data, backend)
+  except ValueError as error:
+    raise ValueError(f"{error} Received: path={path}") from error
+  return resample(waveform, rate, sample_rate)
+
+
+def decode(data, backend=None):
+  """Decodes the bytes of an audio file.
+
+  Args:
+    data: The file's bytes.
+    backend: As for `load`.
+
+  Returns:
+    (float32 array `[samples]`, the mean of the channels, in [-1, 1]; rate in
+    Hz).
+
+  Raises:
+    ValueError: saying what is wrong with the bytes.
+  """
+  if backend not in (None, "tensorflow-io", "soundfile"):
+    raise ValueError(
+      "`backend` must be tensorflow-io or soundfile. "
+      f"Received: backend={backend!r}"
+    )
+  if not data:
+    raise ValueError("The audio must not be empty: the file has zero bytes.")
+  tfio = tensorflow_io() if backend != "soundfile" else None
+  reader = _soundfile() if backend != "tensorflow-io" else None
+  if tfio is not None:
+    waveform, rate = _decode_tensorflow(data)
+  elif reader is not None:
+    try:
+      with reader.SoundFile(io.BytesIO(data)) as file:
+        waveform = file.read(dtype="float32", always_2d=True)
+        rate, expected = file.samplerate, file.frames
+    except reader.LibsndfileError as error:
+      raise ValueError(f"The audio cannot be decoded: {error}.") from error
+    if len(waveform) < expected:
+      raise ValueError(
+        f"The audio is truncated: {len(waveform)} of {expected} samples."
+      )
+  else:
+    raise ValueError(f"Decoding audio needs a library: {_INSTALL}.")
+  if not waveform.size:
+    raise ValueError("The audio must not be empty: it has zero samples.")
+  waveform = waveform.mean(axis=1, dtype=np.float32)
+  if not np.isfinite(waveform).all():
+    raise ValueError("The audio must be finite: it has NaN or Inf samples.")
+  return np.clip(waveform, -1, 1), int(rate)
+
+
+def _decode_tensorflow(data):
+  import tensorflow as tf
+
+  kind = sniff(data)
+  if kind == "wav":
+    return _decode_wav(data)
+  try:
+    waveform, rate = _decode_compressed(tf.constant(data), kind)
+  except tf.errors.OpError as error:
+    raise ValueError(f"The audio cannot be decoded: {error.message}.") from None
+  return waveform.numpy(), int(rate)
+
+
+def _decode_wav(data):
+  """Any PCM or float WAV; TensorFlow's own op takes 16 bits only."""
+  import scipy.io.wavfile
+
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter("error")  # scipy only warns of a truncated file
+      warnings.filterwarnings("ignore", message=".*not understood")
+      rate, samples = scipy.io.wavfile.read(io.BytesIO(data))
+  except (ValueError, Warning, EOFError, IndexError, struct.error) as error:
+    raise ValueError(f"The audio cannot be decoded: {error}.") from error
+  samples = samples.reshape(len(samples), -1)
+  if samples.dtype.kind == "f":
+    return samples.astype(np.float32), rate
+  if samples.dtype == np.uint8:
+    return (samples.astype(np.float32) - 128) / 128, rate
+  scale = -float(np.iinfo(samples.dtype).min)
+  return (samples / scale).astype(np.float32), rate
+
+
+def sniff(data):
+  """The format of an audio file, one of `FORMATS`, by its first bytes."""
+  if data[:4] == b"fLaC":
+    return "flac"
+  if data[:4] == b"RIFF":
+    return "wav"
+  if data[:4] == b"OggS":
+    return "ogg"
+  if data[:3] == b"ID3" or (data[0] == 0xFF and data[1:2] >= b"\xe0"):
+    return "mp3"
+  raise ValueError(
+    f"The audio must be one of {FORMATS}. Received: first bytes={data[:4]}"
+  )
+
+
+def decode_in_graph(data, kind, sample_rate=SAMPLE_RATE):
+  """Decodes and resamples audio bytes with graph ops, for tf.data.
+
+  WAV (16-bit) and raw PCM need core TensorFlow only, if no resampling is
+  needed; the others, and resampling, need tensorflow-io. Its resampler differs
+  from `resample` by a delay below two samples.
+
+  Args:
+    data: Scalar string tensor, the file's bytes; for "pcm16" 16-bit
+      little-endian mono samples at `sample_rate`.
+    kind: "flac", "mp3", "ogg" (Vorbis), "wav" or "pcm16"; a Python string.
+    sample_rate: Wanted rate in Hz. Default 16000.
+
+  Returns:
+    float32 tensor `[samples]` in [-1, 1], the mean of the channels.
+
+  Raises:
+    ValueError: if `kind` is unknown or needs a tensorflow-io that is missing.
+
+  Example:
+    >>> files.map(lambda path: decode_in_graph(tf.io.read_file(path), "flac"))
+  """
+  import tensorflow as tf
+
+  if kind == "pcm16":
+    samples = tf.io.decode_raw(data, tf.int16, little_endian=True)
+    return tf.cast(samples, tf.float32) / 32768
+  if kind not in FORMATS:
+    raise ValueError(
+      f"`kind` must be pcm16 or one of {FORMATS}. Received: kind={kind!r}"
+    )
+  if kind == "wav":
+    waveform, rate = tf.audio.decode_wav(data)
+  else:
+    if tensorflow_io() is None:
+      raise ValueError(
+        "Decoding inside tf.data needs tensorflow-io's native library: "
+        f"pip install tensorflow-io==0.37.1 beside TensorFlow 2.17, or prepare "
+        f"pcm16 records. Received: kind={kind!r}"
+      )
+    waveform, rate = _decode_compressed(data, kind)
+  waveform = tf.reduce_mean(waveform, axis=1)
+  if tensorflow_io() is None:
+    with tf.control_dependencies(
+      [tf.debugging.assert_equal(rate, sample_rate)]
+    ):
+      return tf.identity(waveform)
+  convert = tensorflow_io().audio.resample
+  waveform = tf.cond(
+    tf.equal(rate, sample_rate),
+    lambda: waveform,
+    lambda: convert(waveform[:, None], tf.cast(rate, tf.int64), sample_rate)[
+      :, 0
+    ],
+  )
+  return tf.clip_by_value(waveform, -1.0, 1.0)
+
+
+def _decode_compressed(data, kind):
+  """float32 `[samples, channels]` in [-1, 1] and the rate, in graph ops."""
+  import tensorflow as tf
+
+  audio = tensorflow_io().audio
+
+  def head(start, length):
+    part = tf.io.decode_raw(tf.strings.substr(data, start, length), tf.uint8)
+    return tf.cast(part, tf.int32)
+
+  if kind == "ogg":  # the rate of Vorbis' identification header, little endian
+    rate = tf.reduce_sum(head(40, 4) * [1, 1 << 8, 1 << 16, 1 << 24])
+    return audio.decode_vorbis(data), rate
+  if kind == "mp3":
+    # An ID3v2 tag, if any, goes first; its size counts 7 bits in each byte.
+    tagged = tf.equal(tf.strings.substr(data, 0, 3), "ID3")
+    size = tf.reduce_sum(head(6, 4) * [1 << 21, 1 << 14, 1 << 7, 1])
+    frame = head(tf.where(tagged, size + 10, 0), 4)
+    table = tf.constant([11025, 12000, 8000])
+    version = (frame[1] // 8) % 4  # 3: MPEG-1, 2: MPEG-2, 0: MPEG-2.5
+    factor = tf.gather(tf.constant([1, 1, 2, 4]), version)
+    rate = tf.gather(table, tf.minimum((frame[2] // 4) % 4, 2)) * factor
+    return audio.decode_mp3(data), rate
+  # STREAMINFO (RFC 9639, section 8.2): 20 bits of rate from byte 18 on, 3 bits
+  # of channels, 5 bits of (bits per sample - 1). The op wants the dtype to fit
+  # those bits and fills all of it.
+  tf.debugging.assert_greater(tf.strings.length(data), 42, "no FLAC header")
+  info = head(18, 4)
+  rate = info[0] * 4096 + info[1] * 16 + info[2] // 16
+  bits = (info[2] % 2) * 16 + info[3] // 16 + 1
+
+  def eight():
+    samples = audio.decode_flac(data, dtype=tf.uint8)
+    return (tf.cast(samples, tf.float32) - 128) / 128
+
+  def sixteen():
+    samples = audio.decode_flac(data, dtype=tf.int16)
+    return tf.cast(samples, tf.float32) / 2**15
+
+  def more():
+    samples = audio.decode_flac(data, dtype=tf.int32)
+    return tf.cast(samples, tf.float32) / 2**31
+
+  chosen = tf.cast(bits > 8, tf.int32) + tf.cast(bits > 16, tf.int32)
+  return tf.switch_case(chosen, [eight, sixteen, more]), rate
+
+
+def encode_flac(samples, sample_rate=SAMPLE_RATE):
+  """The bytes of a 16-bit mono FLAC file.
+
+  Args:
+    samples: int16 array `[samples]`.
+    sample_rate: Rate in Hz. Default 16000.
+
+  Returns:
+    bytes; decoding them gives `samples / 32768` exactly.
+  """
+  writer = _soundfile()
+  if writer is not None:
+    file = io.BytesIO()
+    writer.write(file, samples, sample_rate, format="FLAC", subtype="PCM_16")
+    return file.getvalue()
+  tfio = tensorflow_io()
+  if tfio is None:
+    raise ValueError(f"Encoding FLAC needs a library: {_INSTALL}.")
+  return tfio.audio.encode_flac(samples[:, None], rate=sample_rate).numpy()
+
+
+def to_int16(waveform):
+  """Rounds a waveform in [-1, 1] to int16 `[samples]`."""
+  scaled = np.round(np.asarray(waveform, np.float64) * 32768)
+  return np.clip(scaled, -32768, 32767).astype(np.int16)
+
+
+def to_float(samples):
+  """int16 `[samples]` as a float32 waveform in [-1, 1)."""
+  return np.asarray(samples, np.int16).astype(np.float32) / 32768
+
+
+def resample(waveform, rate, sample_rate=SAMPLE_RATE):
+  """Resamples by a polyphase filter (scipy.signal.resample_poly).
+
+  Args:
+    waveform: float array `[samples]` in [-1, 1].
+    rate: Its rate in Hz.
+    sample_rate: The wanted rate in Hz. Default 16000.
+
+  Returns:
+    float32 array `[ceil(samples * sample_rate / rate)]` in [-1, 1]; the input
+    itself where the rates are equal.
+  """
+  if rate <= 0 or sample_rate <= 0:
+    raise ValueError(
+      "`rate` and `sample_rate` must be positive. "
+      f"Received: rate={rate}, sample_rate={sample_rate}"
+    )
+  ratio = fractions.Fraction(int(sample_rate), int(rate))
+  return _polyphase(waveform, ratio)
+
+
+def speed(waveform, factor):
+  """Plays a waveform `factor` times faster; the pitch rises with it.
+
+  Args:
+    waveform: float array `[samples]` in [-1, 1].
+    factor: Positive number; 4 makes it a quarter as long. It is rounded to a
+      ratio of whole numbers with a denominator up to 100.
+
+  Returns:
+    float32 array `[ceil(samples / factor)]` in [-1, 1].
+  """
+  if not factor > 0 or not math.isfinite(factor):
+    raise ValueError(
+      f"`factor` must be positive and finite. Received: factor={factor}"
+    )
+  ratio = 1 / fractions.Fraction(factor).limit_denominator(100)
+  return _polyphase(waveform, ratio)
+
+
+def _polyphase(waveform, ratio):
+  waveform = np.asarray(waveform, np.float32)
+  if waveform.ndim != 1 or not waveform.size:
+    raise ValueError(
+      "`waveform` must have shape [samples] with at least one sample. "
+      f"Received: shape={waveform.shape}"
+    )
+  if ratio == 1:
+    return waveform
+  import scipy.signal
+
+  result = scipy.signal.resample_poly(
+    waveform, ratio.numerator, ratio.denominator
+  )
+  return np.clip(result, -1, 1).astype(np.float32)

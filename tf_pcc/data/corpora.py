@@ -1,0 +1,287 @@
+"""Corpora as they are: folders and manifests of recordings with transcripts.
+
+`read_corpus` finds out what a path is:
+
+- a folder with a `manifest.tsv`: that manifest, because someone chose its rows
+- another folder: the LibriSpeech layout: `*.trans.txt` files of lines `ID TEXT`
+  and `ID.flac` (or .mp3, .wav, .ogg), at any depth
+- a `.tsv` file: a manifest with the columns id, path, text and perhaps speaker
+  and seconds
+- a `.json`, `.jsonl` or `.manifest` file: NeMo, a JSON object a line with
+  audio_filepath, text and perhaps duration, speaker, id
+- `tfds:librispeech/CONFIG/SPLIT`: TensorFlow Datasets, if it is installed
+
+Paths in a manifest are relative to the manifest. Transcripts go through
+`tf_pcc.data.text.normalize`.
+"""
+
+import collections
+import csv
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+
+from absl import logging
+
+from tf_pcc.data import audio
+from tf_pcc.data.text import normalize
+from tf_pcc.data.writing import load_or_error
+
+_EXTENSIONS = tuple(f".{name}" for name in audio.FORMATS)
+_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Utterance:
+  """One transcribed recording.
+
+  Attributes:
+    id: Unique name in its corpus.
+    path: Audio file; may be empty where the waveform comes another way.
+    text: Transcript as `tf_pcc.data.text.normalize` leaves it: A-Z, `'`, space.
+    speaker: Name of the speaker, or "".
+    seconds: Length if the corpus states it, or None.
+  """
+
+  id: str
+  path: str
+  text: str
+  speaker: str = ""
+  seconds: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+  """Utterances with their origin.
+
+  Attributes:
+    name: Short name: the folder's, the file's, or the data set's.
+    root: Where it was read from.
+    utterances: Tuple of `Utterance`, sorted by id.
+    missing_audio: Tuple of ids that have a transcript and no audio.
+    missing_text: Tuple of ids that have audio and no transcript, or an empty
+      one.
+    reader: How the waveforms `start` to `stop` are read, if not from
+      `Utterance.path`: a function (start, stop, sample_rate) -> iterable.
+  """
+
+  name: str
+  root: str
+  utterances: tuple[Utterance, ...]
+  missing_audio: tuple[str, ...] = ()
+  missing_text: tuple[str, ...] = ()
+  reader: Callable | None = dataclasses.field(default=None, repr=False)
+
+  def __len__(self):
+    return len(self.utterances)
+
+  def __iter__(self):
+    return iter(self.utterances)
+
+  def waveforms(self, start=0, stop=None, sample_rate=audio.SAMPLE_RATE):
+    """Yields the waveforms of `utterances[start:stop]`.
+
+    Args:
+      start: First utterance. Default 0.
+      stop: One after the last utterance. Default: all.
+      sample_rate: Wanted rate in Hz. Default 16000.
+
+    Yields:
+      float32 `[samples]`, or the ValueError that says why it cannot be read.
+    """
+    stop = len(self) if stop is None else stop
+    if self.reader is not None:
+      yield from self.reader(start, stop, sample_rate)
+      return
+    for utterance in self.utterances[start:stop]:
+      yield load_or_error(utterance.path, sample_rate)
+
+
+def read_corpus(path, max_missing_share=0.05):
+  """Lists the utterances of a corpus; the module says of which kinds.
+
+  Transcripts without audio and audio without a transcript are listed, counted
+  and logged, and left out.
+
+  Args:
+    path: A folder, a manifest file, or "tfds:librispeech/CONFIG/SPLIT".
+    max_missing_share: Error if more than this share of all ids lacks its audio
+      or its transcript. Default 0.05.
+
+  Returns:
+    A `Corpus`.
+
+  Raises:
+    ValueError: if there is nothing at `path`, no utterance in it, an id
+      occurs twice, or too much is missing.
+  """
+  path = os.fspath(path)
+  if path.startswith("tfds:"):
+    from tf_pcc.data import tfds
+
+    corpus = tfds.read(path)
+  elif not os.path.exists(path):
+    raise ValueError(
+      "`path` must be an existing folder or manifest, or tfds:librispeech/"
+      f"CONFIG/SPLIT. Received: path={path}"
+    )
+  elif os.path.isdir(path):
+    manifest = os.path.join(path, "manifest.tsv")
+    if os.path.exists(manifest):
+      corpus = _manifest(path, _tsv_rows(manifest), path)
+    else:
+      corpus = _librispeech(path)
+  elif path.endswith(".tsv"):
+    corpus = _manifest(path, _tsv_rows(path), os.path.dirname(path))
+  elif path.endswith((".json", ".jsonl", ".manifest")):
+    corpus = _manifest(path, _nemo_rows(path), os.path.dirname(path))
+  else:
+    raise ValueError(
+      "`path` must be a folder or a .tsv, .json, .jsonl or .manifest file. "
+      f"Received: path={path}"
+    )
+  return _checked(corpus, max_missing_share)
+
+
+def _checked(corpus, max_missing_share):
+  for what, ids in (
+    ("transcripts without audio", corpus.missing_audio),
+    ("recordings without a transcript", corpus.missing_text),
+  ):
+    if ids:
+      shown = ", ".join(ids[:_SHOWN]) + (", ..." if len(ids) > _SHOWN else "")
+      logging.warning("%s: %d %s (%s)", corpus.root, len(ids), what, shown)
+  missing = len(corpus.missing_audio) + len(corpus.missing_text)
+  if not len(corpus) + missing:
+    raise ValueError(
+      f"`path` must hold transcribed recordings; none found. "
+      f"Received: path={corpus.root}"
+    )
+  share = missing / (len(corpus) + missing)
+  if share > max_missing_share or not len(corpus):
+    raise ValueError(
+      f"{corpus.root} has {len(corpus.missing_audio)} transcripts without audio"
+      f" ({', '.join(corpus.missing_audio[:_SHOWN])}) and "
+      f"{len(corpus.missing_text)} recordings without a transcript "
+      f"({', '.join(corpus.missing_text[:_SHOWN])}) beside {len(corpus)} whole "
+      f"utterances. Received: max_missing_share={max_missing_share}"
+    )
+  logging.info("%s: %d utterances", corpus.root, len(corpus))
+  return corpus
+
+
+def _librispeech(root):
+  texts, speakers, recordings, repeated = {}, {}, {}, []
+  for folder, folders, names in os.walk(root, followlinks=True):
+    folders.sort()
+    for name in sorted(names):
+      path = os.path.join(folder, name)
+      stem, extension = os.path.splitext(name)
+      if name.endswith(".trans.txt"):
+        for key, text in _trans_lines(path):
+          if key in texts:
+            repeated.append(key)
+          texts[key] = text
+          speakers[key] = key.split("-")[0] if "-" in key else ""
+      elif extension.lower() in _EXTENSIONS:
+        if stem in recordings:
+          repeated.append(stem)
+        recordings[stem] = path
+  _no_repeats(repeated, root)
+  return _assemble(root, texts, recordings, speakers, {})
+
+
+def _trans_lines(path):
+  with open(path, encoding="utf-8") as file:
+    for line in file:
+      if line.strip():
+        key, _, text = line.strip().partition(" ")
+        yield key, normalize(text)
+
+
+def _tsv_rows(path):
+  with open(path, encoding="utf-8", newline="") as file:
+    rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+    missing = {"id", "path", "text"} - set(rows.fieldnames or ())
+    if missing:
+      raise ValueError(
+        "A manifest must have the columns id, path and text. "
+        f"Received: columns={rows.fieldnames}, path={path}"
+      )
+    for row in rows:
+      if row["path"] is None or row["text"] is None:
+        raise ValueError(
+          f"Line {rows.line_num} of the manifest must have all columns. "
+          f"Received: path={path}"
+        )
+      yield row
+
+
+def _nemo_rows(path):
+  with open(path, encoding="utf-8") as file:
+    for number, line in enumerate(file, 1):
+      if not line.strip():
+        continue
+      try:
+        row = json.loads(line)
+        recording, text = row["audio_filepath"], row["text"]
+      except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+          f"Line {number} must be a JSON object with audio_filepath and text "
+          f"({error!r}). Received: path={path}"
+        ) from error
+      key = row.get("id", os.path.splitext(recording)[0])
+      yield {
+        "id": str(key),
+        "path": recording,
+        "text": text,
+        "speaker": str(row.get("speaker", "")),
+        "seconds": row.get("duration"),
+      }
+
+
+def _manifest(root, rows, folder):
+  rows = list(rows)
+  counts = collections.Counter(row["id"] for row in rows)
+  _no_repeats([key for key, count in counts.items() if count > 1], root)
+  recordings = {}
+  for row in rows:
+    path = os.path.join(folder, row["path"])
+    if os.path.exists(path):
+      recordings[row["id"]] = path
+  return _assemble(
+    root,
+    {row["id"]: normalize(row["text"]) for row in rows},
+    recordings,
+    {row["id"]: row.get("speaker") or "" for row in rows},
+    {row["id"]: float(row["seconds"]) for row in rows if row.get("seconds")},
+  )
+
+
+def _assemble(root, texts, recordings, speakers, seconds):
+  spoken = {key for key, text in texts.items() if text}
+  return Corpus(
+    name=os.path.basename(os.path.normpath(root)),
+    root=root,
+    utterances=tuple(
+      Utterance(
+        id=key,
+        path=recordings[key],
+        text=texts[key],
+        speaker=speakers.get(key, ""),
+        seconds=seconds.get(key),
+      )
+      for key in sorted(spoken & recordings.keys())
+    ),
+    missing_audio=tuple(sorted(texts.keys() - recordings.keys())),
+    missing_text=tuple(sorted(recordings.keys() - spoken)),
+  )
+
+
+def _no_repeats(repeated, root):
+  if repeated:
+    raise ValueError(
+      f"Utterance ids must be unique in {root}. "
+      f"Received: repeated={sorted(set(repeated))[:_SHOWN]}"
+    )

@@ -1,0 +1,348 @@
+"""Writes utterances to TFRecord shards with an index.
+
+A records directory holds `index.json` and `00000-of-00008.tfrecord` and so on.
+Each record is a tf.train.Example with `audio` (16-bit little-endian mono PCM or
+a FLAC file, see `encoding`), `encoding`, `text`, `id`, `speaker`, `seconds` and
+`samples`. The index says where every record starts, so that nothing is scanned.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import os
+
+import numpy as np
+from absl import logging
+from tqdm import tqdm
+
+from tf_pcc.data import audio
+
+FORMAT = 1
+ENCODINGS = ("pcm16", "flac")
+COLUMNS = ("id", "text", "speaker", "samples", "shard", "offset", "size")
+# TFRecord framing: 8 bytes of length and 4 of checksum before, 4 after.
+_BEFORE, _AFTER = 12, 4
+
+
+def write_records(
+  utterances,
+  output_dir,
+  shards=1,
+  encoding="pcm16",
+  sample_rate=audio.SAMPLE_RATE,
+  max_skipped_share=0.05,
+  workers=None,
+  progress=True,
+):
+  """Writes utterances to a records directory, whole or not at all.
+
+  An interrupted call leaves `output_dir + ".partial"`; the same call then
+  continues after the shards that were finished. Audio that cannot be decoded
+  is skipped, logged, and listed in the index.
+
+  Args:
+    utterances: A `tf_pcc.data.corpora.Corpus`, or an iterable of `Utterance`
+      (read from their path) or of `(Utterance, waveform)` pairs, where the
+      waveform is int16 or float32 `[samples]` at `sample_rate`.
+    output_dir: Directory to make, local or anything tf.io.gfile writes.
+    shards: Number of files; each gets a contiguous part. Default 1.
+    encoding: "pcm16" (default) or "flac" (about half the size; reading it
+      needs tensorflow-io or soundfile).
+    sample_rate: Rate of the records in Hz. Default 16000.
+    max_skipped_share: Error if a larger share was skipped. Default 0.05.
+    workers: Threads that decode and write. Default: the number of CPUs.
+    progress: Whether to show a progress bar. Default True.
+
+  Returns:
+    The index, a dict.
+
+  Raises:
+    ValueError: if there is no utterance, an id occurs twice, `output_dir`
+      exists already, or too many utterances were skipped.
+  """
+  read = getattr(utterances, "waveforms", None)
+  items = list(utterances)
+  pairs = [item if isinstance(item, tuple) else (item, None) for item in items]
+  names = [utterance for utterance, _ in pairs]
+  if not 1 <= shards <= max(len(pairs), 1):
+    raise ValueError(
+      "`shards` must be from 1 to the number of utterances, "
+      f"{len(pairs)}. Received: shards={shards}"
+    )
+
+  def source(start, stop):
+    if read is not None:
+      yield from zip(names[start:stop], read(start, stop, sample_rate))
+      return
+    for utterance, waveform in pairs[start:stop]:
+      if waveform is None:
+        waveform = load_or_error(utterance.path, sample_rate)
+      yield utterance, waveform
+
+  bounds = np.linspace(0, len(pairs), shards + 1).astype(int)
+  return write_shards(
+    [
+      (stop - start, lambda start=start, stop=stop: source(start, stop))
+      for start, stop in zip(bounds[:-1], bounds[1:])
+    ],
+    output_dir,
+    key=[
+      [*dataclasses.astuple(utterance), _fingerprint(waveform)]
+      for utterance, waveform in pairs
+    ],
+    encoding=encoding,
+    sample_rate=sample_rate,
+    max_skipped_share=max_skipped_share,
+    workers=workers,
+    progress=progress,
+  )
+
+
+def load_or_error(path, sample_rate):
+  """`audio.load`, with the ValueError returned in the waveform's place."""
+  try:
+    return audio.load(path, sample_rate)
+  except ValueError as error:
+    return error
+
+
+def _fingerprint(waveform):
+  if waveform is None:
+    return None
+  return hashlib.sha256(np.ascontiguousarray(waveform).data).hexdigest()
+
+
+def write_shards(
+  sources,
+  output_dir,
+  key,
+  encoding="pcm16",
+  sample_rate=audio.SAMPLE_RATE,
+  max_skipped_share=0.05,
+  workers=None,
+  progress=True,
+):
+  """Writes one shard for each source; `write_records` without the reading.
+
+  Args:
+    sources: Sequence of `(count, function)`; the function, called in a worker
+      thread, returns an iterable of `count` pairs (`Utterance`, waveform). In
+      place of a waveform it may give a ValueError: the utterance is skipped.
+    output_dir: As for `write_records`.
+    key: JSON-serialisable description of the content: a partial directory is
+      continued if it was begun with the same key.
+    encoding: As for `write_records`.
+    sample_rate: As for `write_records`.
+    max_skipped_share: As for `write_records`.
+    workers: As for `write_records`.
+    progress: As for `write_records`.
+
+  Returns:
+    The index, a dict.
+  """
+  from tensorflow.io import gfile
+
+  if encoding not in ENCODINGS:
+    raise ValueError(
+      f"`encoding` must be one of {ENCODINGS}. Received: encoding={encoding!r}"
+    )
+  total = sum(count for count, _ in sources)
+  if not total:
+    raise ValueError("`sources` must hold at least one utterance.")
+  output_dir = os.fspath(output_dir).rstrip("/")
+  if gfile.exists(output_dir):
+    raise ValueError(
+      "`output_dir` must not exist yet: records are never overwritten. "
+      f"Received: output_dir={output_dir}"
+    )
+  partial = output_dir + ".partial"
+  plan = digest([FORMAT, key, len(sources), encoding, sample_rate])
+  _open_partial(partial, plan)
+  bar = tqdm(total=total, unit="utterance", disable=not progress)
+  bar.set_description(os.path.basename(output_dir))
+  workers = workers or os.cpu_count()
+
+  def write(number):
+    path = f"{partial}/{shard_name(number, len(sources))}"
+    if gfile.exists(path + ".json"):
+      bar.update(sources[number][0])
+      return read_json(path + ".json")
+    rows = sources[number][1]()
+    part = _write_shard(path, rows, encoding, sample_rate, bar.update)
+    for row in part["rows"]:
+      row.insert(COLUMNS.index("shard"), number)
+    _write_json(path + ".json", part)
+    return part
+
+  pool = concurrent.futures.ThreadPoolExecutor(workers)
+  try:
+    parts = list(pool.map(write, range(len(sources))))
+  finally:
+    pool.shutdown(cancel_futures=True)
+    bar.close()
+  index = _index(parts, encoding, sample_rate)
+  if index["utterances"] + len(index["skipped"]) != total:
+    raise ValueError(
+      f"`sources` must give the {total} utterances they announce. "
+      f"Received: {index['utterances'] + len(index['skipped'])}"
+    )
+  share = len(index["skipped"]) / total
+  if share > max_skipped_share or not index["utterances"]:
+    shown = "; ".join(f"{s['id']}: {s['reason']}" for s in index["skipped"][:5])
+    gfile.rmtree(partial)
+    raise ValueError(
+      f"{len(index['skipped'])} of {total} utterances cannot be read, more "
+      f"than `max_skipped_share` allows ({shown}). "
+      f"Received: max_skipped_share={max_skipped_share}"
+    )
+  for number in range(len(sources)):
+    gfile.remove(f"{partial}/{shard_name(number, len(sources))}.json")
+  gfile.remove(f"{partial}/plan.json")
+  _write_json(f"{partial}/index.json", index)
+  gfile.rename(partial, output_dir)
+  return index
+
+
+def shard_name(number, shards):
+  """The file name of a shard."""
+  return f"{number:05d}-of-{shards:05d}.tfrecord"
+
+
+def _open_partial(partial, plan):
+  from tensorflow.io import gfile
+
+  if gfile.exists(f"{partial}/plan.json"):
+    if read_json(f"{partial}/plan.json") == plan:
+      return
+    logging.info("%s was begun with other settings: starting again", partial)
+  if gfile.exists(partial):
+    gfile.rmtree(partial)
+  gfile.makedirs(partial)
+  _write_json(f"{partial}/plan.json", plan)
+
+
+def _write_shard(path, source, encoding, sample_rate, advance):
+  """Writes one TFRecord file; returns its part of the index."""
+  import tensorflow as tf
+
+  rows, skipped, content = [], [], hashlib.sha256()
+  offset = 0
+  with tf.io.TFRecordWriter(path + ".writing") as writer:
+    for utterance, waveform in source:
+      advance(1)
+      try:
+        samples = _samples(waveform)
+      except ValueError as error:
+        logging.warning("skipped %s: %s", utterance.id, error)
+        skipped.append({"id": utterance.id, "reason": str(error)})
+        continue
+      data = _example(utterance, samples, encoding, sample_rate)
+      writer.write(data)
+      content.update(data)
+      name, text, speaker = utterance.id, utterance.text, utterance.speaker
+      where = (offset + _BEFORE, len(data))
+      rows.append([name, text, speaker, len(samples), *where])
+      offset += _BEFORE + len(data) + _AFTER
+  tf.io.gfile.rename(path + ".writing", path, overwrite=True)
+  return {"rows": rows, "skipped": skipped, "sha256": content.hexdigest()}
+
+
+def _samples(waveform):
+  if isinstance(waveform, ValueError):
+    raise waveform
+  waveform = np.asarray(waveform)
+  if waveform.ndim != 1 or not waveform.size:
+    raise ValueError(
+      "The audio must have shape [samples], at least one. "
+      f"Received: shape={waveform.shape}"
+    )
+  if waveform.dtype == np.int16:
+    return waveform
+  if waveform.dtype.kind != "f" or not np.isfinite(waveform).all():
+    raise ValueError(
+      "The audio must be int16 or finite floats. "
+      f"Received: dtype={waveform.dtype}"
+    )
+  return audio.to_int16(waveform)
+
+
+def _example(utterance, samples, encoding, sample_rate):
+  import tensorflow as tf
+
+  if encoding == "flac":
+    data = audio.encode_flac(samples, sample_rate)
+  else:
+    data = samples.astype("<i2").tobytes()
+
+  def text(value):
+    return tf.train.Feature(
+      bytes_list=tf.train.BytesList(value=[value.encode()])
+    )
+
+  feature = {
+    "audio": tf.train.Feature(bytes_list=tf.train.BytesList(value=[data])),
+    "encoding": text(encoding),
+    "text": text(utterance.text),
+    "id": text(utterance.id),
+    "speaker": text(utterance.speaker),
+    "seconds": tf.train.Feature(
+      float_list=tf.train.FloatList(value=[len(samples) / sample_rate])
+    ),
+    "samples": tf.train.Feature(
+      int64_list=tf.train.Int64List(value=[len(samples)])
+    ),
+  }
+  example = tf.train.Example(features=tf.train.Features(feature=feature))
+  # The order of a protocol buffer map is free unless it is asked to be fixed.
+  return example.SerializeToString(deterministic=True)
+
+
+def _index(parts, encoding, sample_rate):
+  rows = [row for part in parts for row in part["rows"]]
+  columns = dict(zip(COLUMNS, map(list, zip(*rows)))) if rows else {}
+  repeated = [
+    name
+    for name, count in collections.Counter(columns.get("id", ())).items()
+    if count > 1
+  ]
+  if repeated:
+    raise ValueError(
+      f"Utterance ids must be unique. Received: repeated={repeated[:5]}"
+    )
+  samples = sum(columns.get("samples", ()))
+  return {
+    "format": FORMAT,
+    "encoding": encoding,
+    "sample_rate": sample_rate,
+    "utterances": len(rows),
+    "samples": samples,
+    "seconds": round(samples / sample_rate, 3),
+    "sha256": digest([part["sha256"] for part in parts]),
+    "shards": [part["sha256"] for part in parts],
+    "skipped": [skip for part in parts for skip in part["skipped"]],
+    "records": columns,
+  }
+
+
+def digest(value):
+  """SHA-256 of a JSON-serialisable value."""
+  data = json.dumps(value, sort_keys=True, ensure_ascii=False).encode()
+  return hashlib.sha256(data).hexdigest()
+
+
+def read_json(path):
+  """The value in a JSON file, local or remote."""
+  from tensorflow.io import gfile
+
+  with gfile.GFile(path, "r") as file:
+    return json.load(file)
+
+
+def _write_json(path, value):
+  from tensorflow.io import gfile
+
+  with gfile.GFile(path + ".writing", "w") as file:
+    file.write(json.dumps(value, ensure_ascii=False))
+  gfile.rename(path + ".writing", path, overwrite=True)
