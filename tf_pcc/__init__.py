@@ -1,31 +1,30 @@
 """Per-core clipping for TensorFlow 2 and Keras 3.
 
-Names are resolved on first use (PEP 562): `import tf_pcc.audit` needs NumPy and
-SciPy only, and does not start TensorFlow.
+Importing the package registers its Keras objects, so that
+`keras.saving.load_model` finds them. Where TensorFlow is not installed the
+NumPy-only parts, `tf_pcc.audit`, work all the same.
 """
 
-import importlib
-
-_HOMES = {
-  "Clipping": "tf_pcc.clipper",
-  "ClippingMonitor": "tf_pcc.monitoring",
-  "FixedBound": "tf_pcc.bounds",
-  "MinBound": "tf_pcc.bounds",
-  "PerCoreClipping": "tf_pcc.optimizer",
-  "PerCoreModel": "tf_pcc.training",
-  "QuantileBound": "tf_pcc.bounds",
-  "RunningBound": "tf_pcc.bounds",
-}
-
-__all__ = sorted(_HOMES)
 __version__ = "0.1.0"
 
-
-def __getattr__(name):
-  if name not in _HOMES:
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-  return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__():
-  return sorted([*globals(), *__all__])
+try:
+  from tf_pcc.bounds import FixedBound, MinBound, QuantileBound, RunningBound
+  from tf_pcc.clipper import Clipping
+  from tf_pcc.monitoring import ClippingMonitor
+  from tf_pcc.optimizer import PerCoreClipping
+  from tf_pcc.training import PerCoreModel
+except ModuleNotFoundError as error:
+  if (error.name or "").split(".")[0] not in ("keras", "tensorflow"):
+    raise
+  __all__ = []
+else:
+  __all__ = [
+    "Clipping",
+    "ClippingMonitor",
+    "FixedBound",
+    "MinBound",
+    "PerCoreClipping",
+    "PerCoreModel",
+    "QuantileBound",
+    "RunningBound",
+  ]

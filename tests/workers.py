@@ -1,0 +1,65 @@
+"""Runs a script as several real TensorFlow workers on loopback."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+
+def free_ports(count):
+  """Ports that were free a moment ago."""
+  sockets = [socket.socket() for _ in range(count)]
+  for s in sockets:
+    s.bind(("127.0.0.1", 0))
+  ports = [s.getsockname()[1] for s in sockets]
+  for s in sockets:
+    s.close()
+  return ports
+
+
+def run_workers(command, count=2, timeout=240):
+  """Starts `count` processes with TF_CONFIG and waits for them.
+
+  Args:
+    command: list of str, what to run after the Python interpreter. "{task}" in
+      an argument becomes the worker's number.
+    count: number of workers.
+    timeout: seconds.
+
+  Returns:
+    list of stdout, one a worker.
+
+  Raises:
+    AssertionError: when a worker fails, with the end of its stderr.
+  """
+  addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
+  processes = []
+  for task in range(count):
+    config = {
+      "cluster": {"worker": addresses},
+      "task": {"type": "worker", "index": task},
+    }
+    environment = {
+      **os.environ,
+      "TF_CONFIG": json.dumps(config),
+      "TF_CPP_MIN_LOG_LEVEL": "3",
+      "CUDA_VISIBLE_DEVICES": "",
+    }
+    processes.append(
+      subprocess.Popen(
+        [sys.executable, *(a.replace("{task}", str(task)) for a in command)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+      )
+    )
+  try:
+    outputs = [p.communicate(timeout=timeout) for p in processes]
+  finally:
+    for p in processes:
+      p.kill()
+  for process, (_, stderr) in zip(processes, outputs):
+    assert process.returncode == 0, stderr[-3000:]
+  return [stdout for stdout, _ in outputs]

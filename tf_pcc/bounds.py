@@ -1,0 +1,277 @@
+"""Where the bound rho of a step comes from.
+
+A bound sees the norms of all units of the step: one unit a core, or one a
+micro-batch when each core's batch is cut. It never sees a gradient.
+
+| class          | method                    | rho                              |
+|----------------|---------------------------|----------------------------------|
+| `FixedBound`   | PCC                       | a number                         |
+| `MinBound`     | APCC                      | the smallest norm of this step   |
+| `QuantileBound`| APCC with a quantile      | a quantile of this step's norms  |
+| `RunningBound` | APCC, running statistics  | a statistic of running norms     |
+
+Sources: Wang et al., Interspeech 2024 (arXiv 2406.02004) for PCC and APCC;
+Wang, ICLR 2025 (arXiv 2408.16204) for micro-batches. The running form and its
+defaults are this package's.
+"""
+
+import math
+import numbers
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class Bound:
+  """Base class: chooses rho from the norms of one step.
+
+  Subclasses implement `compute`, and `state_names` when they keep state. State
+  is one float32 slot a unit, the same on every core, because every core sees
+  every norm.
+  """
+
+  @property
+  def fixed_value(self):
+    """rho as a float when it needs no norms, else None."""
+    return None
+
+  @property
+  def state_names(self):
+    """Names of the per-unit state vectors."""
+    return ()
+
+  def compute(self, norms, live, state):
+    """The bound of this step and the new state.
+
+    Args:
+      norms: float32 [units], norms of the per-unit mean gradients. What is not
+        live holds anything, NaN included.
+      live: bool [units]. At least one is true, or the result is not used.
+      state: dict from each of `state_names` to float32 [units].
+
+    Returns:
+      rho as a float32 scalar, and a dict like `state`.
+    """
+    raise NotImplementedError(f"{type(self).__name__} must implement compute.")
+
+  def resize_state(self, state, units):
+    """What the state of another number of cores means here.
+
+    Args:
+      state: dict of NumPy float32 [old units].
+      units: the new number of units.
+
+    Returns:
+      dict of NumPy float32 [units].
+    """
+    return {name: np.resize(value, units) for name, value in state.items()}
+
+  def get_config(self):
+    """The constructor's arguments."""
+    return {}
+
+  @classmethod
+  def from_config(cls, config):
+    """The inverse of `get_config`."""
+    return cls(**config)
+
+  def __repr__(self):
+    arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
+    return f"{type(self).__name__}({arguments})"
+
+
+@keras.saving.register_keras_serializable("tf_pcc")
+class FixedBound(Bound):
+  """PCC: rho is a number.
+
+  Args:
+    norm: float above zero, in units of the norm of a core's mean gradient,
+      whatever the number of cores. Infinity clips nothing.
+
+  Raises:
+    ValueError: when `norm` is zero, negative, NaN or not a number.
+  """
+
+  def __init__(self, norm):
+    self.norm = positive_number("norm", norm)
+
+  @property
+  def fixed_value(self):
+    return self.norm
+
+  def compute(self, norms, live, state):
+    return tf.constant(self.norm, tf.float32), state
+
+  def get_config(self):
+    return {"norm": self.norm}
+
+
+@keras.saving.register_keras_serializable("tf_pcc")
+class QuantileBound(Bound):
+  """APCC with a quantile of this step's norms over the live units.
+
+  Args:
+    quantile: float in [0, 1], linearly interpolated as `numpy.quantile` does. 0
+      is `MinBound`.
+  """
+
+  def __init__(self, quantile=0.5):
+    self.quantile = _fraction("quantile", quantile)
+
+  def compute(self, norms, live, state):
+    return _quantile(norms, live, self.quantile), state
+
+  def get_config(self):
+    return {"quantile": self.quantile}
+
+
+@keras.saving.register_keras_serializable("tf_pcc")
+class MinBound(Bound):
+  """APCC: rho is the smallest norm among the live units of this step.
+
+  Nothing is tuned and nothing is remembered. Every unit ends at the same norm,
+  so the update is `rho * mean(g / ||g||)`. With one core and no micro-batches
+  there is nothing to compare with, and nothing is clipped.
+  """
+
+  def compute(self, norms, live, state):
+    return tf.reduce_min(tf.where(live, norms, np.inf)), state
+
+
+@keras.saving.register_keras_serializable("tf_pcc")
+class RunningBound(Bound):
+  """APCC on running norm statistics that every core keeps of itself.
+
+  Unit i keeps an exponential average of its own norms, corrected for its start
+  as Adam's moments are, and rho is a statistic of these averages over the units
+  that are live in this step. A unit that is not live leaves its average as it
+  was. With decay 0 and the minimum this is `MinBound`, bit for bit.
+
+  Restored under another number of units, the new slots take evenly spaced
+  quantiles of the old averages: smallest and largest stay, cores being
+  interchangeable.
+
+  Args:
+    decay: float in [0, 1): the weight of the past.
+    statistic: "min", "mean" or "quantile" over the live units' averages.
+    quantile: float in [0, 1], used by statistic="quantile" only.
+
+  Raises:
+    ValueError: on an argument outside these ranges.
+  """
+
+  STATISTICS = ("min", "mean", "quantile")
+
+  def __init__(self, decay=0.99, statistic="min", quantile=0.5):
+    decay = _fraction("decay", decay)
+    if decay == 1.0:
+      raise ValueError(f"decay must be below 1. Received: decay={decay}")
+    if statistic not in self.STATISTICS:
+      raise ValueError(
+        f"statistic must be one of {self.STATISTICS}. "
+        f"Received: statistic={statistic!r}"
+      )
+    self.decay = decay
+    self.statistic = statistic
+    self.quantile = _fraction("quantile", quantile)
+
+  @property
+  def state_names(self):
+    return ("average", "weight")
+
+  def compute(self, norms, live, state):
+    safe = tf.where(live, norms, 0.0)
+    average, weight = (
+      tf.where(live, self.decay * old + (1.0 - self.decay) * new, old)
+      for old, new in ((state["average"], safe), (state["weight"], 1.0))
+    )
+    running = average / tf.where(weight > 0, weight, 1.0)
+    if self.statistic == "min":
+      bound = tf.reduce_min(tf.where(live, running, np.inf))
+    elif self.statistic == "quantile":
+      bound = _quantile(running, live, self.quantile)
+    else:
+      count = tf.reduce_sum(tf.cast(live, tf.float32))
+      bound = tf.reduce_sum(tf.where(live, running, 0.0)) / count
+    return bound, {"average": average, "weight": weight}
+
+  def resize_state(self, state, units):
+    known = state["weight"] > 0
+    if not known.any():
+      return {name: np.zeros(units, np.float32) for name in self.state_names}
+    running = state["average"][known] / state["weight"][known]
+    spread = np.quantile(running, np.linspace(0.0, 1.0, units))
+    # The past of the old cores counts in full: no new start is corrected for.
+    return {
+      "average": spread.astype(np.float32),
+      "weight": np.ones(units, np.float32),
+    }
+
+  def get_config(self):
+    return {
+      "decay": self.decay,
+      "statistic": self.statistic,
+      "quantile": self.quantile,
+    }
+
+
+def get(identifier):
+  """A `Bound` from a bound, a number (PCC) or a serialised bound.
+
+  Args:
+    identifier: `Bound`, a number above zero, or a dict made by
+      `keras.saving.serialize_keras_object`.
+
+  Returns:
+    A `Bound`.
+
+  Raises:
+    ValueError: when it is none of these.
+  """
+  if isinstance(identifier, dict):
+    identifier = keras.saving.deserialize_keras_object(identifier)
+  if isinstance(identifier, Bound):
+    return identifier
+  if isinstance(identifier, numbers.Real) and not isinstance(identifier, bool):
+    return FixedBound(identifier)
+  raise ValueError(
+    "bound must be a tf_pcc bound such as FixedBound(2.5) or MinBound(), or a "
+    f"number above zero. Received: bound={identifier!r}"
+  )
+
+
+def positive_number(name, value):
+  """`value` as a float above zero, or a ValueError that names the field."""
+  if not isinstance(value, numbers.Real) or isinstance(value, bool):
+    raise ValueError(
+      f"{name} must be a number above zero. Received: {name}={value!r}"
+    )
+  if math.isnan(value) or value <= 0:
+    raise ValueError(f"{name} must be above zero. Received: {name}={value!r}")
+  return float(value)
+
+
+def _fraction(name, value):
+  if (
+    not isinstance(value, numbers.Real)
+    or isinstance(value, bool)
+    or not 0 <= value <= 1
+  ):
+    raise ValueError(
+      f"{name} must be a number from 0 to 1. Received: {name}={value!r}"
+    )
+  return float(value)
+
+
+def _quantile(values, live, quantile):
+  """Linearly interpolated quantile over the live values, static shapes only."""
+  ordered = tf.sort(tf.where(live, values, np.inf))
+  last = tf.reduce_sum(tf.cast(live, tf.float32)) - 1.0
+  place = tf.maximum(quantile * last, 0.0)
+  below = tf.cast(tf.floor(place), tf.int32)
+  above = tf.cast(tf.math.ceil(place), tf.int32)
+  low, high = tf.gather(ordered, below), tf.gather(ordered, above)
+  # Two equal ends need no interpolation, and may both be infinite.
+  share = place - tf.floor(place)
+  return tf.where(share > 0, low + share * (high - low), low)

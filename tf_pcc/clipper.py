@@ -1,0 +1,308 @@
+"""The one clipper behind both doors: what to clip, and the state it keeps.
+
+`Clipping` says what is wanted. `Clipper` does it: it turns the norms of this
+core's gradients into their factors, with one small all-reduce of all cores'
+norms, and remembers what the step looked like for monitoring.
+"""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from tf_pcc import bounds, clipping, replicas
+
+DEAD_CORES = ("fixed", "live")
+CORE_WEIGHTS = ("equal", "examples")
+
+
+@keras.saving.register_keras_serializable("tf_pcc")
+@dataclasses.dataclass(frozen=True)
+class Clipping:
+  """What `tf_pcc.PerCoreModel.compile(clipping=...)` takes.
+
+  A unit is what is clipped on its own: a core's batch, or each of its
+  `microbatches` parts.
+
+  Args:
+    bound: `tf_pcc.FixedBound`, `MinBound`, `QuantileBound`, `RunningBound`, or
+      a number above zero for a fixed bound. In units of the norm of the unit's
+      mean gradient.
+    microbatches: int of at least 1; each core's batch is cut in this many equal
+      parts. The per-core batch size makes it per-example clipping. A fixed
+      bound needs memory for one more set of gradients, the others for
+      `microbatches` sets, because their bound depends on all norms.
+    batch_clip_norm: None, or a number above zero: the aggregated gradient is
+      clipped to this norm afterwards (batch clipping). It costs a second
+      all-reduce of the gradients.
+    dead_cores: what the sum of the clipped gradients is divided by when a unit
+      is not live (zero, NaN or infinite gradient): "fixed", all units, so the
+      step shrinks; or "live", the live ones.
+    core_weights: "equal", the mean of the cores' means as an unclipped Keras
+      run gives; or "examples", each core counts by the rows of its batch, for
+      uneven batches.
+    track_cosine: whether to measure cos(update, unclipped mean), at the price
+      of one or two more all-reduces of the gradients.
+
+  Raises:
+    ValueError: on an argument outside these ranges.
+  """
+
+  bound: bounds.Bound
+  microbatches: int = 1
+  batch_clip_norm: float | None = None
+  dead_cores: str = "fixed"
+  core_weights: str = "equal"
+  track_cosine: bool = False
+
+  def __post_init__(self):
+    def put(name, value):
+      object.__setattr__(self, name, value)
+
+    put("bound", bounds.get(self.bound))
+    if (
+      not isinstance(self.microbatches, (int, np.integer))
+      or isinstance(self.microbatches, bool)
+      or self.microbatches < 1
+    ):
+      raise ValueError(
+        "microbatches must be a whole number of at least 1. "
+        f"Received: microbatches={self.microbatches!r}"
+      )
+    if self.batch_clip_norm is not None:
+      put(
+        "batch_clip_norm",
+        bounds.positive_number("batch_clip_norm", self.batch_clip_norm),
+      )
+    for name, known in (
+      ("dead_cores", DEAD_CORES),
+      ("core_weights", CORE_WEIGHTS),
+    ):
+      if getattr(self, name) not in known:
+        raise ValueError(
+          f"{name} must be one of {known}. "
+          f"Received: {name}={getattr(self, name)!r}"
+        )
+
+  def get_config(self):
+    """The constructor's arguments, the bound serialised."""
+    config = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+    config["bound"] = keras.saving.serialize_keras_object(self.bound)
+    return config
+
+  @classmethod
+  def from_config(cls, config):
+    """The inverse of `get_config`."""
+    return cls(**config)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """What one core does with its units in this step.
+
+  Attributes:
+    factors: float32 [microbatches], `min(1, rho / ||g||)`, 0 if not live.
+    weights: float32 [microbatches], what each clipped unit counts in the mean
+      of all units; 1 unless cores are dead or uneven.
+    any_live: bool scalar, whether any unit of any core is live.
+  """
+
+  factors: tf.Tensor
+  weights: tf.Tensor
+  any_live: tf.Tensor
+
+
+class Clipper:
+  """Turns norms into factors and keeps the state. One per optimizer.
+
+  Args:
+    clipping: `Clipping`.
+  """
+
+  def __init__(self, clipping):
+    self.clipping = clipping
+    self.checkpoint_state = _CheckpointState(self)
+    self.variables = {}
+    self._pending = None
+
+  def build(self):
+    """Creates the state, under the current strategy."""
+    units = replicas.count() * self.clipping.microbatches
+    if units == 1 and self.clipping.bound.fixed_value is None:
+      logging.warning(
+        "%r on one core and without micro-batches clips nothing: there is no "
+        "other norm to compare with. Use more cores, microbatches or a "
+        "FixedBound.",
+        self.clipping.bound,
+      )
+    shapes = {"norms": (units,), "bound": (), "cosine": ()}
+    for name in self.clipping.bound.state_names:
+      shapes[f"bound_{name}"] = (units,)
+    self.variables = {
+      name: replicas.shared_variable(shape, "float32", name)
+      for name, shape in shapes.items()
+    }
+    self.variables["skipped_steps"] = replicas.shared_variable(
+      (), "int32", "skipped_steps"
+    )
+    if self._pending is not None:
+      self.load(self._pending)
+      self._pending = None
+
+  def plan(self, norms, examples=None):
+    """Decides this step, from this core's norms and everyone else's.
+
+    Args:
+      norms: float32 [microbatches], norms of the unit's mean gradients.
+      examples: float32 scalar, rows of this core's batch; needed with
+        core_weights="examples".
+
+    Returns:
+      A `Plan`.
+    """
+    bound_rule = self.clipping.bound
+    weights = tf.ones_like(norms)
+    if self.clipping.core_weights == "examples":
+      weights = tf.fill(tf.shape(norms), examples / self.clipping.microbatches)
+    gathered = replicas.gather(tf.concat([norms, weights], 0))
+    all_norms, all_weights = (
+      tf.reshape(part, [-1]) for part in tf.split(gathered, 2, axis=1)
+    )
+    live = clipping.is_live(all_norms)
+    any_live = tf.reduce_any(live)
+    bound, state = bound_rule.compute(
+      all_norms,
+      live,
+      {
+        name: tf.convert_to_tensor(self.variables[f"bound_{name}"])
+        for name in bound_rule.state_names
+      },
+    )
+    counted = all_weights
+    if self.clipping.dead_cores == "live":
+      counted = tf.where(live, all_weights, 0.0)
+    units = tf.cast(tf.size(all_norms), tf.float32)
+    total = tf.reduce_sum(counted)
+
+    for name, value in state.items():
+      self.variables[f"bound_{name}"].assign(value)
+    self.variables["norms"].assign(all_norms)
+    self.variables["bound"].assign(tf.where(any_live, bound, 0.0))
+    skipped = self.variables["skipped_steps"]
+    skipped.assign(
+      tf.convert_to_tensor(skipped) + tf.cast(~any_live, tf.int32)
+    )
+    return Plan(
+      factors=clipping.clip_factor(norms, bound),
+      weights=tf.math.divide_no_nan(weights * units, total),
+      any_live=any_live,
+    )
+
+  def observe_cosine(self, update, unclipped):
+    """Records cos(update, unclipped mean) over all cores.
+
+    Args:
+      update: list of dense tensors or None, this core's share of the update.
+      unclipped: the same of the unclipped mean over live units.
+    """
+    update = replicas.sum_over_cores(_dense(update))
+    unclipped = replicas.sum_over_cores(_dense(unclipped))
+    dot = tf.add_n(
+      [
+        tf.reduce_sum(tf.cast(a, tf.float32) * tf.cast(b, tf.float32))
+        for a, b in zip(update, unclipped)
+      ]
+    )
+    self.variables["cosine"].assign(
+      tf.math.divide_no_nan(
+        dot, clipping.global_norm(update) * clipping.global_norm(unclipped)
+      )
+    )
+
+  def statistics(self):
+    """The last step, as Python numbers; call it on the host.
+
+    Returns:
+      dict with core_norm_min, core_norm_mean and core_norm_max over live units,
+      clip_bound, clipped_fraction (of the live units), live_cores (cores with a
+      live unit), skipped_steps (so far), and update_cosine if it is tracked.
+      Zeros where no unit is live.
+    """
+    norms = self.variables["norms"].numpy()
+    bound = float(self.variables["bound"].numpy())
+    live = np.isfinite(norms) & (norms > 0)
+    alive = norms[live] if live.any() else np.zeros(1, np.float32)
+    cores = live.reshape(-1, self.clipping.microbatches)
+    result = {
+      "core_norm_min": float(alive.min()),
+      "core_norm_mean": float(alive.mean()),
+      "core_norm_max": float(alive.max()),
+      "clip_bound": bound,
+      "clipped_fraction": float((alive > bound).mean()),
+      "live_cores": int(cores.any(axis=1).sum()),
+      "skipped_steps": int(self.variables["skipped_steps"].numpy()),
+    }
+    if self.clipping.track_cosine:
+      result["update_cosine"] = float(self.variables["cosine"].numpy())
+    return result
+
+  def save(self):
+    """The state as a dict of NumPy arrays."""
+    if not self.variables:
+      return dict(self._pending or {})
+    return {name: v.numpy() for name, v in self.variables.items()}
+
+  def load(self, arrays):
+    """Takes the state of `save`, made on any number of cores.
+
+    Before `build` the arrays wait for it. Per-unit vectors of another length
+    are translated by the bound (`Bound.resize_state`); the norms of the last
+    step, which only monitoring reads, start anew.
+
+    Args:
+      arrays: dict of NumPy arrays.
+    """
+    if not self.variables:
+      self._pending = dict(arrays)
+      return
+    arrays = {k: np.asarray(v) for k, v in arrays.items()}
+    names = [f"bound_{name}" for name in self.clipping.bound.state_names]
+    units = self.variables["norms"].shape[0]
+    if all(name in arrays for name in names) and names:
+      state = {name.removeprefix("bound_"): arrays[name] for name in names}
+      if len(next(iter(state.values()))) != units:
+        state = self.clipping.bound.resize_state(state, units)
+      arrays.update({f"bound_{name}": v for name, v in state.items()})
+    for name, variable in self.variables.items():
+      if name in arrays and arrays[name].shape == tuple(variable.shape):
+        variable.assign(arrays[name])
+
+
+class _CheckpointState(tf.train.experimental.PythonState):
+  """The clipper in a tf.train.Checkpoint, independent of the number of cores.
+
+  A variable would be restored by shape, and its length is the number of units.
+  """
+
+  def __init__(self, clipper):
+    super().__init__()
+    self._clipper = clipper
+
+  def serialize(self):
+    state = self._clipper.save()
+    return json.dumps(
+      # A float32 goes through a Python float and its repr unchanged.
+      {k: [str(v.dtype), v.tolist()] for k, v in state.items()}
+    )
+
+  def deserialize(self, string_value):
+    self._clipper.load(
+      {k: np.array(v, dtype) for k, (dtype, v) in json.loads(string_value).items()}
+    )
+
+
+def _dense(gradients):
+  return [tf.convert_to_tensor(g) for g in gradients if g is not None]

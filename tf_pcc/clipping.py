@@ -1,0 +1,134 @@
+"""The maths of clipping, on lists of gradients. Nothing here knows of replicas.
+
+Notation (Wang et al., Interspeech 2024, arXiv 2406.02004): `g` is the gradient
+of all trainable variables together, `||g||` its L2 norm, `rho` the bound, and
+
+    clip(g, rho) = g * min(1, rho / ||g||).
+
+| gradient                  | result                                          |
+|---------------------------|-------------------------------------------------|
+| `||g|| <= rho`            | `g`, the same bits                              |
+| `rho` infinite            | `g`, the same bits                              |
+| all zero                  | not live; zeros                                 |
+| a NaN or an infinity      | not live; zeros (selected, never multiplied)    |
+| norm overflows float32    | not live, as an infinity                        |
+| `tf.IndexedSlices`        | norm of the summed duplicates; stays sparse     |
+| `None`                    | stays `None`, has no norm                       |
+| float16, bfloat16         | norm and product in float32, dtype kept         |
+"""
+
+import tensorflow as tf
+
+
+def global_norm(gradients):
+  """L2 norm over all gradients together, accumulated in float32.
+
+  Unlike `tf.linalg.global_norm`, rows that an embedding looked up twice are
+  summed before they are squared.
+
+  Args:
+    gradients: list of tensors, `tf.IndexedSlices` or `None`, of any float dtype
+      and any shape.
+
+  Returns:
+    float32 scalar. NaN or infinite when a gradient holds a NaN or an infinity.
+
+  Raises:
+    ValueError: when every gradient is `None`.
+
+  Example:
+
+  >>> float(global_norm([tf.constant([3.0, 0.0]), None, tf.constant(4.0)]))
+  5.0
+  """
+  squares = [
+    tf.reduce_sum(tf.square(tf.cast(tf.convert_to_tensor(g), tf.float32)))
+    for g in gradients
+    if g is not None
+  ]
+  if not squares:
+    raise ValueError(
+      "At least one gradient must be a tensor: no trainable variable is "
+      f"connected to the loss. Received: gradients={gradients}"
+    )
+  return tf.sqrt(tf.add_n(squares))
+
+
+def is_live(norms):
+  """Whether gradients of these norms take part in the update.
+
+  Args:
+    norms: float32 tensor of any shape.
+
+  Returns:
+    bool tensor of the same shape: finite and above zero.
+  """
+  return tf.math.is_finite(norms) & (norms > 0)
+
+
+def clip_factor(norms, bound):
+  """`min(1, rho / ||g||)`, exactly 1 where the norm is within the bound.
+
+  Args:
+    norms: float32 tensor of any shape.
+    bound: float32 scalar above zero; infinity means no clipping.
+
+  Returns:
+    float32 tensor of the shape of `norms`: the factor of each gradient, 0 where
+    it is not live.
+  """
+  live = is_live(norms)
+  safe = tf.where(live, norms, 1.0)
+  factor = tf.where(safe > bound, bound / safe, 1.0)
+  return tf.where(live, factor, 0.0)
+
+
+def scale(gradients, factor):
+  """Multiplies every gradient by one factor; a factor of 0 selects zeros.
+
+  Args:
+    gradients: list of tensors, `tf.IndexedSlices` or `None`.
+    factor: float32 scalar. At 1 the bits are unchanged; at 0 the result is zero
+      even where a gradient holds a NaN.
+
+  Returns:
+    A list of the same structure, shapes and dtypes.
+  """
+
+  def scale_values(values):
+    product = tf.cast(values, tf.float32) * factor
+    product = tf.where(factor > 0, product, 0.0)
+    return tf.cast(product, values.dtype)
+
+  return [map_values(scale_values, gradient) for gradient in gradients]
+
+
+def clip_by_norm(gradients, bound):
+  """`clip(g, rho)` of one gradient: the whole method on one core.
+
+  Args:
+    gradients: list of tensors, `tf.IndexedSlices` or `None`.
+    bound: float32 scalar above zero.
+
+  Returns:
+    The clipped list and the float32 norm it had before.
+
+  Example:
+
+  >>> clipped, norm = clip_by_norm([tf.constant([3.0, 4.0])], 1.0)
+  >>> float(norm), clipped[0].numpy().round(2).tolist()
+  (5.0, [0.6, 0.8])
+  """
+  norm = global_norm(gradients)
+  return scale(gradients, clip_factor(norm, bound)), norm
+
+
+def map_values(function, gradient):
+  """Applies `function` to the numbers of a dense, sparse or absent gradient."""
+  if gradient is None:
+    return None
+  if isinstance(gradient, tf.IndexedSlices):
+    return tf.IndexedSlices(
+      function(gradient.values), gradient.indices, gradient.dense_shape
+    )
+  return function(gradient)

@@ -1,0 +1,60 @@
+"""What the clipping does, in the progress bar, TensorBoard and CSV files."""
+
+import keras
+
+from tf_pcc.optimizer import PerCoreClipping
+
+
+class ClippingMonitor(keras.callbacks.Callback):
+  """Adds the clipping's statistics to the logs of every batch and epoch.
+
+  The names are `core_norm_min`, `core_norm_mean`, `core_norm_max`,
+  `clip_bound`, `clipped_fraction`, `live_cores`, `skipped_steps` and, when
+  tracked, `update_cosine` (see `Clipper.statistics`). Other callbacks find them
+  in `logs`: put the monitor before them in the list. At an epoch's end they are
+  those of its last step, `skipped_steps` counts from the start.
+
+  With APCC every core but the smallest is clipped in every step, so
+  `clipped_fraction` says little: look at the norms, the bound and the cosine.
+
+  Args:
+    every: int, read the statistics at every so many batches; reading makes the
+      host wait for the device.
+
+  Raises:
+    ValueError: when `every` is below 1, or at the start of training when the
+      model's optimizer does not clip per core.
+
+  Example:
+
+  ```python
+  model.fit(dataset, callbacks=[
+    tf_pcc.ClippingMonitor(), keras.callbacks.CSVLogger("train.csv")])
+  ```
+  """
+
+  def __init__(self, every=1):
+    super().__init__()
+    if every < 1:
+      raise ValueError(f"every must be at least 1. Received: every={every}")
+    self.every = every
+    self._last = {}
+
+  def on_train_begin(self, logs=None):
+    if not isinstance(self.model.optimizer, PerCoreClipping):
+      raise ValueError(
+        "ClippingMonitor needs a model that clips per core: compile it with "
+        "tf_pcc.PerCoreClipping(...) or, for a PerCoreModel, clipping=. "
+        f"Received: optimizer={type(self.model.optimizer).__name__}"
+      )
+
+  def on_train_batch_end(self, batch, logs=None):
+    if not self._last or batch % self.every == 0:
+      self._last = self.model.optimizer.statistics()
+    if logs is not None:
+      logs.update(self._last)
+
+  def on_epoch_end(self, epoch, logs=None):
+    self._last = self.model.optimizer.statistics()
+    if logs is not None:
+      logs.update(self._last)

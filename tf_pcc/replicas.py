@@ -1,0 +1,186 @@
+"""Everything the package knows about replicas: a "core" is a replica.
+
+The rule this file owns: Keras 3 divides the loss by the number of replicas R,
+so a tape yields `g_i / R`, and the optimizer's all-reduce SUMS what the cores
+hand it. Everything else in the package works on such gradients and asks here
+for what R is, what the other cores' numbers are, and for a step that all cores
+take or none.
+"""
+
+import keras
+import tensorflow as tf
+
+
+def count():
+  """Number of replicas R in sync under the current strategy, an int."""
+  return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def replica_id():
+  """This replica's number as an int32 scalar tensor, 0 without a strategy."""
+  context = tf.distribute.get_replica_context()
+  if context is None or context.num_replicas_in_sync == 1:
+    return tf.constant(0, tf.int32)
+  return tf.cast(context.replica_id_in_sync_group, tf.int32)
+
+
+def spans_workers(strategy=None):
+  """Whether a strategy's replicas live in several processes that talk.
+
+  Args:
+    strategy: a `tf.distribute.Strategy`, the current one by default.
+  """
+  strategy = strategy or tf.distribute.get_strategy()
+  if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    return False
+  return bool(strategy.cluster_resolver.cluster_spec().as_dict())
+
+
+def require_replica_context(what):
+  """Raises unless called in replica context, where each core has its gradient.
+
+  Args:
+    what: the caller's name, for the message.
+
+  Raises:
+    RuntimeError: in cross-replica context.
+  """
+  if tf.distribute.in_cross_replica_context():
+    raise RuntimeError(
+      f"{what} must be called inside strategy.run(...), where every core has "
+      "its own gradient: after aggregation there is nothing left to clip per "
+      "core."
+    )
+
+
+def scale_loss(loss):
+  """The loss as Keras hands it to the tape: times 1/R.
+
+  Args:
+    loss: float scalar, the mean over this core's own examples.
+
+  Returns:
+    float scalar of the same dtype.
+  """
+  replicas = count()
+  return loss * tf.cast(1.0 / replicas, loss.dtype) if replicas > 1 else loss
+
+
+def unscale_loss(loss):
+  """The inverse of `scale_loss`: times R."""
+  replicas = count()
+  return loss * tf.cast(replicas, loss.dtype) if replicas > 1 else loss
+
+
+def gather(values):
+  """Every core's values, on every core.
+
+  One small all-reduce of a vector in which each core fills its own slot. The
+  slot is selected, never multiplied: another core's NaN stays in its place.
+
+  Args:
+    values: float32 [k], this core's numbers.
+
+  Returns:
+    float32 [R, k].
+  """
+  context = tf.distribute.get_replica_context()
+  if context.num_replicas_in_sync == 1:
+    return values[None]
+  cores = tf.range(context.num_replicas_in_sync)
+  mine = tf.equal(cores, replica_id())[:, None]
+  return context.all_reduce(
+    tf.distribute.ReduceOp.SUM, tf.where(mine, values[None], 0.0)
+  )
+
+
+def sum_over_cores(tensors):
+  """All-reduces a list of dense tensors by SUM.
+
+  Args:
+    tensors: list of tensors.
+
+  Returns:
+    A list of the same shapes and dtypes, equal on all cores.
+  """
+  context = tf.distribute.get_replica_context()
+  if context.num_replicas_in_sync == 1:
+    return list(tensors)
+  return context.all_reduce(tf.distribute.ReduceOp.SUM, list(tensors))
+
+
+def shared_variable(shape, dtype, name):
+  """A variable that starts at zero and is equal on all cores by construction.
+
+  Its value is computed from gathered numbers, so every core assigns the same.
+  One slot a core in such a vector is what keeps per-core state through every
+  Keras and TensorFlow checkpoint format: ON_READ variables are saved as their
+  aggregate, and the cores' own values are lost.
+
+  Args:
+    shape: tuple of ints.
+    dtype: "float32" or "int32".
+    name: str.
+
+  Returns:
+    `keras.Variable`, not trainable.
+  """
+  with tf.init_scope():
+    return keras.Variable(
+      "zeros",
+      shape=shape,
+      dtype=dtype,
+      trainable=False,
+      aggregation="only_first_replica",
+      name=name,
+    )
+
+
+def step_if(condition, step, gradients, variables, select=None):
+  """Takes an optimizer step on all cores, or leaves every variable as it is.
+
+  On CPUs and GPUs the step stands in a branch that is entered in cross-replica
+  context, so a skipped step costs nothing. In a TPU program a collective inside
+  a branch is not safe to rely on: there the step is taken and its results are
+  selected away, which the compiler fuses into the update.
+
+  Args:
+    condition: bool scalar tensor, equal on all cores.
+    step: function of one argument, the gradients, that applies them.
+    gradients: list of tensors, `tf.IndexedSlices` or `None`.
+    variables: list of `keras.Variable` that `step` may change.
+    select: True for the TPU's form, False for the branch, None to choose by
+      the strategy.
+  """
+  context = tf.distribute.get_replica_context()
+  if select is None:
+    select = isinstance(context.strategy, tf.distribute.TPUStrategy)
+
+  if select:
+    before = [tf.identity(v.value) for v in variables]
+    step(gradients)
+
+    def restore(strategy, condition, before):
+      def keep(variable, old, condition):
+        return variable.assign(tf.where(condition, variable, old))
+
+      for variable, old in zip(variables, before):
+        strategy.extended.update(
+          variable.value, keep, args=(old, condition), group=False
+        )
+
+    context.merge_call(restore, args=(condition, before))
+    return
+
+  def branch(strategy, condition, gradients):
+    def take():
+      strategy.extended.call_for_each_replica(step, args=(gradients,))
+
+    def leave():
+      pass
+
+    # Any core's copy will do, they are equal.
+    one = strategy.experimental_local_results(condition)[0]
+    tf.cond(one, take, leave)
+
+  context.merge_call(branch, args=(condition, gradients))

@@ -1,0 +1,101 @@
+"""What is clipped on its own: a core's batch, or micro-batches of it.
+
+A set of units knows the norms of its gradients and can add them up once their
+factors are known. Gradients come as Keras scales them (mean gradient times
+1/R); norms are those of the mean gradients, the unit every bound is in.
+"""
+
+import tensorflow as tf
+
+from tf_pcc import clipping
+
+
+class WholeBatch:
+  """One unit: this core's batch. Sparse gradients stay sparse.
+
+  Args:
+    gradients: list of tensors, `tf.IndexedSlices` or None.
+    scale: float, mean gradient over `gradients`: R, times the inverse of a
+      static loss scale.
+  """
+
+  def __init__(self, gradients, scale):
+    self._gradients = gradients
+    self.norms = clipping.global_norm(gradients)[None] * scale
+
+  def clipped(self, factors, weights):
+    """This core's share of the update.
+
+    Args:
+      factors: float32 [units] from `clipping.clip_factor`.
+      weights: float32 [units], what each counts in the mean of all units.
+
+    Returns:
+      list of gradients, None where there was none.
+    """
+    return clipping.scale(self._gradients, factors[0] * weights[0])
+
+  def unclipped(self, weights):
+    """The same without clipping; what is not live still gives zero."""
+    live = tf.cast(clipping.is_live(self.norms), tf.float32)
+    return self.clipped(live, weights)
+
+
+class StackedMicrobatches:
+  """All micro-batches' gradients, kept until the bound is known.
+
+  Args:
+    stacked: list of dense tensors [k, ...], or None.
+    norms: float32 [k], norms of the mean gradients.
+  """
+
+  def __init__(self, stacked, norms):
+    self._stacked = stacked
+    self.norms = norms
+
+  def clipped(self, factors, weights):
+    """As `WholeBatch.clipped`: the mean over the micro-batches."""
+    count = self.norms.shape[0]
+    products = factors * weights
+
+    def combine(stacked):
+      shape = [count] + [1] * (stacked.shape.rank - 1)
+      factor = tf.reshape(products, shape)
+      product = tf.cast(stacked, tf.float32) * factor
+      product = tf.where(factor > 0, product, 0.0)
+      return tf.cast(tf.reduce_sum(product, 0) / count, stacked.dtype)
+
+    return [None if g is None else combine(g) for g in self._stacked]
+
+  def unclipped(self, weights):
+    """As `WholeBatch.unclipped`."""
+    live = tf.cast(clipping.is_live(self.norms), tf.float32)
+    return self.clipped(live, weights)
+
+
+class SummedMicrobatches:
+  """Micro-batches under a fixed bound, clipped as they came and added up.
+
+  Args:
+    clipped: list of dense tensors or None, the sum of the clipped gradients.
+    unclipped: the same of the live gradients, or None if not asked for.
+    norms: float32 [k].
+  """
+
+  def __init__(self, clipped, unclipped, norms):
+    self._clipped = clipped
+    self._unclipped = unclipped
+    self.norms = norms
+
+  def clipped(self, factors, weights):
+    """As `WholeBatch.clipped`; the factors are in the sum already."""
+    del factors
+    return self._mean(self._clipped, weights)
+
+  def unclipped(self, weights):
+    """As `WholeBatch.unclipped`."""
+    return self._mean(self._unclipped, weights)
+
+  def _mean(self, gradients, weights):
+    # All micro-batches of a core weigh the same.
+    return clipping.scale(gradients, weights[0] / self.norms.shape[0])
