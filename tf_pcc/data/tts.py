@@ -5,7 +5,8 @@ the process. So the work is cut in fixed units, and each unit is spoken in a
 process of its own, in a fixed order: the result is bit-identical whatever the
 number of processes at work.
 
-`python -m tf_pcc.data.tts` is that process; it imports no TensorFlow.
+That process runs this file by itself, not as part of the package: it must not
+wait for TensorFlow.
 """
 
 import concurrent.futures
@@ -13,7 +14,6 @@ import ctypes
 import dataclasses
 import json
 import os
-import pathlib
 import subprocess
 import sys
 import tempfile
@@ -23,6 +23,7 @@ import numpy as np
 SAMPLE_RATE = 16000
 ENGINES = ("nanotts", "espeak")
 UNIT = 250
+_RUN = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"
 _ESPEAK_RATE, _ESPEAK_PITCH = 175, 50  # the engine's own defaults
 _INSTALL = {
   "nanotts": "pip install py-nanotts",
@@ -107,8 +108,6 @@ def speak_unit(texts, voices):
   Returns:
     List of int16 arrays `[samples]` at 16 kHz.
   """
-  package = str(pathlib.Path(__file__).resolve().parents[2])
-  paths = [package, os.environ.get("PYTHONPATH", "")]
   lines = [
     {"text": text, **dataclasses.asdict(voice)}
     for text, voice in zip(texts, voices)
@@ -117,9 +116,8 @@ def speak_unit(texts, voices):
   with tempfile.TemporaryDirectory() as folder:
     result = os.path.join(folder, "speech.npz")
     done = subprocess.run(
-      [sys.executable, "-m", "tf_pcc.data.tts", result],
+      [sys.executable, "-c", _RUN, os.path.abspath(__file__), result],
       input=json.dumps(lines),
-      env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
       capture_output=True,
       text=True,
       check=False,
@@ -238,6 +236,6 @@ class _Espeak:
 
 if __name__ == "__main__":
   try:
-    _main(sys.argv[1])
+    _main(sys.argv[-1])
   except ValueError as error:
     sys.exit(str(error))
