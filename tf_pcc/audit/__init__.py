@@ -1,0 +1,69 @@
+"""Memorization audit: canaries in, exposure out, for any recogniser.
+
+`canaries` plans what is inserted and what is held out, `insertion` says when,
+`scoring` takes losses and transcripts, `exposure` and `membership` measure,
+`summary` puts it in a table with intervals (`bootstrap`), `compare` sets runs
+side by side at matched word error rate, `noise_masking` is the
+fill-in-the-blank attack, `results` collects, `report` writes audit.json and
+report.html.
+
+NumPy and SciPy only: nothing here imports TensorFlow or Keras. Error rates need
+jiwer (extra [speech]), plots need matplotlib (extra [report]).
+"""
+
+from tf_pcc.audit.bootstrap import Interval, mean_interval
+from tf_pcc.audit.canaries import Canary, CanaryPlan, drop_unfit, make_plan
+from tf_pcc.audit.compare import Run, matched_steps, matched_wer
+from tf_pcc.audit.exposure import (
+  SkewNormalFit,
+  extrapolated_exposure,
+  fit_skew_normal,
+  rank_exposure,
+)
+from tf_pcc.audit.insertion import InsertionSchedule, insertion_schedule
+from tf_pcc.audit.membership import (
+  auc,
+  epsilon_lower_bound,
+  roc_curve,
+  tpr_at_fpr,
+)
+from tf_pcc.audit.noise_masking import MaskedUtterance, noise_masking
+from tf_pcc.audit.report import write_report
+from tf_pcc.audit.results import AuditedCheckpoint, audit_results
+from tf_pcc.audit.scoring import (
+  CanaryScores,
+  score_transcripts,
+  transcribe_in_batches,
+)
+from tf_pcc.audit.summary import summarise
+
+__all__ = [
+  "AuditedCheckpoint",
+  "Canary",
+  "CanaryPlan",
+  "CanaryScores",
+  "InsertionSchedule",
+  "Interval",
+  "MaskedUtterance",
+  "Run",
+  "SkewNormalFit",
+  "auc",
+  "audit_results",
+  "drop_unfit",
+  "epsilon_lower_bound",
+  "extrapolated_exposure",
+  "fit_skew_normal",
+  "insertion_schedule",
+  "make_plan",
+  "matched_steps",
+  "matched_wer",
+  "mean_interval",
+  "noise_masking",
+  "rank_exposure",
+  "roc_curve",
+  "score_transcripts",
+  "summarise",
+  "transcribe_in_batches",
+  "tpr_at_fpr",
+  "write_report",
+]

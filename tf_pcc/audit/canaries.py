@@ -1,0 +1,367 @@
+"""The canary plan: what is inserted how often, and what is held out.
+
+A canary is a random transcript, spoken by a synthetic voice and sped up, so
+that nothing but having trained on it teaches a recogniser to write it down
+(Wang, Thakkar, Mathews, ICASSP 2024, arXiv 2310.11739). Inserted and hold-out
+canaries come from one generator and differ in nothing but the insertion.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import pathlib
+import warnings
+
+import numpy as np
+
+from tf_pcc.audit import checks, files, texts
+from tf_pcc.data.text import normalize
+
+SPEED_BY = ("resample", "engine")
+# Attempts in a row that may fail before the space of texts counts as exhausted.
+_PATIENCE = 1000
+# English read aloud at a common pace; used when no durations are known.
+_CHARACTERS_A_SECOND = 15.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Canary:
+  """One utterance of the plan.
+
+  Attributes:
+    id: Unique name, for example "canary-x8-003" or "holdout-017".
+    text: The transcript.
+    voice: What the synthesiser needs to know, a plain dict of JSON values.
+    speed: Factor by which the speech is sped up; 4.0 leaves a quarter.
+    repetitions: Times it is inserted in training; 0 for the hold-out.
+    secret: The secret part of a template's text, otherwise None.
+  """
+
+  id: str
+  text: str
+  voice: dict
+  speed: float
+  repetitions: int
+  secret: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class CanaryPlan:
+  """Canaries to insert, canaries to hold out, and how they were drawn.
+
+  Attributes:
+    canaries: Tuple of Canary, repetitions > 0.
+    holdout: Tuple of Canary, repetitions 0.
+    settings: The arguments of `make_plan` that are JSON values.
+    dropped: Candidates left out because their labels did not fit their frames.
+  """
+
+  canaries: tuple
+  holdout: tuple
+  settings: dict
+  dropped: int = 0
+
+  @property
+  def all(self):
+    """Inserted canaries, then the hold-out: the order to synthesise in."""
+    return self.canaries + self.holdout
+
+  @property
+  def repetitions(self):
+    """Repetition count of every inserted canary, int64 array [n]."""
+    return np.array([c.repetitions for c in self.canaries], dtype=np.int64)
+
+  def to_json(self):
+    """The plan as JSON; `from_json` of it gives an equal plan and text."""
+    return (
+      json.dumps(
+        {"format": 1, **dataclasses.asdict(self)},
+        ensure_ascii=False,
+        indent=1,
+        sort_keys=True,
+        allow_nan=False,
+      )
+      + "\n"
+    )
+
+  @classmethod
+  def from_json(cls, text):
+    """The plan written by `to_json`."""
+    fields = json.loads(text)
+    if not isinstance(fields, dict) or fields.pop("format", None) != 1:
+      raise ValueError(
+        "text must be a canary plan of format 1, as CanaryPlan.to_json writes "
+        f"it. Received: text={text[:60]!r}"
+      )
+    for group in ("canaries", "holdout"):
+      fields[group] = tuple(Canary(**canary) for canary in fields[group])
+    return cls(**fields)
+
+  def digest(self):
+    """SHA-256 of the plan, 64 hex digits: equal plans have equal digests."""
+    return hashlib.sha256(self.to_json().encode("utf-8")).hexdigest()
+
+  def save(self, path, overwrite=False):
+    """Write the plan as JSON, whole or not at all; returns the path."""
+    return files.write_atomically(path, self.to_json(), overwrite)
+
+  @classmethod
+  def load(cls, path):
+    """Read a plan; FileNotFoundError says where one comes from."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+      raise FileNotFoundError(
+        "there is no canary plan, so nobody knows what was inserted: audit a "
+        "run that was trained with canaries, or give the plan it was trained "
+        f"with. Received: path={str(path)!r}"
+      )
+    return cls.from_json(path.read_text(encoding="utf-8"))
+
+
+def estimated_duration(text, voice):
+  """Seconds to read `text` aloud, at 15 characters a second; any voice."""
+  del voice
+  return max(1, len(text)) / _CHARACTERS_A_SECOND
+
+
+def make_plan(
+  *,
+  voices,
+  kind="words",
+  vocabulary=None,
+  length=4,
+  templates=(),
+  speeds=(4.0,),
+  speed_by="resample",
+  repetitions=(1, 2, 4, 8, 16, 32),
+  canaries_per_count=20,
+  holdout=200,
+  ordinary_texts=(),
+  fits=None,
+  duration=estimated_duration,
+  seed=0,
+):
+  """Draw a canary plan; equal arguments give the equal plan.
+
+  Voices and speeds are dealt out in turn in random order, separately for each
+  repetition count and for the hold-out, so no count has a voice of its own. The
+  defaults are this package's, not a paper's.
+
+  Args:
+    voices: Sequence of dicts of JSON values, one for each voice; the plan only
+      carries them to the synthesiser.
+    kind: "words", "characters" or "template"; see `texts.random_text`.
+    vocabulary: Sequence of words (or characters); default A to Z for characters
+      and ZERO to NINE for a template's secret; "words" needs one.
+    length: Words of a text, characters, or words of a secret; default 4.
+    templates: For kind="template": sentences that hold "{secret}".
+    speeds: Speed-up factors, each > 0; default 4.0 only.
+    speed_by: "resample" (pitch rises, too: stricter, nothing ordinary sounds
+      like it) or "engine" (the synthesiser speaks faster).
+    repetitions: Different counts >= 1; default 1, 2, 4, 8, 16, 32.
+    canaries_per_count: Canaries for each count; default 20.
+    holdout: Hold-out canaries, at least 20; default 200.
+    ordinary_texts: Transcripts of the training and test data. No canary equals
+      one of them (case and punctuation aside).
+    fits: Optional callable (text, seconds) -> bool: whether the labels of the
+      text fit the frames of that many seconds. Candidates that do not fit are
+      replaced and counted in `plan.dropped`, with a warning.
+    duration: Callable (text, voice) -> seconds at speed 1; default 15
+      characters a second. Give the synthesiser's own where you can.
+    seed: Integer.
+
+  Returns:
+    CanaryPlan.
+
+  Raises:
+    ValueError: for a hold-out below 20, empty or repeated settings, or when the
+      generator has too few texts, or too few that fit, for the plan.
+
+  Example:
+
+  >>> plan = make_plan(
+  ...   voices=[{"engine": "nanotts", "voice": "en-US"}],
+  ...   vocabulary=["APPLE", "RIVER", "STONE", "CLOUD", "TABLE"],
+  ... )
+  >>> len(plan.canaries), len(plan.holdout)
+  (120, 200)
+  """
+  voices, speeds = list(voices), [float(speed) for speed in speeds]
+  repetitions = [int(count) for count in repetitions]
+  templates = tuple(templates)
+  if vocabulary is None:
+    vocabulary = {"characters": texts.LETTERS, "template": texts.DIGITS}.get(
+      kind, ()
+    )
+  vocabulary = list(dict.fromkeys(vocabulary))
+  _check(voices, speeds, speed_by, repetitions, canaries_per_count, holdout)
+  texts.check_generator(kind, vocabulary, length, templates)
+
+  rng = np.random.default_rng(seed)
+  taken = {normalize(text) for text in ordinary_texts}
+  ordinary = len(taken)
+  dropped = 0
+
+  def draw(voice, speed):
+    nonlocal dropped
+    unfit = 0
+    for _ in range(_PATIENCE):
+      text, secret = texts.random_text(rng, kind, vocabulary, length, templates)
+      plain = normalize(text)
+      if not plain or plain in taken:
+        continue
+      if fits is not None and not fits(text, duration(text, voice) / speed):
+        unfit += 1
+        continue
+      taken.add(plain)
+      dropped += unfit
+      return text, secret
+    if unfit:
+      raise ValueError(
+        f"speeds: {unfit} of {_PATIENCE} candidate canaries have more labels "
+        f"than frames at speed {speed:g}; slow them down, shorten them, or use "
+        f"a model with more frames a second. Received: speeds={speeds!r}"
+      )
+    raise ValueError(
+      f"length: the generator ran out of new texts after {len(taken)} "
+      f"({ordinary} of them ordinary ones); use a larger vocabulary or longer "
+      f"texts. Received: length={length!r}, a vocabulary of {len(vocabulary)}"
+    )
+
+  def group(name, size, count):
+    dealt_voices = _deal(rng, voices, size)
+    dealt_speeds = _deal(rng, speeds, size)
+    digits = len(str(size - 1))
+    for index, (voice, speed) in enumerate(zip(dealt_voices, dealt_speeds)):
+      text, secret = draw(voice, speed)
+      yield Canary(
+        f"{name}-{index:0{digits}}",
+        text,
+        json.loads(json.dumps(voice)),
+        speed,
+        count,
+        secret,
+      )
+
+  canaries = tuple(
+    canary
+    for count in repetitions
+    for canary in group(f"canary-x{count}", canaries_per_count, count)
+  )
+  held_out = tuple(group("holdout", holdout, 0))
+  plan = CanaryPlan(
+    canaries=canaries,
+    holdout=held_out,
+    settings={
+      "kind": kind,
+      "vocabulary": vocabulary,
+      "length": length,
+      "templates": list(templates),
+      "speeds": speeds,
+      "speed_by": speed_by,
+      "repetitions": repetitions,
+      "canaries_per_count": canaries_per_count,
+      "seed": seed,
+    },
+    dropped=dropped,
+  )
+  if dropped:
+    _warn_dropped(dropped, len(plan.all) + dropped)
+  return plan
+
+
+def drop_unfit(plan, seconds, fits):
+  """The plan without canaries whose labels do not fit their spoken length.
+
+  For after the synthesis, when the lengths are known and no longer estimated.
+
+  Args:
+    plan: CanaryPlan.
+    seconds: Mapping of canary id -> seconds of the sped-up speech.
+    fits: Callable (text, seconds) -> bool, as in `make_plan`.
+
+  Returns:
+    A CanaryPlan; `dropped` counts what was left out here, too.
+
+  Raises:
+    ValueError: when a canary has no length, or when fewer than 20 hold-outs or
+      no canary of some repetition count remain.
+  """
+  missing = [canary.id for canary in plan.all if canary.id not in seconds]
+  if missing:
+    raise ValueError(
+      "seconds must hold the length of every canary. "
+      f"Received: nothing for {missing[:5]}"
+    )
+
+  def fitting(group):
+    return tuple(c for c in group if fits(c.text, seconds[c.id]))
+
+  kept = dataclasses.replace(
+    plan, canaries=fitting(plan.canaries), holdout=fitting(plan.holdout)
+  )
+  lost = len(plan.all) - len(kept.all)
+  if not lost:
+    return plan
+  planned = collections.Counter(c.repetitions for c in plan.canaries)
+  left = collections.Counter(c.repetitions for c in kept.canaries)
+  empty = [count for count in planned if not left[count]]
+  if empty or len(kept.holdout) < checks.SMALLEST_HOLDOUT:
+    raise ValueError(
+      f"seconds: {lost} of {len(plan.all)} canaries have more labels than "
+      "frames at their speed, and too few remain; slow them down or shorten "
+      f"them. Received: {len(kept.holdout)} hold-outs left, no canary left for "
+      f"repetition counts {empty}"
+    )
+  _warn_dropped(lost, len(plan.all))
+  return dataclasses.replace(kept, dropped=plan.dropped + lost)
+
+
+def _warn_dropped(dropped, drawn):
+  warnings.warn(
+    f"{dropped} of {drawn} canaries were dropped: more labels than frames at "
+    "their speed. Slow them down (a smaller speed factor) or shorten them.",
+    stacklevel=3,
+  )
+
+
+def _deal(rng, choices, size):
+  """`size` of `choices`, each as often as any other, in random order."""
+  order = rng.permutation(size) % len(choices)
+  # Which choices get the odd one is random, too.
+  names = rng.permutation(len(choices))
+  return [choices[names[index]] for index in order]
+
+
+def _check(voices, speeds, speed_by, repetitions, canaries_per_count, holdout):
+  if not voices:
+    raise ValueError(
+      f"voices must hold at least one voice. Received: voices={voices!r}"
+    )
+  if not speeds or not all(0 < speed < float("inf") for speed in speeds):
+    raise ValueError(
+      "speeds must hold positive speed-up factors such as 4.0. "
+      f"Received: speeds={speeds!r}"
+    )
+  if speed_by not in SPEED_BY:
+    raise ValueError(
+      f"speed_by must be one of {SPEED_BY}. Received: speed_by={speed_by!r}"
+    )
+  distinct = len(set(repetitions)) == len(repetitions)
+  if not repetitions or min(repetitions) < 1 or not distinct:
+    raise ValueError(
+      "repetitions must hold different counts of at least 1. "
+      f"Received: repetitions={repetitions!r}"
+    )
+  if canaries_per_count < 1:
+    raise ValueError(
+      "canaries_per_count must be at least 1. "
+      f"Received: canaries_per_count={canaries_per_count!r}"
+    )
+  if holdout < checks.SMALLEST_HOLDOUT:
+    raise ValueError(
+      f"holdout must be at least {checks.SMALLEST_HOLDOUT}: the exposure of a "
+      "canary cannot exceed log2(holdout). "
+      f"Received: holdout={holdout!r}"
+    )

@@ -1,0 +1,308 @@
+"""Runs compared where they recognise equally well, not at equal steps.
+
+A run that converges faster has had more chance to memorize at the same step, so
+a table at equal steps misleads. Here each run's memorization is read off its
+own way through training at the point where its word error rate reaches a
+target, and methods are compared seed by seed.
+"""
+
+import dataclasses
+
+import numpy as np
+import scipy.stats
+
+from tf_pcc.audit import bootstrap, checks
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One training run's way, checkpoint by checkpoint.
+
+  Attributes:
+    method: Name of the method, for example "pcc".
+    seed: The run's seed; runs of two methods with the same seed are a pair.
+    steps: Array-like [k], ascending.
+    wer: Array-like [k], word error rate on data that has no canaries.
+    memorization: Dict of figure name -> array-like [k], for example
+      {"extraction_x16": [...], "exposure_x16": [...]}.
+  """
+
+  method: str
+  seed: int
+  steps: tuple
+  wer: tuple
+  memorization: dict
+
+  def __post_init__(self):
+    steps = checks.as_scores("steps", self.steps)
+    if np.any(np.diff(steps) <= 0):
+      raise ValueError(
+        "steps must rise from checkpoint to checkpoint. "
+        f"Received: steps={list(self.steps)}"
+      )
+    curves = {"wer": self.wer, **self.memorization}
+    for name, values in curves.items():
+      if checks.as_scores(name, values).size != steps.size:
+        raise ValueError(
+          f"{name} must hold one number for each of {steps.size} checkpoints. "
+          f"Received: {len(values)} numbers for {self.method} seed {self.seed}"
+        )
+
+
+def at_wer(run, target, figure):
+  """A run's memorization when its word error rate first reaches `target`.
+
+  Both curves are taken as straight between checkpoints. A word error rate that
+  rises again later does not count: the first crossing does.
+
+  Args:
+    run: Run.
+    target: Word error rate, in the unit of run.wer.
+    figure: Key of run.memorization.
+
+  Returns:
+    (value, step), floats; NaN for both when the run never reaches the target
+    or had passed it before its first checkpoint.
+
+  Raises:
+    ValueError: for a figure the run does not have.
+
+  Example:
+
+  >>> run = Run("pcc", 0, (100, 200), (0.4, 0.2), {"extraction": (0.0, 0.5)})
+  >>> at_wer(run, 0.25, "extraction")
+  (0.375, 175.0)
+  """
+  _figure(run, figure)
+  wer = np.asarray(run.wer, np.float64)
+  reached = np.flatnonzero(wer <= target)
+  if not reached.size or (reached[0] == 0 and wer[0] < target):
+    return float("nan"), float("nan")
+  last = reached[0]
+  first = max(0, last - 1)
+  span = wer[first] - wer[last]
+  share = (wer[first] - target) / span if span > 0 else 1.0
+
+  def between(values):
+    return float(values[first] + share * (values[last] - values[first]))
+
+  return between(run.memorization[figure]), between(run.steps)
+
+
+def common_targets(runs):
+  """Word error rates that every run passes through, lowest first.
+
+  Returns:
+    Up to four targets: the lowest rate all runs reach, and 1.25, 1.5 and 2
+    times it as far as no run starts below that.
+
+  Raises:
+    ValueError: when there are no runs, or no such rate.
+  """
+  if not runs:
+    raise ValueError(f"runs must not be empty. Received: runs={runs!r}")
+  lowest = max(min(run.wer) for run in runs)
+  highest = min(run.wer[0] for run in runs)
+  if lowest > highest:
+    raise ValueError(
+      "runs have no word error rate that all of them pass through; audit "
+      "earlier checkpoints or train the slowest longer. Received: the best "
+      f"of the worst run is {lowest:g}, the best start is {highest:g}"
+    )
+  factors = (1.0, 1.25, 1.5, 2.0)
+  return [lowest * f for f in factors if lowest * f <= highest]
+
+
+def mean_over_seeds(values, confidence=bootstrap.CONFIDENCE):
+  """Mean and Student-t interval of a few seeds.
+
+  A bootstrap of three seeds covers far less than it says; the t interval is
+  wide and says so. One seed has no interval, nor have seeds that agree to the
+  last bit (three runs without any exact match): their limits are NaN.
+
+  Args:
+    values: Array [s]; NaN entries are left out.
+    confidence: Coverage, default 0.95.
+
+  Returns:
+    bootstrap.Interval; all NaN without any value.
+  """
+  values = np.asarray(values, np.float64)
+  values = values[~np.isnan(values)]
+  nan = float("nan")
+  if not values.size:
+    return bootstrap.Interval(nan, nan, nan)
+  mean = float(values.mean())
+  if np.ptp(values) == 0:
+    return bootstrap.Interval(mean, nan, nan)
+  quantile = scipy.stats.t.ppf((1 + confidence) / 2, values.size - 1)
+  half = float(quantile * values.std(ddof=1) / np.sqrt(values.size))
+  return bootstrap.Interval(mean, mean - half, mean + half)
+
+
+def matched_wer(
+  runs,
+  figure,
+  baseline,
+  targets=None,
+  lower_is_less=True,
+  confidence=bootstrap.CONFIDENCE,
+):
+  """Compare every method with a baseline at matched word error rates.
+
+  The intervals are over seeds and hold for the canaries of this plan.
+
+  Args:
+    runs: Sequence of Run, any methods and seeds.
+    figure: Key of their memorization.
+    baseline: Name of the method to compare with.
+    targets: Word error rates; default `common_targets(runs)`.
+    lower_is_less: Whether a lower figure means less memorization: True for
+      exposure, AUC or extraction, False for CER on canaries.
+    confidence: Coverage of the intervals, default 0.95.
+
+  Returns:
+    List of dicts of JSON values, for each target and method: target, method,
+    figure, seeds (those that reach the target), unreached (those that do not),
+    value and step {estimate, low, high} over seeds, pairs (seeds compared),
+    difference {estimate, low, high} of method minus baseline paired over seeds
+    (None for the baseline) and verdict: "less", "more" or "undecided"
+    memorization than the baseline. NaN is written as None.
+
+  Raises:
+    ValueError: when no run is the baseline's, two runs share method and seed,
+      or a figure is missing.
+  """
+  by_method = _group(runs, figure, baseline)
+  if targets is None:
+    targets = common_targets(list(runs))
+
+  def read(members, target):
+    return {seed: at_wer(run, target, figure) for seed, run in members.items()}
+
+  return [
+    {"target": float(target), "figure": figure, **row}
+    for target in targets
+    for row in _rows(
+      {m: read(members, target) for m, members in by_method.items()},
+      baseline,
+      lower_is_less,
+      confidence,
+    )
+  ]
+
+
+def matched_steps(
+  runs,
+  figure,
+  baseline,
+  steps=None,
+  lower_is_less=True,
+  confidence=bootstrap.CONFIDENCE,
+):
+  """Compare every method with a baseline at equal numbers of steps.
+
+  Args:
+    runs: Sequence of Run.
+    figure: Key of their memorization, or "wer".
+    baseline: Name of the method to compare with.
+    steps: Steps to compare at, interpolated between checkpoints; default the
+      last step that all runs reached.
+    lower_is_less: As in `matched_wer`.
+    confidence: Coverage of the intervals, default 0.95.
+
+  Returns:
+    As `matched_wer`, with "target" the number of steps.
+
+  Raises:
+    ValueError: as `matched_wer`.
+  """
+  by_method = _group(runs, figure, baseline)
+  if steps is None:
+    steps = [min(run.steps[-1] for run in runs)]
+
+  def read(run, step):
+    inside = run.steps[0] <= step <= run.steps[-1]
+    value = np.interp(step, run.steps, _figure(run, figure))
+    return (float(value), float(step)) if inside else (float("nan"),) * 2
+
+  return [
+    {"target": float(step), "figure": figure, **row}
+    for step in steps
+    for row in _rows(
+      {
+        method: {seed: read(run, step) for seed, run in members.items()}
+        for method, members in by_method.items()
+      },
+      baseline,
+      lower_is_less,
+      confidence,
+    )
+  ]
+
+
+def _figure(run, figure):
+  curves = {"wer": run.wer, **run.memorization}
+  if figure not in curves:
+    raise ValueError(
+      f"figure must be one of {sorted(curves)}. Received: figure={figure!r}"
+    )
+  return curves[figure]
+
+
+def _group(runs, figure, baseline):
+  """{method: {seed: run}}, the baseline first."""
+  by_method = {baseline: {}}
+  for run in runs:
+    _figure(run, figure)
+    members = by_method.setdefault(run.method, {})
+    if run.seed in members:
+      raise ValueError(
+        "runs must differ in method or seed. "
+        f"Received: two runs of method={run.method!r}, seed={run.seed!r}"
+      )
+    members[run.seed] = run
+  if not by_method[baseline]:
+    raise ValueError(
+      "baseline must be the method of some run. Received: "
+      f"baseline={baseline!r}, methods={sorted(set(by_method) - {baseline})}"
+    )
+  return by_method
+
+
+def _rows(read, baseline, lower_is_less, confidence):
+  for method, values in read.items():
+    reached = sorted(s for s, (value, _) in values.items() if value == value)
+    row = {
+      "method": method,
+      "seeds": reached,
+      "unreached": sorted(set(values) - set(reached)),
+      "value": _fields([values[s][0] for s in reached], confidence),
+      "step": _fields([values[s][1] for s in reached], confidence),
+      "pairs": None,
+      "difference": None,
+      "verdict": None,
+    }
+    if method != baseline:
+      other = read[baseline]
+      pairs = [s for s in reached if s in other and other[s][0] == other[s][0]]
+      change = [values[s][0] - other[s][0] for s in pairs]
+      row["pairs"] = pairs
+      row["difference"] = _fields(change, confidence)
+      row["verdict"] = _verdict(row["difference"], lower_is_less)
+    yield row
+
+
+def _fields(values, confidence):
+  interval = mean_over_seeds(values, confidence)
+  return {
+    name: None if value != value else value
+    for name, value in interval._asdict().items()
+  }
+
+
+def _verdict(difference, lower_is_less):
+  low, high = difference["low"], difference["high"]
+  if low is None or low <= 0 <= high:
+    return "undecided"
+  return "less" if (high < 0) == lower_is_less else "more"

@@ -1,0 +1,137 @@
+"""Write an audit: audit.json, report.html and the plots."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+
+from tf_pcc.audit import exposure, figures, files, page, results, scoring
+
+
+def write_report(directory, audit, overwrite=False, plots=True):
+  """Write audit.json, report.html and the plots as PNG.
+
+  Args:
+    directory: Folder to write to; made when missing.
+    audit: What `audit_results` returned, or a loaded audit.json.
+    overwrite: Whether files of an earlier report may be replaced; default
+      False.
+    plots: Whether to draw plots (matplotlib); without, the page has the tables
+      only.
+
+  Returns:
+    List of the paths written, the page second.
+
+  Raises:
+    FileExistsError: when a file is there and `overwrite` is False; nothing is
+      written then.
+    ImportError: when plots are wanted and matplotlib is missing.
+  """
+  directory = pathlib.Path(directory)
+  data, document = directory / "audit.json", directory / "report.html"
+  files.refuse_existing([data, document], overwrite)
+  drawn = draw_figures(audit) if plots else []
+  images = [directory / f"{figure.name}.png" for figure in drawn]
+  files.refuse_existing(images, overwrite)
+  text = json.dumps(audit, ensure_ascii=False, indent=1, allow_nan=False)
+  # The page last: whoever sees it finds everything else in place.
+  for path, figure in zip(images, drawn):
+    files.write_atomically(path, figure.png, overwrite)
+  files.write_atomically(data, text + "\n", overwrite)
+  files.write_atomically(document, page.render(audit, drawn), overwrite)
+  return [data, document, *images]
+
+
+def draw_figures(audit):
+  """All plots that the audit has data for, a list of `figures.Figure`."""
+  last = _last_of_each_method(audit)
+  drawn = [
+    figures.cer_figure([(entry["run"], entry["summary"]) for entry in last])
+  ]
+  drawn += _curves(audit)
+  single = []
+  for index, entry in enumerate(last):
+    scores = entry["scores"]
+    table = entry["summary"]
+    inserted, holdout = (
+      scoring.CanaryScores.from_dict(scores[group]).by(table["score"])
+      for group in ("inserted", "holdout")
+    )
+    counts = scores["repetitions"]
+    exposures = exposure.rank_exposure(inserted, holdout)
+    pair = (
+      figures.exposure_figure(entry["run"], counts, exposures, table),
+      figures.roc_figure(entry["run"], counts, inserted, holdout, table),
+    )
+    for figure in pair:
+      if len(last) > 1:
+        figure = dataclasses.replace(
+          figure,
+          name=f"{figure.name}_{index}",
+          title=f"{figure.title}: {entry['run']}",
+        )
+      single.append(figure)
+  return drawn + single
+
+
+def _curves(audit):
+  names = results.FIGURES
+  if audit["comparison"]:
+    names = audit["comparison"]["figures"]
+  runs = [
+    run
+    for run in results.training_runs(audit["checkpoints"], names)
+    if len(run.steps) > 1
+  ]
+  if not runs:
+    return []
+  drawn = [
+    figures.curves_figure(
+      "wer_steps",
+      "Word error rate over steps",
+      "Word error rate in percent over training, on data without canaries; "
+      "equal marks are seeds. Last values and their steps:",
+      [(r.method, r.steps, 100 * np.array(r.wer)) for r in runs],
+      "step",
+      "word error rate, %",
+    )
+  ]
+  for name in names:
+    meaning, scale = results.meaning(name)
+    more = "lower" if name.startswith("cer") else "higher"
+    memorized = [scale * np.array(r.memorization[name]) for r in runs]
+    drawn.append(
+      figures.curves_figure(
+        f"{name}_steps",
+        f"Over steps: {meaning}",
+        f"Canaries over training: {meaning}; {more} means more memorized. "
+        "Last values and their steps:",
+        [(r.method, r.steps, y) for r, y in zip(runs, memorized)],
+        "step",
+        meaning,
+      )
+    )
+    drawn.append(
+      figures.curves_figure(
+        f"{name}_wer",
+        f"Against word error rate: {meaning}",
+        f"Each mark is a checkpoint, training goes to the left; {more} means "
+        "more memorized. At the same place on the horizontal axis the "
+        "recognisers are equally good. Last values and their word error "
+        "rates in percent:",
+        [(r.method, 100 * np.array(r.wer), y) for r, y in zip(runs, memorized)],
+        "word error rate, % (log scale)",
+        meaning,
+        log_x=min(min(r.wer) for r in runs) > 0,
+      )
+    )
+  return drawn
+
+
+def _last_of_each_method(audit):
+  """The last checkpoint of the first run of every method."""
+  chosen = {}
+  for members in results.by_run(audit["checkpoints"]).values():
+    chosen.setdefault(members[-1]["method"], members[-1])
+  return list(chosen.values())

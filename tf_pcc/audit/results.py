@@ -1,0 +1,241 @@
+"""What an audit found, as one dict of JSON values: audit.json."""
+
+import dataclasses
+
+from tf_pcc.audit import bootstrap, compare, scoring, summary
+
+# Figures followed over checkpoints. Lower CER means more memorization, a lower
+# value of the others less.
+FIGURES = ("exposure_all", "cer_all", "extraction_all")
+_WORDS = {
+  "exposure": "mean exposure, bits",
+  "cer": "character error rate",
+  "extraction": "share written down exactly",
+  "auc": "AUC",
+  "wer": "word error rate",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditedCheckpoint:
+  """A recogniser's scores on the canaries at one point of training.
+
+  Attributes:
+    run: Name of the run, unique for (method, seed), for example "pcc seed 1".
+    step: Training step; 0 where there is none, as for a SavedModel.
+    inserted: CanaryScores of plan.canaries, in that order.
+    holdout: CanaryScores of plan.holdout, in that order.
+    wer: Word error rate on data without canaries, as a fraction, or None.
+    method: Name of the method; default the run's name.
+    seed: The run's seed; default 0.
+  """
+
+  run: str
+  step: int
+  inserted: scoring.CanaryScores
+  holdout: scoring.CanaryScores
+  wer: float | None = None
+  method: str | None = None
+  seed: int = 0
+
+
+def audit_results(
+  plan,
+  checkpoints,
+  title="Memorization audit",
+  notes=(),
+  baseline=None,
+  figures=FIGURES,
+  targets=None,
+  noise_masking=None,
+  tables=(),
+  score=None,
+  resamples=bootstrap.RESAMPLES,
+  confidence=bootstrap.CONFIDENCE,
+  seed=0,
+):
+  """Summarise audited checkpoints and, with a baseline, compare their methods.
+
+  Args:
+    plan: The CanaryPlan all runs were trained with.
+    checkpoints: Sequence of AuditedCheckpoint.
+    title: Heading of the report.
+    notes: Sentences printed below it: command, data, hardware, "quick run".
+    baseline: Method to compare the others with at matched word error rate and
+      at equal steps; None (default): no comparison.
+    figures: Figures to compare, each "<cer|exposure|extraction|auc>_<x8|all>".
+    targets: Word error rates to compare at; default `compare.common_targets`.
+    noise_masking: Optional dict of name -> result of `noise_masking`.
+    tables: Further tables: dicts with title, text, headings, rows (cells are
+      strings).
+    score: As in `summarise`.
+    resamples: Number of bootstrap draws.
+    confidence: Coverage of the intervals, default 0.95.
+    seed: Integer for the bootstrap.
+
+  Returns:
+    A dict of JSON values: format, title, notes, confidence, plan, checkpoints
+    (each with run, method, seed, step, wer, summary, scores), comparison (or
+    None), noise_masking, tables.
+
+  Raises:
+    ValueError: without checkpoints, for scores whose number or texts are not
+      the plan's, or as `summarise` and `matched_wer`.
+  """
+  if not checkpoints:
+    raise ValueError(
+      "checkpoints must not be empty: there is nothing to report. "
+      f"Received: checkpoints={checkpoints!r}"
+    )
+  entries = []
+  for checkpoint in checkpoints:
+    _check_scores(plan.canaries, checkpoint.inserted, "inserted", checkpoint)
+    _check_scores(plan.holdout, checkpoint.holdout, "holdout", checkpoint)
+    entries.append(
+      {
+        "run": checkpoint.run,
+        "method": checkpoint.method or checkpoint.run,
+        "seed": checkpoint.seed,
+        "step": checkpoint.step,
+        "wer": checkpoint.wer,
+        "summary": summary.summarise(
+          plan.repetitions,
+          checkpoint.inserted,
+          checkpoint.holdout,
+          score=score,
+          resamples=resamples,
+          confidence=confidence,
+          seed=seed,
+        ),
+        "scores": {
+          "repetitions": plan.repetitions.tolist(),
+          "inserted": checkpoint.inserted.to_dict(),
+          "holdout": checkpoint.holdout.to_dict(),
+        },
+      }
+    )
+  return {
+    "format": 1,
+    "title": title,
+    "notes": list(notes),
+    "confidence": confidence,
+    "plan": {
+      "digest": plan.digest(),
+      "canaries": len(plan.canaries),
+      "holdout": len(plan.holdout),
+      "dropped": plan.dropped,
+      "settings": plan.settings,
+    },
+    "checkpoints": entries,
+    "comparison": baseline
+    and _comparison(entries, baseline, figures, targets, confidence),
+    "noise_masking": noise_masking,
+    "tables": list(tables),
+  }
+
+
+def by_run(entries):
+  """{run: its entries in order of steps}, runs in order of appearance."""
+  runs = {}
+  for entry in entries:
+    runs.setdefault(entry["run"], []).append(entry)
+  return {
+    name: sorted(members, key=lambda entry: entry["step"])
+    for name, members in runs.items()
+  }
+
+
+def training_runs(entries, figures=FIGURES):
+  """The entries of audit.json as `compare.Run`s, where the WER is known."""
+  runs = []
+  for members in by_run(entries).values():
+    known = [entry for entry in members if entry["wer"] is not None]
+    if known:
+      runs.append(
+        compare.Run(
+          method=known[0]["method"],
+          seed=known[0]["seed"],
+          steps=tuple(entry["step"] for entry in known),
+          wer=tuple(entry["wer"] for entry in known),
+          memorization={
+            name: tuple(figure_of(entry["summary"], name) for entry in known)
+            for name in figures
+          },
+        )
+      )
+  return runs
+
+
+def figure_of(table, name):
+  """One number of a summary: "exposure_all", "cer_x16", "auc_x8" ...
+
+  Raises:
+    ValueError: for a figure or repetition count the summary does not have.
+  """
+  key, _, count = name.rpartition("_")
+  wanted = "all" if count == "all" else count.removeprefix("x")
+  for row in table["rows"]:
+    if str(row["repetitions"]) == wanted and isinstance(row.get(key), dict):
+      return row[key]["estimate"]
+  raise ValueError(
+    "figure must be a column and a repetition count, such as exposure_all or "
+    f"cer_x{table['rows'][0]['repetitions']}. Received: figure={name!r}"
+  )
+
+
+def meaning(name):
+  """Words for a figure such as "cer_x16" or "wer", and its scale.
+
+  Returns:
+    (words with unit, factor to that unit): shares are shown in percent.
+  """
+  key, _, count = name.rpartition("_") if "_" in name else (name, "", "")
+  words = _WORDS.get(key, key)
+  if count:
+    words += ", all canaries" if count == "all" else f", canaries {count}"
+  share = key in ("cer", "extraction", "wer")
+  return (words + ", %", 100) if share else (words, 1)
+
+
+def _comparison(entries, baseline, figures, targets, confidence):
+  runs = training_runs(entries, figures)
+  if targets is None:
+    targets = compare.common_targets(runs)
+
+  def both(function, **arguments):
+    return [
+      row
+      for figure in figures
+      for row in function(
+        runs,
+        figure,
+        baseline,
+        lower_is_less=not figure.startswith("cer"),
+        confidence=confidence,
+        **arguments,
+      )
+    ]
+
+  return {
+    "baseline": baseline,
+    "figures": list(figures),
+    "matched_wer": both(compare.matched_wer, targets=targets),
+    "matched_steps": both(compare.matched_steps)
+    + compare.matched_steps(runs, "wer", baseline, confidence=confidence),
+  }
+
+
+def _check_scores(canaries, scores, name, checkpoint):
+  wanted = [canary.text for canary in canaries]
+  found = list(scores.references)
+  same = len(wanted) == len(found) and all(
+    scoring.normalize(text) == reference
+    for text, reference in zip(wanted, found)
+  )
+  if not same:
+    raise ValueError(
+      f"{name} must hold the scores of the plan's canaries in its order, "
+      "scored with the same plan the run was trained with. Received: "
+      f"{len(found)} scores for {len(wanted)} canaries in run "
+      f"{checkpoint.run!r} at step {checkpoint.step}"
+    )

@@ -1,0 +1,136 @@
+"""The audit's table: memorization for each repetition count, with intervals."""
+
+import numpy as np
+
+from tf_pcc.audit import bootstrap, checks, exposure, membership
+
+# (key, heading, unit) of the columns of a summary's rows, in reading order.
+COLUMNS = (
+  ("cer", "CER", "%"),
+  ("extraction", "exact match", "%"),
+  ("exposure", "exposure", "bits"),
+  ("extrapolated_exposure", "extrapolated exposure", "bits"),
+  ("auc", "AUC", ""),
+  ("tpr_at_fpr_0.01", "TPR at 1% FPR", "%"),
+  ("tpr_at_fpr_0.001", "TPR at 0.1% FPR", "%"),
+)
+
+
+def summarise(
+  repetitions,
+  inserted,
+  holdout,
+  score=None,
+  resamples=bootstrap.RESAMPLES,
+  confidence=bootstrap.CONFIDENCE,
+  seed=0,
+):
+  """Tabulate what a recogniser memorized, for each repetition count.
+
+  Args:
+    repetitions: Array [n] of the inserted canaries' repetition counts, for
+      example `plan.repetitions`.
+    inserted: CanaryScores of the n inserted canaries, in that order.
+    holdout: CanaryScores of the hold-out, at least 20.
+    score: "loss" or "cer", what ranks the canaries; default "loss" where both
+      have losses, otherwise "cer". Error rates are always reported.
+    resamples: Number of bootstrap draws.
+    confidence: Coverage of the intervals, default 0.95.
+    seed: Integer for the bootstrap.
+
+  Returns:
+    A dict of JSON values:
+      score, confidence, ceiling (log2 of the hold-out's size, in bits),
+      holdout: {count, cer, extraction, skew_normal}; skew_normal is the fit
+        with its ks_pvalue, or None when the scores allow none,
+      rows: one dict a repetition count, then one for all together, with
+        repetitions (a count or "all"), count, epsilon_lower_bound, and for each
+        key of COLUMNS {estimate, low, high}. CER is errors over characters of
+        the row. extrapolated_exposure is None without a fit; its interval takes
+        the fit as given.
+
+  Raises:
+    ValueError: for a hold-out below 20, NaN scores, or unequal numbers.
+  """
+  repetitions = np.asarray(repetitions)
+  if repetitions.shape != (len(inserted.references),):
+    raise ValueError(
+      "repetitions must hold one count for each inserted canary. Received: "
+      f"shape {repetitions.shape} for {len(inserted.references)} canaries"
+    )
+  if score is None:
+    known = inserted.losses is not None and holdout.losses is not None
+    score = "loss" if known else "cer"
+  scores = checks.as_scores("inserted scores", inserted.by(score))
+  reference = checks.as_scores(
+    "hold-out scores", holdout.by(score), checks.SMALLEST_HOLDOUT
+  )
+  fit = _fit_or_none(scores, reference)
+  options = {"resamples": resamples, "confidence": confidence, "seed": seed}
+
+  def row(name, members):
+    mine = scores[members]
+    return {
+      "repetitions": name,
+      "count": int(mine.size),
+      **_errors(inserted, members, options),
+      "exposure": _fields(
+        exposure.exposure_interval(mine, reference, **options)
+      ),
+      "extrapolated_exposure": fit
+      and _fields(bootstrap.mean_interval(fit.exposure(mine), **options)),
+      "auc": _fields(membership.auc_interval(mine, reference, **options)),
+      **{
+        f"tpr_at_fpr_{fpr}": _fields(
+          membership.tpr_interval(mine, reference, fpr, **options)
+        )
+        for fpr in (0.01, 0.001)
+      },
+      "epsilon_lower_bound": membership.epsilon_lower_bound(
+        mine, reference, confidence=confidence
+      ),
+    }
+
+  everyone = np.ones(reference.size, bool)
+  return {
+    "score": score,
+    "confidence": confidence,
+    "ceiling": exposure.ceiling(reference.size),
+    "holdout": {
+      "count": int(reference.size),
+      **_errors(holdout, everyone, options),
+      "skew_normal": fit and vars(fit).copy(),
+    },
+    "rows": [
+      row(int(count), repetitions == count) for count in np.unique(repetitions)
+    ]
+    + [row("all", np.ones(scores.size, bool))],
+  }
+
+
+def _fit_or_none(scores, reference):
+  # A hold-out whose error rates are all 1 is a finding, not bad input: ranks
+  # still say all there is to say.
+  finite = np.all(np.isfinite(reference)) and np.all(np.isfinite(scores))
+  if not finite or np.ptp(reference) <= 1e-9 * max(1, abs(reference.mean())):
+    return None
+  return exposure.fit_skew_normal(reference)
+
+
+def _errors(scores, members, options):
+  edits, characters = scores.edits[members], scores.characters[members]
+  worst = max(1.0, float(np.max(edits / characters)))
+  return {
+    "cer": _fields(
+      bootstrap.mean_interval(
+        edits, ends=(0.0, worst), sizes=characters, **options
+      )
+    ),
+    "extraction": _fields(
+      bootstrap.mean_interval(scores.exact[members], ends=(0.0, 1.0), **options)
+    ),
+  }
+
+
+def _fields(interval):
+  return interval._asdict()

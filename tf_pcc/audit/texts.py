@@ -1,0 +1,60 @@
+"""Random transcripts for canaries: words, characters, a template's secret."""
+
+DIGITS = (
+  ("ZERO", "ONE", "TWO", "THREE", "FOUR")
+  + ("FIVE", "SIX", "SEVEN", "EIGHT", "NINE")
+)  # fmt: skip
+LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+KINDS = ("words", "characters", "template")
+
+
+def random_text(rng, kind, vocabulary, length, templates=()):
+  """Draw one transcript.
+
+  Args:
+    rng: numpy Generator.
+    kind: "words": `length` words of the vocabulary; "characters": one string of
+      `length` characters spoken one by one ("Q X A"); "template": one of
+      `templates` with its {secret} replaced by `length` vocabulary words.
+    vocabulary: Sequence of words, or of characters.
+    length: Words, characters, or words of the secret.
+    templates: Sequence of strings that each hold "{secret}" once.
+
+  Returns:
+    (text, secret); secret is None but for a template.
+  """
+  drawn = [vocabulary[i] for i in rng.integers(len(vocabulary), size=length)]
+  joined = " ".join(drawn)
+  if kind != "template":
+    return joined, None
+  template = templates[rng.integers(len(templates))]
+  return template.replace("{secret}", joined), joined
+
+
+def check_generator(kind, vocabulary, length, templates):
+  """Raise ValueError when `random_text` could not use these arguments."""
+  if kind not in KINDS:
+    raise ValueError(f"kind must be one of {KINDS}. Received: kind={kind!r}")
+  if len(set(vocabulary)) < 2:
+    raise ValueError(
+      "vocabulary must hold at least two different words or characters. "
+      f"Received: vocabulary={list(vocabulary)[:10]!r}"
+    )
+  if kind == "characters" and any(len(entry) != 1 for entry in vocabulary):
+    raise ValueError(
+      "vocabulary must hold single characters for kind='characters'. "
+      f"Received: vocabulary={list(vocabulary)[:10]!r}"
+    )
+  if length < 1:
+    raise ValueError(f"length must be at least 1. Received: length={length!r}")
+  if kind == "template" and not templates:
+    raise ValueError(
+      "templates must hold at least one sentence for kind='template', such as "
+      f"'MY NUMBER IS {{secret}}'. Received: templates={templates!r}"
+    )
+  for template in templates:
+    if template.count("{secret}") != 1:
+      raise ValueError(
+        "each template must hold {secret} exactly once. "
+        f"Received: template={template!r}"
+      )
