@@ -1,24 +1,37 @@
-"""Transcripts to label ids and back: the tokenizers, and text normalisation.
+"""Text: normalisation, and tokenizers learnt, saved and loaded."""
 
-Id 0 is the CTC blank in every tokenizer and real pieces start at 1, so that a
-batch may be padded with 0 and the network's output size is `vocab_size`.
-"""
-
-import abc
 import base64
 import collections
 import io
 import json
-import os
 import re
 import unicodedata
 
-import numpy as np
+from tf_pcc.data.tokenizers import (
+  BLANK,
+  FORMAT,
+  JOINER,
+  CharacterTokenizer,
+  SentencepieceTokenizer,
+  Tokenizer,
+  WordpieceTokenizer,
+  WordTokenizer,
+  tensorflow_text_module,
+)
 
-BLANK = "<blank>"
-_FORMAT = 1
-_JOINER = "##"
-_SPACE_MARK = "\u2581"  # what sentencepiece writes for a space
+__all__ = [
+  "BLANK",
+  "CharacterTokenizer",
+  "SentencepieceTokenizer",
+  "Tokenizer",
+  "WordTokenizer",
+  "WordpieceTokenizer",
+  "build_tokenizer",
+  "load_tokenizer",
+  "normalize",
+  "tokenizer_from_config",
+]
+
 _APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u02bc\u0060\u00b4"), "'")
 
 
@@ -45,298 +58,6 @@ def normalize(text):
   return " ".join(re.sub(r"[^\w']|_", " ", text).split())
 
 
-class Tokenizer(abc.ABC):
-  """What every tokenizer does; see the subclasses for how it cuts words.
-
-  Args:
-    pieces: The real pieces in id order, without the blank: `pieces[0]` gets
-      id 1. They must be distinct and not empty.
-
-  Attributes:
-    pieces: Tuple of all pieces, the blank first, so `pieces[i]` has id `i`.
-    vocab_size: `len(pieces)`: the CTC blank is counted.
-  """
-
-  kind = None
-
-  def __init__(self, pieces):
-    pieces = tuple(pieces)
-    if not pieces or "" in pieces or len(set(pieces)) != len(pieces):
-      raise ValueError(
-        "`pieces` must be distinct, non-empty strings, at least one. "
-        f"Received: pieces={pieces}"
-      )
-    if BLANK in pieces:
-      raise ValueError(f"`pieces` must not hold {BLANK!r}: it is id 0 already.")
-    self.pieces = (BLANK, *pieces)
-    self._ids = {piece: i for i, piece in enumerate(self.pieces)}
-
-  @property
-  def vocab_size(self):
-    return len(self.pieces)
-
-  def encode(self, text):
-    """The label ids of one text.
-
-    Args:
-      text: A normalised string (see `normalize`).
-
-    Returns:
-      List of ints in [1, vocab_size).
-
-    Raises:
-      ValueError: naming the text and what in it is outside the vocabulary.
-    """
-    return self.encode_batch([text])[0]
-
-  def encode_batch(self, texts, strict=True):
-    """The label ids of many texts at once, much faster than one by one.
-
-    Args:
-      texts: Sequence of normalised strings.
-      strict: Whether a text outside the vocabulary is an error. Default True.
-
-    Returns:
-      List with one list of ints for each text. With `strict=False` a text
-      outside the vocabulary gives None.
-    """
-    result = []
-    for text, ids in zip(texts, self._encode_all(texts)):
-      if strict and ids is None:
-        raise ValueError(self._complaint(text))
-      result.append(ids)
-    return result
-
-  def decode(self, ids):
-    """The text of label ids; blanks (id 0, also padding) are left out.
-
-    Args:
-      ids: Sequence of ints in [0, vocab_size). Repeats are kept: collapsing
-        a CTC path is the decoder's work.
-
-    Returns:
-      A string.
-    """
-    ids = np.asarray(ids, np.int64).reshape(-1)
-    bad = ids[(ids < 0) | (ids >= self.vocab_size)]
-    if bad.size:
-      raise ValueError(
-        f"`ids` must be in [0, {self.vocab_size}). Received: ids={bad.tolist()}"
-      )
-    return self._join([self.pieces[i] for i in ids if i])
-
-  def get_config(self):
-    """The JSON-serialisable description that `tokenizer_from_config` reads."""
-    return {
-      "format": _FORMAT,
-      "kind": self.kind,
-      "pieces": list(self.pieces[1:]),
-    }
-
-  def save(self, path):
-    """Writes the tokenizer to a JSON file, whole or not at all."""
-    path = os.fspath(path)
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    partial = f"{path}.{os.getpid()}.partial"
-    with open(partial, "w", encoding="utf-8") as file:
-      json.dump(self.get_config(), file, ensure_ascii=False, indent=1)
-    os.replace(partial, path)
-
-  def _unknown(self, text):
-    """The first character (or word) of `text` outside the vocabulary."""
-    return next((c for c in text if c not in self._ids), None)
-
-  def _complaint(self, text):
-    return (
-      f"`text` must use the vocabulary's {self.vocab_size - 1} pieces only; "
-      f"{self._unknown(text)!r} is not among them. Received: text={text!r}"
-    )
-
-  @abc.abstractmethod
-  def _encode_all(self, texts):
-    """Yields a list of ids, or None, for each text."""
-
-  @abc.abstractmethod
-  def _join(self, pieces):
-    """The text of a list of pieces."""
-
-  def __eq__(self, other):
-    return (
-      isinstance(other, Tokenizer) and self.get_config() == other.get_config()
-    )
-
-  def __hash__(self):
-    return hash((self.kind, self.pieces))
-
-  def __repr__(self):
-    return f"{type(self).__name__}(vocab_size={self.vocab_size})"
-
-
-class CharacterTokenizer(Tokenizer):
-  """One label a character; a space is a label like any other.
-
-  Args:
-    characters: String or sequence of single characters, in id order from 1.
-      Default: space, apostrophe, A-Z.
-
-  Example:
-    >>> CharacterTokenizer().encode("A B")
-    [3, 1, 4]
-  """
-
-  kind = "character"
-
-  def __init__(self, characters=" 'ABCDEFGHIJKLMNOPQRSTUVWXYZ"):
-    super().__init__(characters)
-    long = [c for c in self.pieces[1:] if len(c) != 1]
-    if long:
-      raise ValueError(
-        f"`characters` must be single characters. Received: characters={long}"
-      )
-
-  def _encode_all(self, texts):
-    for text in texts:
-      ids = [self._ids.get(c) for c in text]
-      yield None if None in ids else ids
-
-  def _join(self, pieces):
-    return "".join(pieces)
-
-
-class _ByWords(Tokenizer):
-  """A tokenizer that cuts each word on its own and remembers the result."""
-
-  def __init__(self, pieces):
-    super().__init__(pieces)
-    self._words = {}
-
-  def _encode_all(self, texts):
-    split = [text.split() for text in texts]
-    new = sorted({w for words in split for w in words} - self._words.keys())
-    if new:
-      self._words.update(zip(new, self._cut(new)))
-    for words in split:
-      cut = [self._words[word] for word in words]
-      yield None if None in cut else [i for ids in cut for i in ids]
-
-  @abc.abstractmethod
-  def _cut(self, words):
-    """A list of ids, or None, for each word."""
-
-
-class WordTokenizer(_ByWords):
-  """One label a word, for closed vocabularies such as spoken digits.
-
-  Args:
-    pieces: The words, in id order from 1.
-  """
-
-  kind = "word"
-
-  def _cut(self, words):
-    return [[self._ids[w]] if w in self._ids else None for w in words]
-
-  def _unknown(self, text):
-    return next((w for w in text.split() if w not in self._ids), None)
-
-  def _join(self, pieces):
-    return " ".join(pieces)
-
-
-class WordpieceTokenizer(_ByWords):
-  """Wordpieces, cut by tensorflow-text: greedy longest match in each word.
-
-  Args:
-    pieces: The pieces in id order from 1; a piece that continues a word
-      starts with `##`.
-
-  References:
-    Song et al., "Fast WordPiece Tokenization", EMNLP 2021.
-  """
-
-  kind = "wordpiece"
-
-  def __init__(self, pieces):
-    super().__init__(pieces)
-    # The unknown token shares id 0 with the blank, which no text may contain.
-    self._cutter = _tensorflow_text().FastWordpieceTokenizer(
-      list(self.pieces),
-      suffix_indicator=_JOINER,
-      max_bytes_per_word=1000,
-      unknown_token=BLANK,
-      no_pretokenization=True,
-    )
-
-  def _cut(self, words):
-    rows = self._cutter.tokenize(words).to_list()
-    return [None if 0 in ids else ids for ids in rows]
-
-  def _unknown(self, text):
-    for word in text.split():
-      if self._cut([word])[0] is None:
-        for place, c in enumerate(word):
-          if (c if place == 0 else _JOINER + c) not in self._ids:
-            return c
-        return word
-    return None
-
-  def _join(self, pieces):
-    words = [
-      p[len(_JOINER) :] if p.startswith(_JOINER) else " " + p for p in pieces
-    ]
-    return "".join(words).strip()
-
-
-class SentencepieceTokenizer(Tokenizer):
-  """Sentencepieces, cut by tensorflow-text with a sentencepiece model.
-
-  Args:
-    model: The serialised sentencepiece model, as `bytes`. Its id 0 must be the
-      unknown piece and it must have no control pieces (`build_tokenizer`
-      trains it so): then its ids are this tokenizer's ids.
-  """
-
-  kind = "sentencepiece"
-
-  def __init__(self, model):
-    text = _tensorflow_text()
-    self._model = model
-    self._cutter = text.SentencepieceTokenizer(model=model)
-    size = int(self._cutter.vocab_size())
-    names = self._cutter.id_to_string(np.arange(size, dtype=np.int32))
-    super().__init__([name.decode() for name in names.numpy()][1:])
-
-  def get_config(self):
-    return {
-      "format": _FORMAT,
-      "kind": self.kind,
-      "model": base64.b64encode(self._model).decode(),
-    }
-
-  def _encode_all(self, texts):
-    if not len(texts):
-      return []
-    rows = self._cutter.tokenize(list(texts)).to_list()
-    return [None if 0 in ids else ids for ids in rows]
-
-  def _unknown(self, text):
-    return next((c for c in text if self._encode_all([c])[0] is None), text)
-
-  def _join(self, pieces):
-    return "".join(pieces).replace(_SPACE_MARK, " ").strip()
-
-
-def _tensorflow_text():
-  try:
-    import tensorflow_text
-  except ImportError as error:
-    raise ImportError(
-      "Wordpieces and sentencepieces need tensorflow-text: "
-      "pip install tensorflow-text==2.17.0"
-    ) from error
-  return tensorflow_text
-
-
 def tokenizer_from_config(config):
   """The tokenizer that `Tokenizer.get_config` described.
 
@@ -352,9 +73,9 @@ def tokenizer_from_config(config):
     "wordpiece": WordpieceTokenizer,
   }
   kind = config.get("kind")
-  if config.get("format") != _FORMAT or kind not in {*kinds, "sentencepiece"}:
+  if config.get("format") != FORMAT or kind not in {*kinds, "sentencepiece"}:
     raise ValueError(
-      f"`config` must have format {_FORMAT} and a known kind. Received: "
+      f"`config` must have format {FORMAT} and a known kind. Received: "
       f"format={config.get('format')!r}, kind={kind!r}"
     )
   if kind == "sentencepiece":
@@ -425,7 +146,7 @@ def build_tokenizer(kind, texts, size=None):
 
 
 def _learn_wordpieces(words, size):
-  _tensorflow_text()
+  tensorflow_text_module()
   from tensorflow_text.tools.wordpiece_vocab import (
     wordpiece_tokenizer_learner_lib as learner,
   )
@@ -439,13 +160,13 @@ def _learn_wordpieces(words, size):
     [unknown],
     upper_thresh=max(words.values()) + 1,
     lower_thresh=1,
-    joiner=_JOINER,
+    joiner=JOINER,
   )
   # Rare letters must stay encodable, and where every count is the same the
   # learner finds no threshold that meets the size: its order is by count.
   single = {c for word in words for c in word[:1]}
-  single |= {_JOINER + c for word in words for c in word[1:]}
-  longer = [p for p in pieces if p not in (*single, unknown, _JOINER)]
+  single |= {JOINER + c for word in words for c in word[1:]}
+  longer = [p for p in pieces if p not in (*single, unknown, JOINER)]
   return sorted(single) + longer[: size - 1 - len(single)]
 
 
