@@ -43,12 +43,11 @@ class EvaluationBatches:
         ", ".join(self.unencodable[:5]),
       )
     longest = int(max(records.samples))
-    shapes = (
-      bucket_shapes(boundaries, records.sample_rate) if boundaries else ()
-    )
-    shapes = [s for s in shapes if s < longest] + [
-      min([s for s in shapes if s >= longest], default=longest)
-    ]
+    shapes = [longest]
+    if boundaries:
+      shapes = list(bucket_shapes(boundaries, records.sample_rate))
+      if shapes[-1] < longest:
+        shapes.append(longest)
     rows, self.shapes = [], []
     homes = np.searchsorted(shapes, records.samples)
     for bucket, shape in enumerate(shapes):

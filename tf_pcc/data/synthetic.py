@@ -6,6 +6,7 @@ engine, whatever the number of processes.
 """
 
 import dataclasses
+import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -164,6 +165,14 @@ def generate(spec, cache_dir, processes=None, progress=True):
   if all(os.path.isdir(path) for path in paths.values()):
     return paths
   os.makedirs(root, exist_ok=True)
+  # The workers of one machine share the cache: the first makes the corpus.
+  with open(f"{root}.lock", "w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    _generate(spec, paths, processes, progress)
+  return paths
+
+
+def _generate(spec, paths, processes, progress):
   for split, pairs in spec.utterances().items():
     if os.path.isdir(paths[split]):
       continue
@@ -177,7 +186,6 @@ def generate(spec, cache_dir, processes=None, progress=True):
       workers=processes,
       progress=progress,
     )
-  return paths
 
 
 def _speak(unit):

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import threading
 
 import numpy as np
 from absl import logging
@@ -164,13 +165,20 @@ def write_shards(
   bar.set_description(os.path.basename(output_dir))
   workers = workers or os.cpu_count()
 
+  stopped = threading.Event()
+
+  def advance(count):
+    if stopped.is_set():
+      raise InterruptedError("another shard failed, or the user stopped")
+    bar.update(count)
+
   def write(number):
     path = f"{partial}/{shard_name(number, len(sources))}"
     if gfile.exists(path + ".json"):
       bar.update(sources[number][0])
       return read_json(path + ".json")
     rows = sources[number][1]()
-    part = _write_shard(path, rows, encoding, sample_rate, bar.update)
+    part = _write_shard(path, rows, encoding, sample_rate, advance)
     for row in part["rows"]:
       row.insert(COLUMNS.index("shard"), number)
     _write_json(path + ".json", part)
@@ -179,6 +187,9 @@ def write_shards(
   pool = concurrent.futures.ThreadPoolExecutor(workers)
   try:
     parts = list(pool.map(write, range(len(sources))))
+  except BaseException:
+    stopped.set()
+    raise
   finally:
     pool.shutdown(cancel_futures=True)
     bar.close()

@@ -1,0 +1,81 @@
+"""Turns a corpus into record shards, ready for training.
+
+  python -m launch.prepare --corpus=LibriSpeech/train-clean-100 \
+    --output=data/train --shards=64
+
+The corpus is a LibriSpeech-like folder, a manifest, or a TensorFlow Datasets
+name (see `tf_pcc.data.corpora`). Stopped, the same command goes on where it
+was. The exit code is 0 only if the records are whole.
+"""
+
+import sys
+
+from absl import app, flags, logging
+
+from tf_pcc.data import audio, corpora, records
+
+_CORPUS = flags.DEFINE_string(
+  "corpus",
+  None,
+  "Folder, manifest (.tsv, .json, .jsonl), or tfds:librispeech/CONFIG/SPLIT.",
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Directory to make.")
+_SHARDS = flags.DEFINE_integer("shards", 1, "Number of files.", lower_bound=1)
+_ENCODING = flags.DEFINE_enum(
+  "encoding", "pcm16", records.ENCODINGS, "How the audio is stored."
+)
+_RATE = flags.DEFINE_integer(
+  "sample_rate", audio.SAMPLE_RATE, "Rate in Hz.", lower_bound=1
+)
+_MISSING = flags.DEFINE_float(
+  "max_missing_share",
+  0.05,
+  "Stop if a larger share lacks its audio or its transcript.",
+  lower_bound=0,
+  upper_bound=1,
+)
+_SKIPPED = flags.DEFINE_float(
+  "max_skipped_share",
+  0.05,
+  "Stop if a larger share of the audio cannot be read.",
+  lower_bound=0,
+  upper_bound=1,
+)
+_WORKERS = flags.DEFINE_integer(
+  "workers", None, "Threads; default: the number of CPUs.", lower_bound=1
+)
+
+
+def main(argv):
+  if len(argv) > 1:
+    raise app.UsageError(f"no arguments but flags. Received: {argv[1:]}")
+  try:
+    corpus = corpora.read_corpus(_CORPUS.value, _MISSING.value)
+    index = records.write_records(
+      corpus,
+      _OUTPUT.value,
+      shards=_SHARDS.value,
+      encoding=_ENCODING.value,
+      sample_rate=_RATE.value,
+      max_skipped_share=_SKIPPED.value,
+      workers=_WORKERS.value,
+    )
+  except ValueError as error:
+    sys.exit(f"launch.prepare: {error}")
+  except KeyboardInterrupt:
+    sys.exit("launch.prepare: stopped; the same command goes on from here")
+  print(
+    f"{index['utterances']} utterances, {index['seconds'] / 3600:.2f} h, "
+    f"{len(index['shards'])} shards: {_OUTPUT.value}"
+  )
+  print(
+    f"left out: {len(corpus.missing_audio)} transcripts without audio, "
+    f"{len(corpus.missing_text)} recordings without a transcript, "
+    f"{len(index['skipped'])} unreadable recordings"
+  )
+
+
+if __name__ == "__main__":
+  logging.set_verbosity(logging.INFO)
+  flags.mark_flags_as_required(["corpus", "output"])
+  app.run(main)

@@ -1,0 +1,83 @@
+"""Learns a tokenizer's vocabulary from a corpus or from a file of transcripts.
+
+  python -m launch.vocabulary --corpus=LibriSpeech/train-clean-100 \
+    --kind=wordpiece --size=256 --output=data/wordpieces-256.json
+
+A `.txt` file is taken as transcripts: one a line, after an utterance id if
+`--ids` is given (LibriSpeech's own form).
+"""
+
+import os
+import sys
+
+from absl import app, flags
+
+from tf_pcc.data import corpora, records, text
+
+_CORPUS = flags.DEFINE_string(
+  "corpus",
+  None,
+  "Corpus (see launch.prepare), records directory, or .txt file.",
+)
+_KIND = flags.DEFINE_enum(
+  "kind",
+  "wordpiece",
+  ["character", "word", "wordpiece", "sentencepiece"],
+  "What the labels are.",
+)
+_SIZE = flags.DEFINE_integer(
+  "size", None, "Number of labels, the blank included, for the -piece kinds."
+)
+_OUTPUT = flags.DEFINE_string("output", None, "File to write (JSON).")
+_IDS = flags.DEFINE_bool("ids", False, "Lines of a .txt begin with an id.")
+
+
+def read_texts(path, ids=False):
+  """The transcripts of a corpus, of a records directory, or of a text file.
+
+  Args:
+    path: Where they are.
+    ids: Whether each line of a .txt file begins with an id. Default False.
+
+  Returns:
+    List of normalised strings.
+
+  Raises:
+    ValueError: if there is nothing to read at `path`.
+  """
+  if os.path.exists(os.path.join(path, "index.json")):
+    return list(records.Records(path).texts)
+  if not path.endswith(".txt"):
+    return [utterance.text for utterance in corpora.read_corpus(path)]
+  try:
+    with open(path, encoding="utf-8") as file:
+      lines = file.read().splitlines()
+  except OSError as error:
+    raise ValueError(
+      f"`path` must be a readable file: {error}. Received: path={path}"
+    ) from error
+  if ids:
+    lines = [line.partition(" ")[2] for line in lines]
+  return [text.normalize(line) for line in lines]
+
+
+def main(argv):
+  if len(argv) > 1:
+    raise app.UsageError(f"no arguments but flags. Received: {argv[1:]}")
+  try:
+    texts = read_texts(_CORPUS.value, _IDS.value)
+    tokenizer = text.build_tokenizer(_KIND.value, texts, _SIZE.value)
+    tokenizer.save(_OUTPUT.value)
+  except (ValueError, ImportError, OSError) as error:
+    sys.exit(f"launch.vocabulary: {error}")
+  labels = sum(map(len, tokenizer.encode_batch(texts)))
+  words = sum(len(line.split()) for line in texts)
+  print(
+    f"{tokenizer.vocab_size} labels with the blank, from {len(texts)} texts; "
+    f"{labels / words:.2f} labels a word: {_OUTPUT.value}"
+  )
+
+
+if __name__ == "__main__":
+  flags.mark_flags_as_required(["corpus", "output"])
+  app.run(main)

@@ -1,0 +1,74 @@
+"""LibriSpeech from TensorFlow Datasets, if that package is installed."""
+
+import os
+import re
+
+import numpy as np
+
+from tf_pcc.data import audio
+from tf_pcc.data.corpora import Corpus, Utterance
+from tf_pcc.data.text import normalize
+
+_RATE = 16000  # of every TFDS librispeech configuration
+
+
+def read(name):
+  """Lists the utterances of a TFDS split.
+
+  Args:
+    name: "tfds:librispeech/CONFIG/SPLIT", such as
+      "tfds:librispeech/default/train_clean100". TFDS must have prepared it, or
+      downloads it.
+
+  Returns:
+    A `Corpus`, in the order of TFDS.
+
+  Raises:
+    ValueError: if the name is of another form or tensorflow_datasets is missing.
+  """
+  match = re.fullmatch(r"tfds:(librispeech/[\w.:]+)/(\w+)", name)
+  if not match:
+    raise ValueError(
+      f"`path` must be tfds:librispeech/CONFIG/SPLIT. Received: path={name}"
+    )
+  try:
+    import tensorflow_datasets as tfds
+  except ImportError as error:
+    raise ValueError(
+      "Reading TensorFlow Datasets needs: pip install tensorflow-datasets. "
+      f"Received: path={name}"
+    ) from error
+  builder, split = match.groups()
+
+  def load(part):
+    return tfds.load(builder, split=part, shuffle_files=False)
+
+  def without_speech(example):
+    return {key: example[key] for key in ("id", "text", "speaker_id")}
+
+  rows = load(split).map(without_speech).as_numpy_iterator()
+  utterances = tuple(
+    Utterance(
+      id=row["id"].decode(),
+      path="",
+      text=normalize(row["text"].decode()),
+      speaker=str(row["speaker_id"]),
+    )
+    for row in rows
+  )
+
+  def waveforms(start, stop, sample_rate):
+    part = load(f"{split}[{start}:{stop}]")
+    for row in part.map(lambda example: example["speech"]).as_numpy_iterator():
+      if not row.size:
+        yield ValueError("The audio must not be empty: it has zero samples.")
+      else:
+        samples = audio.to_float(row.astype(np.int16))
+        yield audio.resample(samples, _RATE, sample_rate)
+
+  return Corpus(
+    name=os.path.basename(builder) + "-" + split,
+    root=name,
+    utterances=utterances,
+    reader=waveforms,
+  )
