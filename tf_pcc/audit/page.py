@@ -88,7 +88,9 @@ def _table(headings, rows, breaks=()):
 def _wrapped(cell):
   """A cell whose limits in parentheses stay together on one line."""
   estimate, space, limits = cell.partition(" (")
-  return f'{estimate} <span class="limits">({limits}</span>' if space else cell
+  if not space:
+    return cell
+  return f'<span>{estimate} <span class="limits">({limits}</span></span>'
 
 
 def _plan_section(audit):

@@ -8,11 +8,12 @@ from tf_pcc.audit import bootstrap, compare, scoring, summary
 # value of the others less.
 FIGURES = ("exposure_all", "cer_all", "extraction_all")
 _WORDS = {
-  "exposure": "mean exposure, bits",
-  "cer": "character error rate",
-  "extraction": "share written down exactly",
-  "auc": "AUC",
-  "wer": "word error rate",
+  "exposure": ("mean exposure", ", bits", 1),
+  "extrapolated_exposure": ("mean extrapolated exposure", ", bits", 1),
+  "cer": ("character error rate", ", %", 100),
+  "extraction": ("exact matches", ", %", 100),
+  "auc": ("AUC", "", 1),
+  "wer": ("word error rate", ", %", 100),
 }
 
 
@@ -190,11 +191,10 @@ def meaning(name):
     (words with unit, factor to that unit): shares are shown in percent.
   """
   key, _, count = name.rpartition("_") if "_" in name else (name, "", "")
-  words = _WORDS.get(key, key)
+  words, unit, scale = _WORDS.get(key, (key, "", 1))
   if count:
-    words += ", all canaries" if count == "all" else f", canaries {count}"
-  share = key in ("cer", "extraction", "wer")
-  return (words + ", %", 100) if share else (words, 1)
+    words += " of all canaries" if count == "all" else f" of canaries {count}"
+  return f"{words}{unit}", scale
 
 
 def _comparison(entries, baseline, figures, targets, confidence):

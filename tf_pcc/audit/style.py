@@ -3,6 +3,7 @@
 STYLE = """\
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
+.limits { white-space: nowrap; color: #444; }
 body { margin: 0; background: #fff; color: #111;
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
 main { max-width: 1200px; margin: 0 auto; padding: 1rem; }
@@ -18,7 +19,6 @@ th, td { padding: .35rem .5rem; border-bottom: 1px solid #bbb;
 thead th { border-bottom: 2px solid #111; vertical-align: bottom; }
 th:first-child { text-align: left; }
 tbody tr.first th, tbody tr.first td { border-top: 2px solid #777; }
-.limits { white-space: nowrap; color: #444; }
 .figures { display: grid; gap: 1.5rem 2rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); }
 figure { margin: 0; min-width: 0; break-inside: avoid; }
@@ -26,6 +26,7 @@ figure h3 { margin-top: 0; }
 figure img { display: block; width: 100%; max-width: 620px; height: auto; }
 figcaption { font-size: .85rem; color: #333; margin-top: .4rem;
   overflow-wrap: anywhere; }
+@media (min-width: 701px) { .limits { display: block; } }
 @media (max-width: 700px) {
   thead { position: absolute; width: 1px; height: 1px; overflow: hidden;
     clip-path: inset(50%); }
