@@ -94,9 +94,7 @@ def test_digest_sees_every_field():
   for change in changes:
     first = dataclasses.replace(one.canaries[0], **change)
     digests.add(
-      dataclasses.replace(
-        one, canaries=(first, *one.canaries[1:])
-      ).digest()
+      dataclasses.replace(one, canaries=(first, *one.canaries[1:])).digest()
     )
   digests.add(dataclasses.replace(one, holdout=one.holdout[::-1]).digest())
   assert len(digests) == len(changes) + 2
@@ -108,13 +106,9 @@ def test_no_text_twice_and_none_ordinary():
   # 256 texts of four words; every one that starts with BANA is ordinary, in
   # another case and with punctuation.
   ordinary = [
-    f"{text.lower()},  bana {word.lower()}!"
-    for text in texts
-    for word in words
+    f"{text.lower()},  bana {word.lower()}!" for text in texts for word in words
   ]
-  one = plan(
-    vocabulary=words, holdout=150, ordinary_texts=ordinary, seed=1
-  )
+  one = plan(vocabulary=words, holdout=150, ordinary_texts=ordinary, seed=1)
   found = [normalize(c.text) for c in one.all]
   assert len(set(found)) == len(found) == 162
   assert not set(found) & {normalize(text) for text in ordinary}

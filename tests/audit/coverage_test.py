@@ -1,13 +1,13 @@
 """Do nominal 95% intervals hold the truth 93 to 97% of the time?
 
-The figures and sample sizes of a real audit: 20 canaries a repetition count, 200
-hold-outs. One draw of the experiment is one interval; the truth comes from a
-closed form or a large simulation.
+The figures and sample sizes of a real audit: 20 canaries a repetition count,
+200 hold-outs. One draw of the experiment is one interval; the truth comes from
+a closed form or a large simulation.
 """
 
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from tf_pcc.audit import bootstrap, exposure, membership
 
@@ -32,9 +32,7 @@ def check(share, draws=DRAWS):
 def partly_memorized(rng, probability):
   """Error rates of canaries that are either memorized or not."""
   memorized = rng.random(CANARIES) < probability
-  return np.where(
-    memorized, rng.beta(1, 8, CANARIES), rng.beta(9, 2, CANARIES)
-  )
+  return np.where(memorized, rng.beta(1, 8, CANARIES), rng.beta(9, 2, CANARIES))
 
 
 def cer_case(probability, draws):
@@ -122,3 +120,22 @@ def test_exposure(shift):
     1500,
   )
   check(share, 1500)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fpr", [0.01, 0.05])
+@pytest.mark.parametrize("shift", [1.0, 2.0, 3.0])
+def test_tpr_covers_at_least_as_stated(fpr, shift):
+  """A rate at a threshold that is itself estimated: on the safe side."""
+  share = share_covered(
+    lambda rng, seed: membership.tpr_interval(
+      rng.normal(-shift, 1, CANARIES),
+      rng.normal(size=HOLDOUT),
+      fpr,
+      resamples=500,
+      seed=seed,
+    ),
+    ndtr(ndtri(fpr) + shift),
+    800,
+  )
+  assert 0.925 < share <= 1.0

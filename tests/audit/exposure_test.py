@@ -26,7 +26,9 @@ def test_known_values(score, expected):
   np.testing.assert_allclose(found, [expected], rtol=1e-13)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int32])
+@pytest.mark.parametrize(
+  "dtype", [np.float16, np.float32, np.float64, np.int32]
+)
 def test_agrees_with_definition_with_ties_and_keeps_order(dtype):
   rng = np.random.default_rng(1)
   scores = rng.integers(0, 9, 50).astype(dtype)

@@ -7,7 +7,7 @@ side by side at matched word error rate, `noise_masking` is the
 fill-in-the-blank attack, `results` collects, `report` writes audit.json and
 report.html.
 
-NumPy and SciPy only: nothing here imports TensorFlow or Keras. Error rates need
+NumPy, SciPy and tqdm: nothing here imports TensorFlow or Keras. Error rates need
 jiwer (extra [speech]), plots need matplotlib (extra [report]).
 """
 
@@ -27,7 +27,7 @@ from tf_pcc.audit.membership import (
   roc_curve,
   tpr_at_fpr,
 )
-from tf_pcc.audit.noise_masking import MaskedUtterance, noise_masking
+from tf_pcc.audit.noise_masking import MaskedUtterance, noise_masking_attack
 from tf_pcc.audit.report import write_report
 from tf_pcc.audit.results import AuditedCheckpoint, audit_results
 from tf_pcc.audit.scoring import (
@@ -58,7 +58,7 @@ __all__ = [
   "matched_steps",
   "matched_wer",
   "mean_interval",
-  "noise_masking",
+  "noise_masking_attack",
   "rank_exposure",
   "roc_curve",
   "score_transcripts",

@@ -102,7 +102,7 @@ def _count(words, wanted):
   return sum(words[i : i + len(wanted)] == wanted for i in places)
 
 
-def noise_masking(
+def noise_masking_attack(
   utterances,
   transcribe,
   sample_rate,

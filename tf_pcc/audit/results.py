@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from tqdm import tqdm
+
 from tf_pcc.audit import bootstrap, compare, scoring, summary
 
 # Figures followed over checkpoints. Lower CER means more memorization, a lower
@@ -54,6 +56,7 @@ def audit_results(
   resamples=bootstrap.RESAMPLES,
   confidence=bootstrap.CONFIDENCE,
   seed=0,
+  progress=True,
 ):
   """Summarise audited checkpoints and, with a baseline, compare their methods.
 
@@ -66,13 +69,14 @@ def audit_results(
       at equal steps; None (default): no comparison.
     figures: Figures to compare, each "<cer|exposure|extraction|auc>_<x8|all>".
     targets: Word error rates to compare at; default `compare.common_targets`.
-    noise_masking: Optional dict of name -> result of `noise_masking`.
+    noise_masking: Optional dict of name -> result of `noise_masking_attack`.
     tables: Further tables: dicts with title, text, headings, rows (cells are
       strings).
     score: As in `summarise`.
     resamples: Number of bootstrap draws.
     confidence: Coverage of the intervals, default 0.95.
     seed: Integer for the bootstrap.
+    progress: Whether to show a progress bar over many checkpoints.
 
   Returns:
     A dict of JSON values: format, title, notes, confidence, plan, checkpoints
@@ -89,7 +93,9 @@ def audit_results(
       f"Received: checkpoints={checkpoints!r}"
     )
   entries = []
-  for checkpoint in checkpoints:
+  # Half a second each: a handful needs no bar.
+  quiet = not progress or len(checkpoints) < 10
+  for checkpoint in tqdm(checkpoints, desc="summarise", disable=quiet):
     _check_scores(plan.canaries, checkpoint.inserted, "inserted", checkpoint)
     _check_scores(plan.holdout, checkpoint.holdout, "holdout", checkpoint)
     entries.append(

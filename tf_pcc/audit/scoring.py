@@ -6,6 +6,7 @@ The character error rate comes from jiwer (extra [speech]).
 import dataclasses
 
 import numpy as np
+from tqdm import tqdm
 
 from tf_pcc.audit import checks
 from tf_pcc.data.text import normalize
@@ -172,11 +173,12 @@ def transcribe_in_batches(
         "waveforms must be one-dimensional and not empty (mono). Received: "
         f"waveforms[{index}] of shape {waveform.shape}"
       )
-  starts = range(0, len(waveforms), batch_size)
-  if progress:
-    from tqdm import tqdm
-
-    starts = tqdm(starts, desc="transcribe", unit="batch")
+  starts = tqdm(
+    range(0, len(waveforms), batch_size),
+    desc="transcribe",
+    unit="batch",
+    disable=not progress,
+  )
   transcripts = []
   for start in starts:
     batch = waveforms[start : start + batch_size]
