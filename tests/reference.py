@@ -97,7 +97,10 @@ class Adam:
 
 
 OPTIMIZERS = {
-  "momentum": (lambda: keras.optimizers.SGD(0.05, momentum=0.9), Momentum(0.05)),
+  "momentum": (
+    lambda: keras.optimizers.SGD(0.05, momentum=0.9),
+    Momentum(0.05),
+  ),
   "adam": (lambda: keras.optimizers.Adam(0.01), Adam(0.01)),
 }
 

@@ -3,12 +3,12 @@
 A bound sees the norms of all units of the step: one unit a core, or one a
 micro-batch when each core's batch is cut. It never sees a gradient.
 
-| class          | method                    | rho                              |
-|----------------|---------------------------|----------------------------------|
-| `FixedBound`   | PCC                       | a number                         |
-| `MinBound`     | APCC                      | the smallest norm of this step   |
-| `QuantileBound`| APCC with a quantile      | a quantile of this step's norms  |
-| `RunningBound` | APCC, running statistics  | a statistic of running norms     |
+| class           | method                   | rho                             |
+|-----------------|--------------------------|---------------------------------|
+| `FixedBound`    | PCC                      | a number                        |
+| `MinBound`      | APCC                     | the smallest norm of this step  |
+| `QuantileBound` | APCC with a quantile     | a quantile of this step's norms |
+| `RunningBound`  | APCC, running statistics | a statistic of running norms    |
 
 Sources: Wang et al., Interspeech 2024 (arXiv 2406.02004) for PCC and APCC;
 Wang, ICLR 2025 (arXiv 2408.16204) for micro-batches. The running form and its

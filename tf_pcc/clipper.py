@@ -171,6 +171,13 @@ class Clipper:
     all_norms, all_weights = (
       tf.reshape(part, [-1]) for part in tf.split(gathered, 2, axis=1)
     )
+    built_for = self.variables["norms"].shape[0]
+    if all_norms.shape[0] != built_for:
+      raise ValueError(
+        "The optimizer was built under another strategy: build it, or compile "
+        "and fit the model, inside the scope() it trains in. Received: units "
+        f"built for={built_for}, units of this step={all_norms.shape[0]}"
+      )
     live = clipping.is_live(all_norms)
     any_live = tf.reduce_any(live)
     bound, state = bound_rule.compute(
@@ -192,9 +199,7 @@ class Clipper:
     self.variables["norms"].assign(all_norms)
     self.variables["bound"].assign(tf.where(any_live, bound, 0.0))
     skipped = self.variables["skipped_steps"]
-    skipped.assign(
-      tf.convert_to_tensor(skipped) + tf.cast(~any_live, tf.int32)
-    )
+    skipped.assign(tf.convert_to_tensor(skipped) + tf.cast(~any_live, tf.int32))
     return Plan(
       factors=clipping.clip_factor(norms, bound),
       weights=tf.math.divide_no_nan(weights * units, total),
@@ -208,8 +213,10 @@ class Clipper:
       update: list of dense tensors or None, this core's share of the update.
       unclipped: the same of the unclipped mean over live units.
     """
-    update = replicas.sum_over_cores(_dense(update))
-    unclipped = replicas.sum_over_cores(_dense(unclipped))
+    update, unclipped = (
+      replicas.sum_over_cores([g for g in gradients if g is not None])
+      for gradients in (update, unclipped)
+    )
     dot = tf.add_n(
       [
         tf.reduce_sum(tf.cast(a, tf.float32) * tf.cast(b, tf.float32))
@@ -300,9 +307,8 @@ class _CheckpointState(tf.train.experimental.PythonState):
 
   def deserialize(self, string_value):
     self._clipper.load(
-      {k: np.array(v, dtype) for k, (dtype, v) in json.loads(string_value).items()}
+      {
+        k: np.array(v, dtype)
+        for k, (dtype, v) in json.loads(string_value).items()
+      }
     )
-
-
-def _dense(gradients):
-  return [tf.convert_to_tensor(g) for g in gradients if g is not None]

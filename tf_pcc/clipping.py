@@ -12,7 +12,7 @@ of all trainable variables together, `||g||` its L2 norm, `rho` the bound, and
 | all zero                  | not live; zeros                                 |
 | a NaN or an infinity      | not live; zeros (selected, never multiplied)    |
 | norm overflows float32    | not live, as an infinity                        |
-| `tf.IndexedSlices`        | norm of the summed duplicates; stays sparse     |
+| `tf.IndexedSlices`        | duplicates summed: a dense tensor               |
 | `None`                    | stays `None`, has no norm                       |
 | float16, bfloat16         | norm and product in float32, dtype kept         |
 """
@@ -20,11 +20,24 @@ of all trainable variables together, `||g||` its L2 norm, `rho` the bound, and
 import tensorflow as tf
 
 
+def densify(gradients):
+  """Turns the sparse gradients of embeddings into dense ones.
+
+  Rows looked up twice are summed. A sparse gradient would keep them apart, and
+  every norm and every square of it would be wrong: `tf.linalg.global_norm`
+  ignores duplicates, and Keras' Adam squares them one by one.
+
+  Args:
+    gradients: list of tensors, `tf.IndexedSlices` or `None`.
+
+  Returns:
+    list of tensors or `None`.
+  """
+  return [None if g is None else tf.convert_to_tensor(g) for g in gradients]
+
+
 def global_norm(gradients):
   """L2 norm over all gradients together, accumulated in float32.
-
-  Unlike `tf.linalg.global_norm`, rows that an embedding looked up twice are
-  summed before they are squared.
 
   Args:
     gradients: list of tensors, `tf.IndexedSlices` or `None`, of any float dtype
@@ -42,8 +55,8 @@ def global_norm(gradients):
   5.0
   """
   squares = [
-    tf.reduce_sum(tf.square(tf.cast(tf.convert_to_tensor(g), tf.float32)))
-    for g in gradients
+    tf.reduce_sum(tf.square(tf.cast(g, tf.float32)))
+    for g in densify(gradients)
     if g is not None
   ]
   if not squares:
@@ -92,15 +105,15 @@ def scale(gradients, factor):
       even where a gradient holds a NaN.
 
   Returns:
-    A list of the same structure, shapes and dtypes.
+    A list of dense tensors or `None`, shapes and dtypes unchanged.
   """
 
-  def scale_values(values):
-    product = tf.cast(values, tf.float32) * factor
+  def scale_one(gradient):
+    product = tf.cast(gradient, tf.float32) * factor
     product = tf.where(factor > 0, product, 0.0)
-    return tf.cast(product, values.dtype)
+    return tf.cast(product, gradient.dtype)
 
-  return [map_values(scale_values, gradient) for gradient in gradients]
+  return [None if g is None else scale_one(g) for g in densify(gradients)]
 
 
 def clip_by_norm(gradients, bound):
@@ -121,14 +134,3 @@ def clip_by_norm(gradients, bound):
   """
   norm = global_norm(gradients)
   return scale(gradients, clip_factor(norm, bound)), norm
-
-
-def map_values(function, gradient):
-  """Applies `function` to the numbers of a dense, sparse or absent gradient."""
-  if gradient is None:
-    return None
-  if isinstance(gradient, tf.IndexedSlices):
-    return tf.IndexedSlices(
-      function(gradient.values), gradient.indices, gradient.dense_shape
-    )
-  return function(gradient)

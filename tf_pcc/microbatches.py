@@ -79,9 +79,7 @@ def units(gradients_of, parts, variables, scale, bound, with_unclipped, spec):
   Returns:
     The units; the mean loss, float32 scalar; the stacked outputs.
   """
-  count = next(
-    t for t in keras.tree.flatten(parts) if t is not None
-  ).shape[0]
+  count = next(t for t in keras.tree.flatten(parts) if t is not None).shape[0]
   keep = bound is None
   connected = [True] * len(variables)
 
@@ -104,8 +102,8 @@ def units(gradients_of, parts, variables, scale, bound, with_unclipped, spec):
       connected[i] = gradient is not None
     norm = clipping.global_norm(gradients) * scale
     dense = [
-      tf.zeros(v.shape, v.dtype) if g is None else tf.convert_to_tensor(g)
-      for g, v in zip(gradients, variables)
+      tf.zeros(v.shape, v.dtype) if g is None else g
+      for g, v in zip(clipping.densify(gradients), variables)
     ]
     if keep:
       stacked = [a.write(index, g) for a, g in zip(stacked, dense)]

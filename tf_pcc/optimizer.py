@@ -1,7 +1,6 @@
 """The first door: per-core clipping for stock `model.compile` / `model.fit`."""
 
 import keras
-import tensorflow as tf
 
 from tf_pcc import clipping as clipping_lib
 from tf_pcc import replicas
@@ -40,12 +39,14 @@ class PerCoreClipping(keras.optimizers.Optimizer):
   Example:
 
   ```python
-  optimizer = tf_pcc.PerCoreClipping(
-    keras.optimizers.AdamW(1e-3), bound=tf_pcc.MinBound()
-  )
   with strategy.scope():
     model = build()
-    model.compile(optimizer=optimizer, loss="mse")
+    model.compile(
+      optimizer=tf_pcc.PerCoreClipping(
+        keras.optimizers.AdamW(1e-3), bound=tf_pcc.MinBound()
+      ),
+      loss="mse",
+    )
   model.fit(dataset, callbacks=[tf_pcc.ClippingMonitor()])
   ```
 
@@ -193,9 +194,7 @@ class PerCoreClipping(keras.optimizers.Optimizer):
   def _clip_aggregate(self, gradients):
     """Batch clipping, of what the inner optimizer is about to add up."""
     present = [i for i, g in enumerate(gradients) if g is not None]
-    total = replicas.sum_over_cores(
-      [tf.convert_to_tensor(gradients[i]) for i in present]
-    )
+    total = replicas.sum_over_cores([gradients[i] for i in present])
     loss_scale = self.inner_optimizer.loss_scale_factor or 1.0
     norm = clipping_lib.global_norm(total) / loss_scale
     factor = clipping_lib.clip_factor(norm, self.clipping.batch_clip_norm)
@@ -280,7 +279,8 @@ class PerCoreClipping(keras.optimizers.Optimizer):
 
   def load_own_variables(self, store):
     """Loads it, from any number of cores."""
-    self._clipper.load({name: store[name][()] for name in store.keys()})
+    names = list(store.keys())
+    self._clipper.load({name: store[name][()] for name in names})
 
   def get_config(self):
     if self.clipping.microbatches > 1:

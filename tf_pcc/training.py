@@ -1,4 +1,4 @@
-"""The second door: a model that owns its train_step and clips per core in it."""
+"""The second door: a model whose own train_step clips per core."""
 
 import functools
 import inspect
@@ -295,9 +295,7 @@ class PerCoreModel(keras.Model):
     if y_pred is None:
       results = self.get_metrics_result()
     else:
-      results = self.compute_metrics(
-        x, y, y_pred, sample_weight=sample_weight
-      )
+      results = self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
     if replicas.spans_workers():
       # Keras averages logs over workers along their first axis.
       results = {name: value[None] for name, value in results.items()}

@@ -11,7 +11,7 @@ from tf_pcc import clipping
 
 
 class WholeBatch:
-  """One unit: this core's batch. Sparse gradients stay sparse.
+  """One unit: this core's batch.
 
   Args:
     gradients: list of tensors, `tf.IndexedSlices` or None.
@@ -20,8 +20,8 @@ class WholeBatch:
   """
 
   def __init__(self, gradients, scale):
-    self._gradients = gradients
-    self.norms = clipping.global_norm(gradients)[None] * scale
+    self._gradients = clipping.densify(gradients)
+    self.norms = clipping.global_norm(self._gradients)[None] * scale
 
   def clipped(self, factors, weights):
     """This core's share of the update.

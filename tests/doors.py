@@ -1,0 +1,86 @@
+"""A model whose per-core gradients the test chooses, behind either door."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tf_pcc
+
+DOORS = ("optimizer", "model")
+
+
+def linear_loss(_, y_pred):
+  """The prediction itself: the gradient of w in w.x is the mean x."""
+  return y_pred[:, 0]
+
+
+def compiled(
+  door, strategy, size, bound, optimizer=None, clipping=None, **options
+):
+  """A model w.x, compiled through one door.
+
+  Args:
+    door: one of `DOORS`.
+    strategy: tf.distribute.Strategy.
+    size: length of w, which starts at zero.
+    bound: a bound of tf_pcc, or None for a stock model.
+    optimizer: function that makes one; SGD(1) by default, so that the weights
+      are minus the update.
+    clipping: dict of more options of the clipping.
+    **options: more options of compile.
+
+  Returns:
+    keras.Model.
+  """
+  clipping = clipping or {}
+  with strategy.scope():
+    optimizer = keras.optimizers.SGD(1.0) if optimizer is None else optimizer()
+    inputs = keras.Input((size,))
+    outputs = keras.layers.Dense(
+      1, use_bias=False, kernel_initializer="zeros", dtype="float32"
+    )(inputs)
+    if door == "optimizer":
+      model = keras.Model(inputs, outputs)
+      if bound is not None:
+        optimizer = tf_pcc.PerCoreClipping(optimizer, bound, **clipping)
+      model.compile(optimizer, loss=linear_loss, **options)
+    else:
+      model = tf_pcc.PerCoreModel(inputs, outputs)
+      if bound is not None:
+        options["clipping"] = tf_pcc.Clipping(bound, **clipping)
+      model.compile(optimizer, loss=linear_loss, **options)
+  return model
+
+
+def batches(gradients, per_core=2):
+  """A dataset of steps whose per-core mean gradients are the rows given.
+
+  Args:
+    gradients: float [steps, cores, size].
+    per_core: rows a core.
+
+  Returns:
+    tf.data.Dataset of (x, y), one element a step.
+  """
+  gradients = np.asarray(gradients, np.float32)
+  steps, cores, size = gradients.shape
+  x = np.repeat(gradients, per_core, axis=1).reshape(-1, size)
+  y = np.zeros((len(x), 1), np.float32)
+  data = tf.data.Dataset.from_tensor_slices((x, y))
+  return data.batch(cores * per_core, drop_remainder=True)
+
+
+def update(model, gradients, **options):
+  """Trains on these gradients and returns minus the change of w.
+
+  Args:
+    model: from `compiled`.
+    gradients: float [steps, cores, size].
+    **options: of `fit`.
+
+  Returns:
+    float32 [size].
+  """
+  before = model.get_weights()[0][:, 0]
+  model.fit(batches(gradients), verbose=0, **options)
+  return before - model.get_weights()[0][:, 0]
