@@ -74,7 +74,7 @@ class RelativeSelfAttention(keras.layers.Layer):
     self.position = dense(self.dim, use_bias=False, dtype=self.dtype_policy)
     self.output_projection = dense(self.dim, dtype=self.dtype_policy)
 
-  def build(self, x_shape, positions_shape=None, lengths_shape=None):
+  def build(self, x_shape, positions_shape=None, mask_shape=None):
     shape = (None, None, self.dim)
     self.query_key_value.build(shape)
     self.position.build(shape[1:])
@@ -86,13 +86,13 @@ class RelativeSelfAttention(keras.layers.Layer):
       setattr(self, name, bias)
     self.built = True
 
-  def call(self, x, positions, lengths):
+  def call(self, x, positions, mask):
     """Attends.
 
     Args:
       x: float [B, T, dim].
       positions: float [2T - 1, dim], `relative_positions(T, dim)`.
-      lengths: int32 [B], valid frames.
+      mask: bool [B, T], the valid frames.
 
     Returns:
       float [B, T, dim].
@@ -105,16 +105,16 @@ class RelativeSelfAttention(keras.layers.Layer):
     position = tf.reshape(
       self.position(positions), [-1, self.heads, self.width]
     )
-    query *= self.width**-0.5
-    scale = self.width**-0.5
-    content_bias = tf.cast(self.content_bias, query.dtype)[:, None] * scale
-    position_bias = tf.cast(self.position_bias, query.dtype)[:, None] * scale
+    content_bias = tf.cast(self.content_bias, query.dtype)[:, None]
+    position_bias = tf.cast(self.position_bias, query.dtype)[:, None]
     scores = tf.matmul(query + content_bias, key, transpose_b=True)
     scores += relative_shift(
       tf.matmul(query + position_bias, tf.transpose(position, [1, 2, 0]))
     )
-    mask = tf.sequence_mask(lengths, time)[:, None, None, :]
-    scores = tf.where(mask, tf.cast(scores, tf.float32), _MASKED)
+    scores *= self.width**-0.5
+    scores = tf.where(
+      mask[:, None, None, :], tf.cast(scores, tf.float32), _MASKED
+    )
     weights = tf.cast(tf.nn.softmax(scores), value.dtype)
     mixed = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])
     return self.output_projection(tf.reshape(mixed, [batch, time, self.dim]))

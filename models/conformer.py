@@ -72,7 +72,7 @@ class FeedForward(keras.layers.Layer):
     policy = self.dtype_policy
     self.norm = keras.layers.LayerNormalization(dtype=policy)
     self.expand = keras.layers.Dense(
-      self.dim * self.factor, activation="silu", dtype=policy
+      self.dim * self.factor, activation=convolution.swish, dtype=policy
     )
     self.project = keras.layers.Dense(self.dim, dtype=policy)
     self.inner_dropout = dropout.ReplicaDropout(rate, seed, dtype=policy)
@@ -136,7 +136,7 @@ class ConformerBlock(keras.layers.Layer):
     self.second = FeedForward(dim, factor, rate, seed + 4, dtype=policy)
     self.norm = keras.layers.LayerNormalization(dtype=policy)
 
-  def build(self, x_shape, positions_shape=None, lengths_shape=None):
+  def build(self, x_shape, positions_shape=None, mask_shape=None):
     for layer in (
       self.first,
       self.attention_norm,
@@ -149,22 +149,22 @@ class ConformerBlock(keras.layers.Layer):
       layer.build((None, None, self.config.dim))
     self.built = True
 
-  def call(self, x, positions, lengths, training=False):
+  def call(self, x, positions, mask, training=False):
     """Applies the block.
 
     Args:
       x: float [B, T, dim].
       positions: float [2T - 1, dim].
-      lengths: int32 [B], valid frames.
+      mask: bool [B, T], the valid frames.
       training: bool, turns dropout on.
 
     Returns:
       float [B, T, dim].
     """
     x += 0.5 * self.first(x, training=training)
-    branch = self.attention(self.attention_norm(x), positions, lengths)
+    branch = self.attention(self.attention_norm(x), positions, mask)
     x += self.attention_dropout(branch, training=training)
-    branch = self.convolution(self.convolution_norm(x), lengths)
+    branch = self.convolution(self.convolution_norm(x), mask)
     x += self.convolution_dropout(branch, training=training)
     x += 0.5 * self.second(x, training=training)
     return self.norm(x)
@@ -237,8 +237,9 @@ class ConformerEncoder(keras.layers.Layer):
     time = x.shape[1] if x.shape[1] is not None else tf.shape(x)[1]
     positions = attention.relative_positions(time, self.config.dim)
     positions = tf.cast(positions, x.dtype)
+    mask = tf.sequence_mask(lengths, time)
     for block in self.blocks:
-      x = block(x, positions, lengths, training=training)
+      x = block(x, positions, mask, training=training)
     return x, lengths
 
   def frames(self, frames):

@@ -67,8 +67,9 @@ class ConformerCTC(PerCoreModel):
   Example:
     >>> model = ConformerCTC(vocab_size=30, encoder=conformer.SIZES["tiny"])
     >>> model.build_from_signature()
-    >>> y_pred = model({"audio": tf.zeros([1, 16000]), "audio_length": [16000]})
-    >>> y_pred["logits"].shape
+    >>> length = tf.constant([16000])
+    >>> x = {"audio": tf.zeros([1, 16000]), "audio_length": length}
+    >>> model(x)["logits"].shape
     TensorShape([1, 25, 30])
   """
 

@@ -59,11 +59,12 @@ def beam_search(
 
   Returns:
     int32 [B, n_best, U] ids padded with the blank, int32 [B, n_best] lengths,
-    and float32 [B, n_best] log-probabilities, best first. Where there are fewer
-    than `n_best` sequences, the rest is empty with the score -inf.
+    and float32 [B, n_best] log-probabilities, best first.
 
   Raises:
     ValueError: If not 1 <= n_best <= beam_width.
+    tf.errors.InvalidArgumentError: If an utterance has fewer than `n_best`
+      sequences, as one without frames has for n_best > 1.
   """
   if not 1 <= n_best <= beam_width:
     raise ValueError(

@@ -37,7 +37,8 @@ class LogMel(keras.layers.Layer):
     ValueError: If `normalization` is unknown.
 
   Example:
-    >>> features, frames = LogMel()(tf.zeros([2, 16000]), [16000, 8000])
+    >>> lengths = tf.constant([16000, 8000])
+    >>> features, frames = LogMel()(tf.zeros([2, 16000]), lengths)
     >>> features.shape, frames.numpy()
     (TensorShape([2, 98, 80]), array([98, 48], dtype=int32))
   """
@@ -78,6 +79,15 @@ class LogMel(keras.layers.Layer):
     self.window = round(self.sample_rate * self.window_ms / 1000)
     self.hop = round(self.sample_rate * self.hop_ms / 1000)
     self.fft_length = 1 << (self.window - 1).bit_length()
+    # Made here once: as ops it would be traced anew on every core.
+    with tf.init_scope():
+      self.to_mel = tf.signal.linear_to_mel_weight_matrix(
+        self.mels,
+        self.fft_length // 2 + 1,
+        self.sample_rate,
+        self.low_hz,
+        self.high_hz,
+      ).numpy()
     if self.dither:
       self.generator = keras.random.SeedGenerator(self.seed)
 
@@ -177,14 +187,7 @@ class LogMel(keras.layers.Layer):
       audio, self.window, self.hop, fft_length=self.fft_length
     )
     power = tf.math.real(spectrum * tf.math.conj(spectrum))
-    to_mel = tf.signal.linear_to_mel_weight_matrix(
-      self.mels,
-      self.fft_length // 2 + 1,
-      self.sample_rate,
-      self.low_hz,
-      self.high_hz,
-    )
-    return tf.math.log(tf.matmul(power, to_mel) + self.log_floor)
+    return tf.math.log(tf.matmul(power, self.to_mel) + self.log_floor)
 
   def get_config(self):
     config = super().get_config()

@@ -5,14 +5,18 @@ import tensorflow as tf
 
 from tf_pcc import replicas
 
+# 2^32 over the golden ratio, as int32: odd, and far from any small multiple, so
+# that neighbouring seeds and neighbouring replicas do not meet.
+_STRIDE = -1640531527
+
 
 def next_seed(generator: keras.random.SeedGenerator) -> tf.Tensor:
   """Draws a seed for the stateless random ops, another one on every replica.
 
   Every replica holds the same generator state, so noise drawn from it directly
-  would be the same on all of them. The replica's number is folded in. With
-  `alg="philox"`, here and in the op that uses the seed, a step gives the same
-  numbers with and without XLA.
+  would be the same on all of them. The replica's number is mixed in, by plain
+  arithmetic: `stateless_fold_in` gives other numbers with XLA than without.
+  Use the seed with `alg="philox"`, which gives the same with both.
 
   Args:
     generator: A generator owned by the layer that draws, so that its state is
@@ -25,7 +29,5 @@ def next_seed(generator: keras.random.SeedGenerator) -> tf.Tensor:
     >>> generator = keras.random.SeedGenerator(3)
     >>> tf.random.stateless_uniform([2], next_seed(generator), alg="philox")
   """
-  seed = tf.cast(generator.next(), tf.int32)
-  return tf.random.experimental.stateless_fold_in(
-    seed, replicas.replica_id(), alg="philox"
-  )
+  start, counter = tf.unstack(tf.cast(generator.next(), tf.int32))
+  return tf.stack([start + _STRIDE * replicas.replica_id(), counter])

@@ -89,10 +89,8 @@ class ConvolutionSubsampling(keras.layers.Layer):
       margin = [stride - 1, stride - 1]
       spatial = len(features.shape) - 2
       mask = tf.sequence_mask(lengths, tf.shape(features)[1])
-      mask = tf.reshape(
-        mask, tf.concat([tf.shape(mask), [1] * spatial], axis=0)
-      )
-      features = tf.where(mask, features, tf.zeros_like(features))
+      mask = tf.cast(mask, features.dtype)
+      features *= mask[(..., *[None] * spatial)]
       features = tf.pad(features, [[0, 0], *[margin] * spatial, [0, 0]])
       features = convolution(features)
       lengths = -(-lengths // stride)
