@@ -7,8 +7,8 @@ side by side at matched word error rate, `noise_masking` is the
 fill-in-the-blank attack, `results` collects, `report` writes audit.json and
 report.html.
 
-NumPy, SciPy and tqdm: nothing here imports TensorFlow or Keras. Error rates need
-jiwer (extra [speech]), plots need matplotlib (extra [report]).
+NumPy, SciPy and tqdm: nothing here imports TensorFlow or Keras. Error rates
+need jiwer (extra [speech]), plots need matplotlib (extra [report]).
 """
 
 from tf_pcc.audit.bootstrap import Interval, mean_interval

@@ -69,9 +69,9 @@ def at_wer(run, target, figure):
 
   Example:
 
-  >>> run = Run("pcc", 0, (100, 200), (0.4, 0.2), {"extraction": (0.0, 0.5)})
-  >>> at_wer(run, 0.25, "extraction")
-  (0.375, 175.0)
+  >>> run = Run("pcc", 0, (100, 200), (0.5, 0.25), {"extraction": (0.0, 0.5)})
+  >>> at_wer(run, 0.375, "extraction")
+  (0.25, 150.0)
   """
   _figure(run, figure)
   wer = np.asarray(run.wer, np.float64)
@@ -117,8 +117,8 @@ def mean_over_seeds(values, confidence=bootstrap.CONFIDENCE):
   """Mean and Student-t interval of a few seeds.
 
   A bootstrap of three seeds covers far less than it says; the t interval is
-  wide and says so. One seed has no interval, nor have seeds that agree to the
-  last bit (three runs without any exact match): their limits are NaN.
+  wide and says so. One seed has no interval, nor have seeds that agree up
+  to rounding (three runs without any exact match): their limits are NaN.
 
   Args:
     values: Array [s]; NaN entries are left out.
@@ -133,7 +133,7 @@ def mean_over_seeds(values, confidence=bootstrap.CONFIDENCE):
   if not values.size:
     return bootstrap.Interval(nan, nan, nan)
   mean = float(values.mean())
-  if np.ptp(values) == 0:
+  if np.ptp(values) <= 1e-12 * max(1.0, abs(mean)):
     return bootstrap.Interval(mean, nan, nan)
   quantile = scipy.stats.t.ppf((1 + confidence) / 2, values.size - 1)
   half = float(quantile * values.std(ddof=1) / np.sqrt(values.size))

@@ -9,6 +9,8 @@ from tf_pcc.audit.summary import COLUMNS
 
 # With more runs than this, their tables start folded.
 _OPEN_RUNS = 4
+# With more columns than this, a table puts limits below their estimate.
+_WIDE = 7
 
 
 def render(audit, drawn):
@@ -66,6 +68,7 @@ def _table(headings, rows, breaks=()):
 
   Rows whose index is in `breaks` start a new group.
   """
+  wide = ' class="wide"' if len(headings) > _WIDE else ""
   head = "".join(f'<th scope="col">{html.escape(h)}</th>' for h in headings)
   lines = []
   for index, row in enumerate(rows):
@@ -80,7 +83,7 @@ def _table(headings, rows, breaks=()):
       f'<tr{mark}><th scope="row" data-label="{label}">{first}</th>{cells}</tr>'
     )
   return (
-    f"<table><thead><tr>{head}</tr></thead>"
+    f"<table{wide}><thead><tr>{head}</tr></thead>"
     f"<tbody>{''.join(lines)}</tbody></table>"
   )
 
@@ -146,7 +149,9 @@ def _runs_section(audit):
       "exposure is not extrapolated."
     )
     headings = ["times inserted", "canaries"]
-    headings += [heading for _, heading, _ in COLUMNS] + ["epsilon at least"]
+    headings += [
+      f"{name}, {unit}" if unit else name for _, name, unit in COLUMNS
+    ] + ["epsilon at least"]
     rows = [
       [row["repetitions"], row["count"]]
       + [_cell(row[key], unit) for key, _, unit in COLUMNS]
@@ -200,9 +205,17 @@ def _comparison_section(audit):
   headings += [f"against {baseline}"]
   for name in comparison["figures"]:
     rows = [r for r in comparison["matched_wer"] if r["figure"] == name]
-    parts.append(
-      _comparison_table(name, "WER ", rows, headings, lambda t: f"{t:.2%}")
-    )
+    lowest = min((row["target"] for row in rows), default=None)
+    parts.append(f"<h3>{html.escape(results.meaning(name)[0])}</h3>")
+    for others in (False, True):
+      chosen = [r for r in rows if (r["target"] != lowest) == others]
+      table = _comparison_table(name, "WER ", chosen, headings, "{:.2%}")
+      if others and chosen:
+        table = (
+          "<details><summary>At higher word error rates</summary>"
+          f"{table}</details>"
+        )
+      parts.append(table if chosen else "")
   parts.append(
     "<h2>Equal steps compared</h2><p>The same at equal numbers of training "
     "steps. The better-trained recogniser has had more chance to memorize, so "
@@ -210,15 +223,14 @@ def _comparison_section(audit):
   )
   for name in [*comparison["figures"], "wer"]:
     rows = [r for r in comparison["matched_steps"] if r["figure"] == name]
-    parts.append(
-      _comparison_table(name, "step ", rows, headings, lambda t: f"{t:.0f}")
-    )
+    parts.append(f"<h3>{html.escape(results.meaning(name)[0])}</h3>")
+    parts.append(_comparison_table(name, "step ", rows, headings, "{:.0f}"))
   parts.append("</section>")
   return "\n".join(parts)
 
 
 def _comparison_table(name, what, rows, headings, form):
-  meaning, scale = results.meaning(name)
+  scale = results.meaning(name)[1]
   # A word error rate is no memorization: it gets no verdict in such words.
   words = {"less": "less memorized", "more": "more memorized"}
   if name == "wer":
@@ -234,7 +246,7 @@ def _comparison_table(name, what, rows, headings, form):
     lines.append(
       [
         row["method"],
-        what + form(row["target"]),
+        what + form.format(row["target"]),
         _compact(row["value"], scale, 2),
         _compact(row["difference"], scale, 2),
         f"{len(row['seeds'] if row['pairs'] is None else row['pairs'])}"
@@ -242,7 +254,7 @@ def _comparison_table(name, what, rows, headings, form):
         words.get(row["verdict"], row["verdict"]) or "baseline",
       ]
     )
-  return f"<h3>{html.escape(meaning)}</h3>{_table(headings, lines, breaks)}"
+  return _table(headings, lines, breaks)
 
 
 def _noise_masking_section(found):

@@ -26,7 +26,7 @@ figure h3 { margin-top: 0; }
 figure img { display: block; width: 100%; max-width: 620px; height: auto; }
 figcaption { font-size: .85rem; color: #333; margin-top: .4rem;
   overflow-wrap: anywhere; }
-@media (min-width: 701px) { .limits { display: block; } }
+@media (min-width: 701px) { .wide .limits { display: block; } }
 @media (max-width: 700px) {
   thead { position: absolute; width: 1px; height: 1px; overflow: hidden;
     clip-path: inset(50%); }
@@ -45,6 +45,7 @@ figcaption { font-size: .85rem; color: #333; margin-top: .4rem;
   table { font-size: 7.5pt; }
   th, td { padding: .2rem .25rem; }
   tr, figure { break-inside: avoid; }
+  details::details-content { content-visibility: visible; }
   figcaption, tbody th::before, td::before { color: #000; }
   .figures { grid-template-columns: 1fr 1fr; gap: 1rem; }
 }
