@@ -104,9 +104,13 @@ def decode(data, backend=None):
     )
   if not data:
     raise ValueError("The audio must not be empty: the file has zero bytes.")
+  # scipy reads all kinds of PCM, and notices that a file is truncated.
+  wav = data[:4] == b"RIFF"
   tfio = tensorflow_io() if backend != "soundfile" else None
   reader = _soundfile() if backend != "tensorflow-io" else None
-  if tfio is not None:
+  if wav:
+    waveform, rate = _decode_wav(data)
+  elif tfio is not None:
     waveform, rate = _decode_tensorflow(data)
   elif reader is not None:
     try:
@@ -133,8 +137,6 @@ def _decode_tensorflow(data):
   import tensorflow as tf
 
   kind = sniff(data)
-  if kind == "wav":
-    return _decode_wav(data)
   try:
     waveform, rate = _decode_compressed(tf.constant(data), kind)
   except tf.errors.OpError as error:
@@ -143,7 +145,6 @@ def _decode_tensorflow(data):
 
 
 def _decode_wav(data):
-  """Any PCM or float WAV; TensorFlow's own op takes 16 bits only."""
   import scipy.io.wavfile
 
   try:
@@ -181,8 +182,7 @@ def decode_in_graph(data, kind, sample_rate=SAMPLE_RATE):
   """Decodes and resamples audio bytes with graph ops, for tf.data.
 
   WAV (16-bit) and raw PCM need core TensorFlow only, if no resampling is
-  needed; the others, and resampling, need tensorflow-io. Its resampler differs
-  from `resample` by a delay below two samples.
+  needed; the others, and resampling, need tensorflow-io.
 
   Args:
     data: Scalar string tensor, the file's bytes; for "pcm16" 16-bit
@@ -224,15 +224,31 @@ def decode_in_graph(data, kind, sample_rate=SAMPLE_RATE):
       [tf.debugging.assert_equal(rate, sample_rate)]
     ):
       return tf.identity(waveform)
-  convert = tensorflow_io().audio.resample
   waveform = tf.cond(
     tf.equal(rate, sample_rate),
     lambda: waveform,
-    lambda: convert(waveform[:, None], tf.cast(rate, tf.int64), sample_rate)[
-      :, 0
-    ],
+    lambda: _resample_in_graph(waveform, rate, sample_rate),
   )
   return tf.clip_by_value(waveform, -1.0, 1.0)
+
+
+def _resample_in_graph(waveform, rate, sample_rate):
+  """tensorflow-io's resampler with its delay taken out.
+
+  The delay is 32 samples at the lower of both rates (measured with impulses).
+  """
+  import tensorflow as tf
+
+  ratio = sample_rate / tf.cast(rate, tf.float64)
+  delay = tf.round(32 * tf.maximum(ratio, 1.0))
+  samples = tf.math.ceil(tf.cast(tf.size(waveform), tf.float64) * ratio)
+  tail = tf.cast(tf.math.ceil(delay / ratio), tf.int32) + 1
+  padded = tf.pad(waveform, [[0, tail]])[:, None]
+  result = tensorflow_io().audio.resample(
+    padded, tf.cast(rate, tf.int64), sample_rate
+  )[:, 0]
+  delay, samples = tf.cast(delay, tf.int32), tf.cast(samples, tf.int32)
+  return result[delay : delay + samples]
 
 
 def _decode_compressed(data, kind):

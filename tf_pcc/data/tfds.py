@@ -24,7 +24,7 @@ def read(name):
     A `Corpus`, in the order of TFDS.
 
   Raises:
-    ValueError: if the name is of another form or tensorflow_datasets is missing.
+    ValueError: if the name has another form or TFDS is not installed.
   """
   match = re.fullmatch(r"tfds:(librispeech/[\w.:]+)/(\w+)", name)
   if not match:

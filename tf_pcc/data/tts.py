@@ -14,6 +14,7 @@ import ctypes
 import dataclasses
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,9 @@ class Voice:
 
   Attributes:
     name: Of the engine's voices: "en-US" or "en-GB" for nanotts; for espeak an
-      accent with an optional variant, such as "en-us", "en-gb-scotland+f3".
+      accent with an optional variant, such as "en-us", "en-gb-scotland+f1".
+      Variants with breath (f2, f3, f5, whisper, ...) are refused: their noise
+      is another each time.
     pitch: Times the engine's usual pitch, in [0.5, 2]. Default 1.
     rate: Times the engine's usual speaking rate, in [0.2, 5]. Default 1.
     engine: "nanotts" (default) or "espeak".
@@ -137,7 +140,7 @@ def _main(result):
     if engine not in engines:
       engines[engine] = _start(engine)
     samples = engines[engine].speak(text, **line)
-    if not samples.size:
+    if not samples.any():
       raise ValueError(f"{engine} gave no sound for {text!r}")
     spoken.append(samples)
   lengths = np.array([len(samples) for samples in spoken])
@@ -163,7 +166,12 @@ class _Nano:
 
   def speak(self, text, name, pitch, rate):
     # The engine reads capitals as abbreviations: "US" would be spelled out.
-    data = self._engine.speak(text.lower(), voice=name, speed=rate, pitch=pitch)
+    try:
+      data = self._engine.speak(
+        text.lower(), voice=name, speed=rate, pitch=pitch
+      )
+    except ValueError as error:
+      raise ValueError(f"nanotts has no voice {name!r}") from error
     return np.frombuffer(data, "<i2")
 
 
@@ -198,6 +206,9 @@ class _Espeak:
         self._parts.append(part.copy())
       return 0
 
+    self._variants = pathlib.Path(
+      espeakng_loader.get_data_path(), "voices", "!v"
+    )
     self._receive = receive  # the library keeps only a pointer to it
     self._library.espeak_SetSynthCallback(receive)
     self._library.espeak_Synth.argtypes = (
@@ -214,6 +225,11 @@ class _Espeak:
   def speak(self, text, name, pitch, rate):
     import scipy.signal
 
+    variant = self._variants / name.partition("+")[2]
+    if variant.is_file() and b"\nbreath" in variant.read_bytes():
+      raise ValueError(
+        f"the breath of espeak-ng's {name!r} is noise that never repeats"
+      )
     if self._library.espeak_SetVoiceByName(name.encode()):
       raise ValueError(f"espeak-ng has no voice {name!r}")
     for parameter, value in (

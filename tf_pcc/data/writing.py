@@ -161,7 +161,7 @@ def write_shards(
   partial = output_dir + ".partial"
   plan = digest([FORMAT, key, len(sources), encoding, sample_rate])
   _open_partial(partial, plan)
-  bar = tqdm(total=total, unit="utterance", disable=not progress)
+  bar = tqdm(total=total, unit=" utterances", disable=not progress)
   bar.set_description(os.path.basename(output_dir))
   workers = workers or os.cpu_count()
 

@@ -1,0 +1,262 @@
+"""Decoding against the written samples, resampling against closed forms."""
+
+import io
+import sys
+
+import numpy as np
+import pytest
+import scipy.io.wavfile
+import tensorflow as tf
+
+from tf_pcc.data import audio
+
+soundfile = pytest.importorskip("soundfile", reason="writes the test files")
+native = pytest.mark.skipif(
+  audio.tensorflow_io() is None,
+  reason="tensorflow-io's native library does not load with this TensorFlow",
+)
+BACKENDS = [pytest.param("tensorflow-io", marks=native), "soundfile"]
+
+
+def _speechlike(samples, channels=1, rate=16000):
+  time = np.arange(samples) / rate
+  tones = [np.sin(2 * np.pi * f * time + f) for f in (180, 440, 1230)]
+  wave = np.stack([0.2 * np.sum(np.roll(tones, c, 0), 0) for c in range(2)])
+  wave[1] *= 0.5
+  return wave[:channels].T.astype(np.float32)
+
+
+def _encoded(wave, rate, kind, subtype=None):
+  file = io.BytesIO()
+  soundfile.write(file, wave, rate, format=kind.upper(), subtype=subtype)
+  return file.getvalue()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(
+  ("kind", "subtype", "bits"),
+  [
+    ("wav", "PCM_U8", 8),
+    ("wav", "PCM_16", 16),
+    ("wav", "PCM_24", 24),
+    ("wav", "FLOAT", 24),
+    ("flac", "PCM_S8", 8),
+    ("flac", "PCM_16", 16),
+    ("flac", "PCM_24", 24),
+  ],
+)
+def test_lossless_formats_give_what_was_written(
+  backend, channels, kind, subtype, bits
+):
+  wave = _speechlike(3000, channels)
+  data = _encoded(wave, 8000, kind, subtype)
+  decoded, rate = audio.decode(data, backend)
+  assert rate == 8000 and decoded.dtype == np.float32
+  np.testing.assert_allclose(
+    decoded, wave.mean(1), atol=2.0 ** (1 - bits) * 1.01
+  )
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("rate", [16000, 22050, 44100])
+@pytest.mark.parametrize("kind", ["mp3", "ogg"])
+def test_lossy_formats_sound_alike(backend, kind, rate):
+  wave = _speechlike(rate, 2, rate)
+  decoded, found = audio.decode(_encoded(wave, rate, kind), backend)
+  assert found == rate and abs(len(decoded) - rate) <= 1152
+  count = min(len(decoded), rate)
+  match = np.corrcoef(decoded[:count], wave.mean(1)[:count])[0, 1]
+  assert match > 0.98
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_load_converts_rate_and_channels(backend, tmp_path):
+  path = tmp_path / "stereo.flac"
+  path.write_bytes(_encoded(_speechlike(8000, 2, 8000), 8000, "flac"))
+  loaded = audio.load(path, backend=backend)
+  expected = _speechlike(16000, 2, 16000).mean(1)
+  assert loaded.shape == (16000,) and loaded.dtype == np.float32
+  np.testing.assert_allclose(loaded[400:-400], expected[400:-400], atol=0.01)
+
+
+def test_backends_agree_on_real_speech(shared_data):
+  files = sorted(shared_data.glob("librispeech_*/**/*.flac"))[:3]
+  files += sorted(shared_data.glob("librispeech_*/**/*.mp3"))[:3]
+  files += sorted(shared_data.glob("spoken_digits/**/*.wav"))[:3]
+  assert len(files) == 9
+  for path in files:
+    if audio.tensorflow_io() is None:
+      pytest.skip("tensorflow-io's native library does not load here")
+    one, two = (
+      audio.load(path, backend=b) for b in ("tensorflow-io", "soundfile")
+    )
+    np.testing.assert_allclose(one, two, atol=2e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", ["flac", "mp3", "wav", "ogg"])
+@pytest.mark.parametrize("damage", ["zero bytes", "half", "noise", "30 bytes"])
+def test_damaged_files_are_named(backend, kind, damage, tmp_path):
+  wave = np.random.default_rng(0).uniform(-0.5, 0.5, 40000)
+  data = _encoded(wave, 16000, kind)
+  data = {
+    "zero bytes": b"",
+    "half": data[: len(data) // 2],
+    "noise": b"hello" * 100,
+    "30 bytes": data[:30],
+  }[damage]
+  path = tmp_path / f"broken.{kind}"
+  path.write_bytes(data)
+  if kind == "ogg" and damage == "half":
+    pytest.skip("an Ogg stream states no length: a shorter one is whole")
+  with pytest.raises(ValueError, match="broken"):
+    audio.load(path, backend=backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", ["flac", "wav"])
+def test_zero_samples_are_an_error(backend, kind, tmp_path):
+  path = tmp_path / f"silent.{kind}"
+  path.write_bytes(_encoded(np.zeros(0), 16000, kind))
+  with pytest.raises(ValueError, match="silent"):
+    audio.load(path, backend=backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_values_that_are_not_finite_are_an_error(backend):
+  file = io.BytesIO()
+  scipy.io.wavfile.write(file, 16000, np.array([0, np.nan], np.float32))
+  with pytest.raises(ValueError, match="finite"):
+    audio.decode(file.getvalue(), backend)
+
+
+def test_missing_file(tmp_path):
+  with pytest.raises(ValueError, match="nowhere.wav"):
+    audio.load(tmp_path / "nowhere.wav")
+
+
+def test_without_tensorflow_io_soundfile_reads(monkeypatch):
+  data = _encoded(_speechlike(800), 16000, "flac")
+  expected = audio.decode(data)[0]
+  monkeypatch.setattr(audio, "tensorflow_io", lambda: None)
+  np.testing.assert_array_equal(audio.decode(data)[0], expected)
+  monkeypatch.setitem(sys.modules, "soundfile", None)
+  with pytest.raises(ValueError, match="pip install tensorflow-io"):
+    audio.decode(data)
+  with pytest.raises(ValueError, match="pip install tensorflow-io"):
+    audio.encode_flac(np.zeros(9, np.int16))
+  with pytest.raises(ValueError, match="kind='mp3'"):
+    audio.decode_in_graph(tf.constant(b""), "mp3")
+
+
+def test_pcm_and_wav_decode_without_tensorflow_io(monkeypatch):
+  monkeypatch.setattr(audio, "tensorflow_io", lambda: None)
+  samples = np.array([-32768, 0, 1, 32767], np.int16)
+  decoded = audio.decode_in_graph(tf.constant(samples.tobytes()), "pcm16")
+  np.testing.assert_array_equal(decoded, samples / 32768)
+  data = _encoded(_speechlike(50), 16000, "wav", "PCM_16")
+  decoded = audio.decode_in_graph(tf.constant(data), "wav")
+  np.testing.assert_array_equal(decoded, audio.decode(data)[0])
+  with pytest.raises(tf.errors.InvalidArgumentError):
+    audio.decode_in_graph(tf.constant(data), "wav", sample_rate=8000)
+
+
+@native
+@pytest.mark.parametrize("kind", ["flac", "mp3", "ogg", "wav"])
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+def test_decoding_inside_tf_data(kind, rate):
+  wave = _speechlike(rate, 2, rate)
+  data = _encoded(wave, rate, kind)
+  dataset = tf.data.Dataset.from_tensors(data)
+  (inside,) = dataset.map(
+    lambda d: audio.decode_in_graph(d, kind)
+  ).as_numpy_iterator()
+  outside = audio.resample(*audio.decode(data))
+  assert inside.dtype == np.float32
+  if rate == 16000:
+    np.testing.assert_allclose(inside, outside, atol=1e-6)
+    return
+  assert len(inside) == len(outside)
+  middle = slice(400, -400)
+  np.testing.assert_allclose(inside[middle], outside[middle], atol=0.01)
+
+
+def test_flac_encoding_is_exact():
+  samples = np.random.default_rng(0).integers(-32768, 32768, 5000, np.int16)
+  decoded, rate = audio.decode(audio.encode_flac(samples, 16000))
+  assert rate == 16000
+  np.testing.assert_array_equal(audio.to_int16(decoded), samples)
+  np.testing.assert_array_equal(audio.to_float(samples), decoded)
+
+
+@native
+def test_tensorflow_io_encodes_flac_where_soundfile_is_missing(monkeypatch):
+  samples = np.random.default_rng(0).integers(-32768, 32768, 5000, np.int16)
+  monkeypatch.setattr(audio, "_soundfile", lambda: None)
+  decoded, _ = audio.decode(audio.encode_flac(samples, 16000))
+  np.testing.assert_array_equal(audio.to_int16(decoded), samples)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("rate", "target"), [(8000, 16000), (44100, 16000)])
+def test_resampling_a_tone_gives_the_tone(rate, target, dtype):
+  def tone(rate):
+    return (0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)).astype(
+      dtype
+    )
+
+  result = audio.resample(tone(rate), rate, target)
+  assert result.dtype == np.float32 and result.shape == (target,)
+  np.testing.assert_allclose(
+    result[400:-400], tone(target)[400:-400], atol=2e-3
+  )
+
+
+def test_resampling_removes_what_would_alias():
+  high = np.sin(2 * np.pi * 7000 * np.arange(16000) / 16000)
+  assert np.abs(audio.resample(high, 16000, 8000)[400:-400]).max() < 0.02
+
+
+@pytest.mark.parametrize("factor", [0.5, 1, 1.1, 2, 2.5, 4])
+def test_speed_moves_a_tone(factor):
+  frequency, rate = 200, 16000
+  tone = 0.5 * np.sin(2 * np.pi * frequency * np.arange(rate) / rate)
+  result = audio.speed(tone, factor)
+  assert len(result) == int(np.ceil(rate / factor))
+  time = np.arange(len(result)) / rate
+  expected = 0.5 * np.sin(2 * np.pi * frequency * factor * time)
+  np.testing.assert_allclose(result[200:-200], expected[200:-200], atol=5e-3)
+
+
+def test_the_same_rate_changes_no_bit():
+  wave = _speechlike(500)[:, 0]
+  assert audio.resample(wave, 16000, 16000) is wave
+  assert audio.speed(wave, 1) is wave
+
+
+def test_loud_audio_stays_in_range():
+  square = np.sign(np.sin(np.arange(4000) * 0.3))
+  assert np.abs(audio.resample(square, 8000)).max() <= 1
+  assert audio.to_int16([-2.0, -1.0, 1.0, 2.0]).tolist() == [
+    -32768,
+    -32768,
+    32767,
+    32767,
+  ]
+
+
+@pytest.mark.parametrize(
+  ("call", "message"),
+  [
+    (lambda: audio.speed(np.ones(9), 0), "factor=0"),
+    (lambda: audio.speed(np.ones(9), float("nan")), "factor=nan"),
+    (lambda: audio.resample(np.ones(9), 0), "rate=0"),
+    (lambda: audio.resample(np.ones((9, 2)), 8000), r"shape=\(9, 2\)"),
+    (lambda: audio.decode(b"abc", "sox"), "backend='sox'"),
+    (lambda: audio.decode_in_graph(b"", "aiff"), "kind='aiff'"),
+  ],
+)
+def test_bad_arguments(call, message):
+  with pytest.raises(ValueError, match=message):
+    call()

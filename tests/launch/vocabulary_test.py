@@ -1,0 +1,77 @@
+"""launch.vocabulary: from corpora, records and text files to a tokenizer."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from launch import vocabulary
+from tf_pcc.data import records, text
+from tf_pcc.data.corpora import Utterance
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def _run(*arguments):
+  return subprocess.run(
+    [sys.executable, "-m", "launch.vocabulary", *arguments],
+    cwd=ROOT,
+    env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=200,
+  )
+
+
+def test_a_text_file_becomes_wordpieces(tmp_path):
+  lines = ["u1 Hello, you there", "u2 hello there", "u3 you two hello"] * 5
+  (tmp_path / "text.txt").write_text("\n".join(lines))
+  output = tmp_path / "vocabulary.json"
+  done = _run(
+    f"--corpus={tmp_path / 'text.txt'}",
+    "--ids",
+    "--size=30",
+    f"--output={output}",
+  )
+  assert done.returncode == 0, done.stderr
+  tokenizer = text.load_tokenizer(output)
+  assert f"{tokenizer.vocab_size} labels" in done.stdout
+  assert tokenizer.kind == "wordpiece" and tokenizer.vocab_size <= 30
+  assert tokenizer.decode(tokenizer.encode("HELLO TWO")) == "HELLO TWO"
+
+
+def test_texts_of_records_and_of_a_corpus(tmp_path, shared_data):
+  pairs = [(Utterance("a", "", "HELLO"), np.ones(5, np.int16))]
+  records.write_records(pairs, tmp_path / "r", progress=False)
+  assert vocabulary.read_texts(str(tmp_path / "r")) == ["HELLO"]
+  digits = vocabulary.read_texts(str(shared_data / "spoken_digits"))
+  assert len(digits) == 2000 and len(set(digits)) == 10
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    (["--corpus=/nowhere/at/all", "--output=OUT"], "path=/nowhere/at/all"),
+    (["--corpus=/nowhere.txt", "--output=OUT"], "path=/nowhere.txt"),
+    (["--corpus=TEXT", "--output=OUT", "--size=3"], "size=3"),
+    (["--corpus=TEXT", "--output=OUT", "--kind=letters"], "kind"),
+    (["--corpus=TEXT"], "--output"),
+  ],
+)
+def test_user_errors_are_one_message(tmp_path, arguments, message):
+  (tmp_path / "text.txt").write_text("HELLO\n")
+  done = _run(
+    *(
+      a.replace("TEXT", str(tmp_path / "text.txt")).replace(
+        "OUT", str(tmp_path / "out.json")
+      )
+      for a in arguments
+    )
+  )
+  assert done.returncode == 1
+  assert message in done.stderr and "Traceback" not in done.stderr
+  assert not list(tmp_path.glob("out*"))
