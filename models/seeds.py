@@ -14,9 +14,11 @@ def next_seed(generator: keras.random.SeedGenerator) -> tf.Tensor:
   """Draws a seed for the stateless random ops, another one on every replica.
 
   Every replica holds the same generator state, so noise drawn from it directly
-  would be the same on all of them. The replica's number is mixed in, by plain
-  arithmetic: `stateless_fold_in` gives other numbers with XLA than without.
-  Use the seed with `alg="philox"`, which gives the same with both.
+  would be the same on all of them. The replica's number is mixed in by plain
+  arithmetic, which is cheaper to trace than `stateless_fold_in`. Use the seed
+  with `alg="philox"`. A run repeats itself exactly; a run under XLA draws other
+  numbers than one without, because TensorFlow's kernels and XLA's lay out the
+  Philox stream differently (they agree only where the seed is a constant).
 
   Args:
     generator: A generator owned by the layer that draws, so that its state is

@@ -103,16 +103,21 @@ def test_replicas_differ_and_a_replay_repeats(make_strategy):
   assert [masks.tobytes() for step in run() for masks in step] == flat
 
 
-def test_xla_gives_the_same_masks():
-  x = tf.ones([5, 200, 80])
-  plain = specaugment.SpecAugment(seed=4)
-  compiled = specaugment.SpecAugment(seed=4)
+def test_xla_compiles_and_repeats_itself():
+  def draws():
+    layer = specaugment.SpecAugment(time_ratio=0.5, seed=4)
 
-  @tf.function(jit_compile=True)
-  def run():
-    return compiled(x, LENGTHS, training=True)
+    @tf.function(jit_compile=True)
+    def run():
+      return layer(tf.ones([5, 200, 80]), LENGTHS, training=True)
 
-  np.testing.assert_array_equal(plain(x, LENGTHS, training=True), run())
+    return [run().numpy() for _ in range(2)]
+
+  first, second = draws()
+  assert (first != second).any()
+  np.testing.assert_array_equal([first, second], draws())
+  for masked, length in zip(first == 0, LENGTHS.numpy()):
+    assert not masked.all(1)[length:].any()
 
 
 def test_bad_arguments():

@@ -1,0 +1,148 @@
+"""The CTC loss against path enumeration, weights, replicas, waveform dtype."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models import conformer, ctc
+
+ENCODER = {"dim": 16, "blocks": 1, "heads": 2, "kernel": 3, "dropout": 0.2}
+
+
+def _small(**arguments):
+  arguments = {"vocab_size": 6, "encoder": ENCODER, **arguments}
+  model = ctc.ConformerCTC(**arguments)
+  model.build_from_signature()
+  return model
+
+
+def _naive_loss(logits, labels):
+  logits = logits.astype(np.float64)
+  log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+  total = -np.inf
+  for path in itertools.product(range(logits.shape[1]), repeat=len(logits)):
+    collapsed = [k for k, _ in itertools.groupby(path) if k]
+    if collapsed == list(labels):
+      score = sum(log_p[t, k] for t, k in enumerate(path))
+      total = np.logaddexp(total, score)
+  return -total
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_loss_equals_enumeration(dtype, jit_compile):
+  rng = np.random.default_rng(0)
+  logits = tf.cast(2 * rng.normal(size=[5, 6, 4]), dtype)
+  labels = [[1, 2, 3], [2, 2, 0], [3, 0, 0], [0, 0, 0], [1, 1, 1]]
+  counts, lengths = [3, 2, 1, 0, 3], [6, 4, 1, 5, 5]
+
+  @tf.function(jit_compile=jit_compile)
+  def losses():
+    return ctc.ctc_losses(
+      tf.constant(labels), tf.constant(counts), logits, tf.constant(lengths)
+    )
+
+  got = losses()
+  assert got.dtype == tf.float32
+  for b in range(5):
+    want = _naive_loss(
+      tf.cast(logits[b, : lengths[b]], tf.float32).numpy(),
+      labels[b][: counts[b]],
+    )
+    np.testing.assert_allclose(got[b], want, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+  ("weights", "want"),
+  [(None, 3.0), ([1, 1, 1], 3.0), ([1, 0, 3], 4.0), ([0, 0, 0], 0.0)],
+)
+def test_weighted_mean(weights, want):
+  values = tf.constant([1.0, 3.0, 5.0])
+  if weights is not None:
+    weights = tf.constant(weights, tf.float32)
+  assert float(ctc.weighted_mean(values, weights)) == want
+
+
+def test_weight_0_keeps_a_nan_out_of_loss_and_gradient():
+  values = tf.Variable([1.0, np.nan])
+  with tf.GradientTape() as tape:
+    loss = ctc.weighted_mean(values, tf.constant([2.0, 0.0]))
+  assert float(loss) == 1.0
+  assert tape.gradient(loss, values).numpy().tolist() == [1.0, 0.0]
+
+
+def test_loss_is_the_mean_of_example_losses_on_every_replica(make_strategy):
+  strategy = make_strategy(2)
+  with strategy.scope():
+    model = _small()
+  x = {
+    "audio": tf.random.stateless_normal([2, 8000], [1, 2]) * 0.1,
+    "audio_length": tf.constant([8000, 6000]),
+  }
+  y = {"labels": tf.constant([[1, 2], [3, 0]]), "label_length": [2, 1]}
+
+  @tf.function
+  def run():
+    def loss():
+      return model.compute_loss(x, y, model(x))
+
+    return strategy.run(loss)
+
+  want = np.mean(model.example_losses(y, model(x)))
+  for got in strategy.experimental_local_results(run()):
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_training_noise_differs_between_replicas(make_strategy):
+  strategy = make_strategy(2)
+  with strategy.scope():
+    model = _small(specaugment={"frequency_masks": 0, "time_masks": 0})
+  x = {
+    "audio": tf.random.stateless_normal([2, 8000], [1, 2]) * 0.1,
+    "audio_length": tf.constant([8000, 6000]),
+  }
+
+  @tf.function
+  def run():
+    def logits():
+      return model(x, training=True)["logits"]
+
+    return strategy.run(logits)
+
+  first, second = strategy.experimental_local_results(run())
+  assert np.abs(first - second).max() > 1e-3
+
+
+def test_bfloat16_policy_leaves_the_waveform_alone():
+  keras.config.set_dtype_policy("mixed_bfloat16")
+  model = _small()
+  x = {
+    "audio": tf.random.stateless_normal([1, 8000], [1, 2]) * 0.1,
+    "audio_length": tf.constant([8000]),
+  }
+  want, _ = model.log_mel(x["audio"], x["audio_length"])
+  heard = []
+  specaugment = model.specaugment.call
+  model.specaugment.call = lambda features, *args, **kwargs: (
+    heard.append(features) or specaugment(features, *args, **kwargs)
+  )
+  model(x)
+  np.testing.assert_array_equal(heard[0], want)
+
+
+def test_frames_on_many_lengths():
+  model = _small(encoder={**ENCODER, "subsampling_factor": 6})
+  samples = np.arange(0, 8000, 37)
+  x = {
+    "audio": tf.zeros([len(samples), 8000]),
+    "audio_length": tf.constant(samples, tf.int32),
+  }
+  np.testing.assert_array_equal(model(x)["length"], model.frames(samples))
+
+
+def test_vocabulary_needs_a_token():
+  with pytest.raises(ValueError, match="Received: vocab_size=1"):
+    ctc.ConformerCTC(vocab_size=1, encoder=conformer.SIZES["tiny"])
