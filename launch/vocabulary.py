@@ -1,4 +1,4 @@
-"""Learns a tokenizer's vocabulary from a corpus or from a file of transcripts.
+"""Learns a tokenizer's vocabulary from a corpus, records or a text file.
 
   python -m launch.vocabulary --corpus=LibriSpeech/train-clean-100 \
     --kind=wordpiece --size=256 --output=data/wordpieces-256.json
@@ -7,12 +7,11 @@ A `.txt` file is taken as transcripts: one a line, after an utterance id if
 `--ids` is given (LibriSpeech's own form).
 """
 
-import os
 import sys
 
 from absl import app, flags
 
-from tf_pcc.data import corpora, records, text
+from tf_pcc.data import corpora, text
 
 _CORPUS = flags.DEFINE_string(
   "corpus",
@@ -32,40 +31,11 @@ _OUTPUT = flags.DEFINE_string("output", None, "File to write (JSON).")
 _IDS = flags.DEFINE_bool("ids", False, "Lines of a .txt begin with an id.")
 
 
-def read_texts(path, ids=False):
-  """The transcripts of a corpus, of a records directory, or of a text file.
-
-  Args:
-    path: Where they are.
-    ids: Whether each line of a .txt file begins with an id. Default False.
-
-  Returns:
-    List of normalised strings.
-
-  Raises:
-    ValueError: if there is nothing to read at `path`.
-  """
-  if os.path.exists(os.path.join(path, "index.json")):
-    return list(records.Records(path).texts)
-  if not path.endswith(".txt"):
-    return [utterance.text for utterance in corpora.read_corpus(path)]
-  try:
-    with open(path, encoding="utf-8") as file:
-      lines = file.read().splitlines()
-  except OSError as error:
-    raise ValueError(
-      f"`path` must be a readable file: {error}. Received: path={path}"
-    ) from error
-  if ids:
-    lines = [line.partition(" ")[2] for line in lines]
-  return [text.normalize(line) for line in lines]
-
-
 def main(argv):
   if len(argv) > 1:
     raise app.UsageError(f"no arguments but flags. Received: {argv[1:]}")
   try:
-    texts = read_texts(_CORPUS.value, _IDS.value)
+    texts = corpora.read_texts(_CORPUS.value, _IDS.value)
     tokenizer = text.build_tokenizer(_KIND.value, texts, _SIZE.value)
     tokenizer.save(_OUTPUT.value)
   except (ValueError, ImportError, OSError) as error:

@@ -9,7 +9,7 @@ import pytest
 import scipy.io.wavfile
 import tensorflow as tf
 
-from tf_pcc.data import corpora
+from tf_pcc.data import corpora, records
 
 
 def _wav(path, samples=1600):
@@ -206,3 +206,20 @@ def test_tensorflow_datasets_must_be_installed(monkeypatch):
     corpora.read_corpus("tfds:librispeech/default/test_clean")
   with pytest.raises(ValueError, match="tfds:librispeech/CONFIG/SPLIT"):
     corpora.read_corpus("tfds:mnist")
+
+
+def test_texts_of_records_and_of_a_corpus(tmp_path, shared_data):
+  pairs = [(corpora.Utterance("a", "", "HELLO"), np.ones(5, np.int16))]
+  records.write_records(pairs, tmp_path / "r", progress=False)
+  assert corpora.read_texts(tmp_path / "r") == ["HELLO"]
+  digits = corpora.read_texts(shared_data / "spoken_digits")
+  assert len(digits) == 2000 and len(set(digits)) == 10
+
+
+def test_texts_of_a_file(tmp_path):
+  path = tmp_path / "text.txt"
+  path.write_text("u1 Hello, you\nu2 hello\n")
+  assert corpora.read_texts(path, ids=True) == ["HELLO YOU", "HELLO"]
+  assert corpora.read_texts(path) == ["U1 HELLO YOU", "U2 HELLO"]
+  with pytest.raises(ValueError, match="nowhere.txt"):
+    corpora.read_texts(tmp_path / "nowhere.txt")

@@ -67,18 +67,6 @@ def test_dataset_in_the_graph(tmp_path, encoding):
     assert record["id"].decode() == utterance.id
 
 
-def test_the_same_input_gives_the_same_bytes(tmp_path):
-  hashes = set()
-  for workers in (1, 4):
-    _write(_pairs(), tmp_path / f"{workers}", shards=4, workers=workers)
-    files = sorted((tmp_path / f"{workers}").glob("*.tfrecord"))
-    hashes.add(b"".join(path.read_bytes() for path in files))
-  assert len(hashes) == 1
-  other = _write(_pairs(seed=1), tmp_path / "other", shards=4)
-  same = records.Records(tmp_path / "1").index["sha256"]
-  assert other["sha256"] != same
-
-
 def test_threads_may_read_together(tmp_path):
   pairs = _pairs(40)
   _write(pairs, tmp_path / "r", shards=4)
@@ -95,91 +83,6 @@ def test_threads_may_read_together(tmp_path):
   for thread in threads:
     thread.join()
   assert not wrong
-
-
-def test_unreadable_audio_is_skipped_and_listed(tmp_path):
-  good, truncated = tmp_path / "good.flac", tmp_path / "truncated.flac"
-  data = audio.encode_flac(_pairs(1)[0][1].repeat(50))
-  good.write_bytes(data)
-  truncated.write_bytes(data[: len(data) // 2])
-  corpus = [Utterance(f"u{i}", str(good), "A") for i in range(30)]
-  corpus.append(Utterance("bad", str(truncated), "A"))
-  corpus.append((Utterance("empty", "", "A"), np.zeros(0)))
-  corpus.append((Utterance("nan", "", "A"), np.array([np.nan])))
-  index = _write(corpus, tmp_path / "r", shards=2, max_skipped_share=0.1)
-  assert [skip["id"] for skip in index["skipped"]] == ["bad", "empty", "nan"]
-  assert "truncated.flac" in index["skipped"][0]["reason"]
-  assert len(records.Records(tmp_path / "r")) == 30
-  with pytest.raises(ValueError, match="3 of 33 .*max_skipped_share=0.05"):
-    _write(corpus, tmp_path / "s", shards=2)
-  assert not list(tmp_path.glob("s*"))
-
-
-def test_nothing_readable_is_an_error_whatever_the_share(tmp_path):
-  pairs = [(Utterance("empty", "", "A"), np.zeros(0))]
-  with pytest.raises(ValueError, match="1 of 1"):
-    _write(pairs, tmp_path / "r", max_skipped_share=1)
-
-
-def test_an_interrupted_call_goes_on_where_it_was(tmp_path):
-  pairs = _pairs(12)
-  made = []
-
-  def sources(fail_at):
-    def make(shard):
-      if shard == fail_at:
-        raise KeyboardInterrupt
-      made.append(shard)
-      return pairs[shard * 3 : shard * 3 + 3]
-
-    return [(3, lambda shard=shard: make(shard)) for shard in range(4)]
-
-  def write(fail_at, key="k"):
-    return records.write_shards(
-      sources(fail_at), tmp_path / "r", key, workers=1, progress=False
-    )
-
-  with pytest.raises(KeyboardInterrupt):
-    write(fail_at=2)
-  assert not (tmp_path / "r").exists()
-  with pytest.raises(ValueError, match="interrupted"):
-    records.Records(tmp_path / "r")
-  assert made[:2] == [0, 1] and 2 not in made
-  write(fail_at=None)
-  assert made.count(0) == made.count(1) == 1 and {2, 3} <= set(made)
-  whole = _write(pairs, tmp_path / "whole", shards=4)
-  assert records.Records(tmp_path / "r").index["sha256"] == whole["sha256"]
-  records.Records(tmp_path / "r").verify()
-  assert not (tmp_path / "r.partial").exists()
-
-
-def test_another_input_starts_again(tmp_path):
-  calls = []
-
-  def broken():
-    raise KeyboardInterrupt
-
-  def part(name):
-    calls.append(name)
-    return _pairs(1)
-
-  for key in ("one", "two"):
-    with pytest.raises(KeyboardInterrupt):
-      records.write_shards(
-        [(1, lambda key=key: part(key)), (1, broken)],
-        tmp_path / "r",
-        key,
-        workers=1,
-        progress=False,
-      )
-  assert calls == ["one", "two"]
-
-
-def test_records_are_never_overwritten(tmp_path):
-  _write(_pairs(), tmp_path / "r")
-  with pytest.raises(ValueError, match="never overwritten"):
-    _write(_pairs(), tmp_path / "r")
-  assert len(records.Records(tmp_path / "r")) == 10
 
 
 def test_damage_is_found(tmp_path):
@@ -202,22 +105,6 @@ def test_index_of_another_format(tmp_path):
   path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
   with pytest.raises(ValueError, match="format=99"):
     records.Records(tmp_path / "r")
-
-
-@pytest.mark.parametrize(
-  ("pairs", "kwargs", "message"),
-  [
-    ([], {}, "at least one"),
-    (_pairs(2), {"shards": 3}, "shards=3"),
-    (_pairs(2), {"shards": 0}, "shards=0"),
-    (_pairs(2), {"encoding": "mp3"}, "encoding='mp3'"),
-    (_pairs(2) + _pairs(1), {}, "repeated=.'u0'."),
-  ],
-)
-def test_bad_arguments(tmp_path, pairs, kwargs, message):
-  with pytest.raises(ValueError, match=message):
-    _write(pairs, tmp_path / "r", **kwargs)
-  assert not (tmp_path / "r").exists()
 
 
 def test_memory_records_have_the_same_face():

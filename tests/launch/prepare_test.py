@@ -58,9 +58,6 @@ def test_stereo_at_8_khz_with_one_broken_file(tmp_path):
   [
     (["--output=OUT"], "--corpus"),
     (["--corpus=/nowhere/at/all", "--output=OUT"], "path=/nowhere/at/all"),
-    (["--corpus=CORPUS", "--output=OUT", "--shards=0"], "shards"),
-    (["--corpus=CORPUS", "--output=OUT", "--shards=99"], "shards=99"),
-    (["--corpus=CORPUS", "--output=OUT", "--encoding=mp3"], "encoding"),
     (["--corpus=CORPUS", "--output=CORPUS"], "never overwritten"),
   ],
 )

@@ -5,12 +5,9 @@ import pathlib
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
-from launch import vocabulary
-from tf_pcc.data import records, text
-from tf_pcc.data.corpora import Utterance
+from tf_pcc.data import text
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -44,22 +41,11 @@ def test_a_text_file_becomes_wordpieces(tmp_path):
   assert tokenizer.decode(tokenizer.encode("HELLO TWO")) == "HELLO TWO"
 
 
-def test_texts_of_records_and_of_a_corpus(tmp_path, shared_data):
-  pairs = [(Utterance("a", "", "HELLO"), np.ones(5, np.int16))]
-  records.write_records(pairs, tmp_path / "r", progress=False)
-  assert vocabulary.read_texts(str(tmp_path / "r")) == ["HELLO"]
-  digits = vocabulary.read_texts(str(shared_data / "spoken_digits"))
-  assert len(digits) == 2000 and len(set(digits)) == 10
-
-
 @pytest.mark.parametrize(
   ("arguments", "message"),
   [
     (["--corpus=/nowhere/at/all", "--output=OUT"], "path=/nowhere/at/all"),
-    (["--corpus=/nowhere.txt", "--output=OUT"], "path=/nowhere.txt"),
     (["--corpus=TEXT", "--output=OUT", "--size=3"], "size=3"),
-    (["--corpus=TEXT", "--output=OUT", "--kind=letters"], "kind"),
-    (["--corpus=TEXT"], "--output"),
   ],
 )
 def test_user_errors_are_one_message(tmp_path, arguments, message):

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from absl import logging
 
 from tf_pcc.data import audio
+from tf_pcc.data.records import Records
 from tf_pcc.data.text import normalize
 from tf_pcc.data.writing import load_or_error
 
@@ -142,6 +143,36 @@ def read_corpus(path, max_missing_share=0.05):
       f"Received: path={path}"
     )
   return _checked(corpus, max_missing_share)
+
+
+def read_texts(path, ids=False):
+  """The transcripts of a corpus, of a records directory, or of a text file.
+
+  Args:
+    path: Where they are.
+    ids: Whether each line of a .txt file begins with an id. Default False.
+
+  Returns:
+    List of normalised strings.
+
+  Raises:
+    ValueError: if there is nothing to read at `path`.
+  """
+  path = os.fspath(path)
+  if os.path.exists(os.path.join(path, "index.json")):
+    return list(Records(path).texts)
+  if not path.endswith(".txt"):
+    return [utterance.text for utterance in read_corpus(path)]
+  try:
+    with open(path, encoding="utf-8") as file:
+      lines = file.read().splitlines()
+  except OSError as error:
+    raise ValueError(
+      f"`path` must be a readable file: {error}. Received: path={path}"
+    ) from error
+  if ids:
+    lines = [line.partition(" ")[2] for line in lines]
+  return [normalize(line) for line in lines]
 
 
 def _checked(corpus, max_missing_share):
