@@ -25,11 +25,10 @@ class JoinedCorpus:
   Attributes:
     manifest: Corpus of single words (see `corpora.read_corpus`): the text of
       each utterance is one word.
-    splits: Utterances of each split. Default: train 4000, validation 200, test
-      400. Each split joins recordings of its own: the splits share no sound.
+    splits: Utterances of each split. Default: train 4000, test 400. Each split
+      joins recordings of its own: the splits share no sound.
     shares: Share of each speaker's recordings of each word in each split, in
-      the order of the manifest. Default: train 0.8 but for validation's 0.1;
-      test 0.2.
+      the order of the manifest. Default: train 0.8, test 0.2.
     min_words: Fewest words of a string. Default 2.
     max_words: Most. Default 6.
     pause: Range of the silence between two words in seconds, uniformly drawn.
@@ -38,10 +37,10 @@ class JoinedCorpus:
 
   manifest: str
   splits: collections.abc.Mapping[str, int] = dataclasses.field(
-    default_factory=lambda: {"train": 4000, "validation": 200, "test": 400}
+    default_factory=lambda: {"train": 4000, "test": 400}
   )
   shares: collections.abc.Mapping[str, float] = dataclasses.field(
-    default_factory=lambda: {"train": 0.7, "validation": 0.1, "test": 0.2}
+    default_factory=lambda: {"train": 0.8, "test": 0.2}
   )
   min_words: int = 2
   max_words: int = 6

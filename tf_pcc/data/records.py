@@ -100,7 +100,7 @@ class Records:
     data = self.example(i).features.feature["audio"].bytes_list.value[0]
     if self.index["encoding"] == "pcm16":
       return np.frombuffer(data, "<i2")
-    return audio.to_int16(audio.decode(data)[0])
+    return audio.decode_flac(data)
 
   def example(self, i):
     """The tf.train.Example of record `i`."""

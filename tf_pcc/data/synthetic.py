@@ -23,7 +23,7 @@ from tf_pcc.data.writing import write_shards
 
 _FORMAT = 1
 
-# Frequent English words without homophones among them.
+# Frequent English words, no two of which sound alike.
 COMMON_WORDS = tuple(
   (pathlib.Path(__file__).parent / "common_words.txt").read_text().split()
 )

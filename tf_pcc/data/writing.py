@@ -67,6 +67,7 @@ def write_records(
   items = list(utterances)
   pairs = [item if isinstance(item, tuple) else (item, None) for item in items]
   names = [utterance for utterance, _ in pairs]
+  _check_unique(utterance.id for utterance in names)
   if not 1 <= shards <= max(len(pairs), 1):
     raise ValueError(
       "`shards` must be from 1 to the number of utterances, "
@@ -310,18 +311,19 @@ def _example(utterance, samples, encoding, sample_rate):
   return example.SerializeToString(deterministic=True)
 
 
-def _index(parts, encoding, sample_rate):
-  rows = [row for part in parts for row in part["rows"]]
-  columns = dict(zip(COLUMNS, map(list, zip(*rows)))) if rows else {}
-  repeated = [
-    name
-    for name, count in collections.Counter(columns.get("id", ())).items()
-    if count > 1
-  ]
+def _check_unique(ids):
+  counts = collections.Counter(ids)
+  repeated = [name for name, count in counts.items() if count > 1]
   if repeated:
     raise ValueError(
       f"Utterance ids must be unique. Received: repeated={repeated[:5]}"
     )
+
+
+def _index(parts, encoding, sample_rate):
+  rows = [row for part in parts for row in part["rows"]]
+  columns = dict(zip(COLUMNS, map(list, zip(*rows)))) if rows else {}
+  _check_unique(columns.get("id", ()))
   samples = sum(columns.get("samples", ()))
   return {
     "format": FORMAT,
