@@ -2,9 +2,12 @@
 
 import json
 import os
+import pathlib
 import socket
 import subprocess
 import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def free_ports(count):
@@ -20,6 +23,8 @@ def free_ports(count):
 
 def run_workers(command, count=2, timeout=240):
   """Starts `count` processes with TF_CONFIG and waits for them.
+
+  They run in the root of the checkout, so that "-m tests.x" is found.
 
   Args:
     command: list of str, what to run after the Python interpreter. "{task}" in
@@ -49,6 +54,7 @@ def run_workers(command, count=2, timeout=240):
     processes.append(
       subprocess.Popen(
         [sys.executable, *(a.replace("{task}", str(task)) for a in command)],
+        cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

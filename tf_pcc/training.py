@@ -150,8 +150,6 @@ class PerCoreModel(keras.Model):
       callbacks = list(keras.tree.flatten(callbacks)) if callbacks else []
       if not any(isinstance(c, ClippingMonitor) for c in callbacks):
         callbacks.insert(0, ClippingMonitor())
-    if replicas.spans_workers(self.distribute_strategy):
-      self._build_from(x)
     return super().fit(
       x=x,
       y=y,
@@ -215,29 +213,21 @@ class PerCoreModel(keras.Model):
     self._track_loss(loss, x)
     return self._results(x, y, y_pred, sample_weight)
 
-  def _build_from(self, x):
-    """Builds on the first batch, which Keras cannot do on several workers."""
+  def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+    """Builds on the first batch of this worker alone.
+
+    Keras calls this before it fits and evaluates, and reduces the first batch
+    over all cores, which fails when they are on several workers (Keras issue
+    20585). Only shapes are read from the batch, so one core's will do.
+    """
     strategy = self.distribute_strategy
-    if not isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
-      raise ValueError(
-        "On several workers fit needs a tf.data.Dataset, or a distributed one. "
-        f"Received: x of type {type(x).__name__}"
+    if iterator is not None and replicas.spans_workers(strategy):
+      _, _, batches = next(iter(iterator))
+      data_batch = keras.tree.map_structure(
+        lambda v: strategy.experimental_local_results(v)[0], next(batches)
       )
-    batch = keras.tree.map_structure(
-      lambda v: strategy.experimental_local_results(v)[0][:1], next(iter(x))
-    )
-
-    @tf.function
-    def evaluate(batch):
-      strategy.run(self.test_step, args=(batch,))
-
-    with strategy.scope():
-      inputs, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
-      if not self.built:
-        self._forward(inputs, training=False)
-      self.optimizer.build(self.trainable_variables)
-      evaluate(batch)
-    self.reset_metrics()
+      iterator = None
+    super()._maybe_symbolic_build(iterator, data_batch)
 
   def _gradients(self, x, y, sample_weight):
     """Mean loss, gradients of the loss as Keras scales it, and outputs."""
