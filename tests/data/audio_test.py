@@ -201,43 +201,6 @@ def test_tensorflow_io_does_flac_where_soundfile_is_missing(monkeypatch):
   np.testing.assert_array_equal(found, samples)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("rate", "target"), [(8000, 16000), (44100, 16000)])
-def test_resampling_a_tone_gives_the_tone(rate, target, dtype):
-  def tone(rate):
-    return (0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)).astype(
-      dtype
-    )
-
-  result = audio.resample(tone(rate), rate, target)
-  assert result.dtype == np.float32 and result.shape == (target,)
-  np.testing.assert_allclose(
-    result[400:-400], tone(target)[400:-400], atol=2e-3
-  )
-
-
-def test_resampling_removes_what_would_alias():
-  high = np.sin(2 * np.pi * 7000 * np.arange(16000) / 16000)
-  assert np.abs(audio.resample(high, 16000, 8000)[400:-400]).max() < 0.02
-
-
-@pytest.mark.parametrize("factor", [0.5, 1, 1.1, 2, 2.5, 4])
-def test_speed_moves_a_tone(factor):
-  frequency, rate = 200, 16000
-  tone = 0.5 * np.sin(2 * np.pi * frequency * np.arange(rate) / rate)
-  result = audio.speed(tone, factor)
-  assert len(result) == int(np.ceil(rate / factor))
-  time = np.arange(len(result)) / rate
-  expected = 0.5 * np.sin(2 * np.pi * frequency * factor * time)
-  np.testing.assert_allclose(result[200:-200], expected[200:-200], atol=5e-3)
-
-
-def test_the_same_rate_changes_no_bit():
-  wave = _speechlike(500)[:, 0]
-  assert audio.resample(wave, 16000, 16000) is wave
-  assert audio.speed(wave, 1) is wave
-
-
 def test_loud_audio_stays_in_range():
   square = np.sign(np.sin(np.arange(4000) * 0.3))
   assert np.abs(audio.resample(square, 8000)).max() <= 1

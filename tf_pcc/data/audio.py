@@ -5,17 +5,32 @@ decoding, inside tf.data too; where its native library does not load (it is
 bound to TensorFlow 2.16 and 2.17) the host side uses soundfile.
 """
 
-import fractions
 import functools
 import io
-import math
 import os
 import struct
 import warnings
 
 import numpy as np
 
-SAMPLE_RATE = 16000
+from tf_pcc.data.resampling import SAMPLE_RATE, resample, speed
+
+__all__ = [
+  "FORMATS",
+  "SAMPLE_RATE",
+  "decode",
+  "decode_flac",
+  "decode_in_graph",
+  "encode_flac",
+  "load",
+  "resample",
+  "sniff",
+  "speed",
+  "tensorflow_io",
+  "to_float",
+  "to_int16",
+]
+
 FORMATS = ("flac", "mp3", "ogg", "wav")
 _INSTALL = (
   "pip install tensorflow-io==0.37.1 beside TensorFlow 2.17, or "
@@ -344,60 +359,3 @@ def to_int16(waveform):
 def to_float(samples):
   """int16 `[samples]` as a float32 waveform in [-1, 1)."""
   return np.asarray(samples, np.int16).astype(np.float32) / 32768
-
-
-def resample(waveform, rate, sample_rate=SAMPLE_RATE):
-  """Resamples by a polyphase filter (scipy.signal.resample_poly).
-
-  Args:
-    waveform: float array `[samples]` in [-1, 1].
-    rate: Its rate in Hz.
-    sample_rate: The wanted rate in Hz. Default 16000.
-
-  Returns:
-    float32 array `[ceil(samples * sample_rate / rate)]` in [-1, 1]; the input
-    itself where the rates are equal.
-  """
-  if rate <= 0 or sample_rate <= 0:
-    raise ValueError(
-      "`rate` and `sample_rate` must be positive. "
-      f"Received: rate={rate}, sample_rate={sample_rate}"
-    )
-  ratio = fractions.Fraction(int(sample_rate), int(rate))
-  return _polyphase(waveform, ratio)
-
-
-def speed(waveform, factor):
-  """Plays a waveform `factor` times faster; the pitch rises with it.
-
-  Args:
-    waveform: float array `[samples]` in [-1, 1].
-    factor: Positive number; 4 makes it a quarter as long. It is rounded to a
-      ratio of whole numbers with a denominator up to 100.
-
-  Returns:
-    float32 array `[ceil(samples / factor)]` in [-1, 1].
-  """
-  if not factor > 0 or not math.isfinite(factor):
-    raise ValueError(
-      f"`factor` must be positive and finite. Received: factor={factor}"
-    )
-  ratio = 1 / fractions.Fraction(factor).limit_denominator(100)
-  return _polyphase(waveform, ratio)
-
-
-def _polyphase(waveform, ratio):
-  waveform = np.asarray(waveform, np.float32)
-  if waveform.ndim != 1 or not waveform.size:
-    raise ValueError(
-      "`waveform` must have shape [samples] with at least one sample. "
-      f"Received: shape={waveform.shape}"
-    )
-  if ratio == 1:
-    return waveform
-  import scipy.signal
-
-  result = scipy.signal.resample_poly(
-    waveform, ratio.numerator, ratio.denominator
-  )
-  return np.clip(result, -1, 1).astype(np.float32)
