@@ -1,0 +1,89 @@
+"""Every field an experiment has, with its default and meaning.
+
+An experiment's file calls `get_config` here and changes what it wants; a field
+that is not here is an error. On the command line a field is
+`--config.group.field=value`.
+"""
+
+from ml_collections import config_dict
+
+
+def get_config():
+  """The fields and their defaults."""
+  config = config_dict.ConfigDict()
+  # Of the weights, the order of batches, SpecAugment and dropout.
+  config.seed = 0
+  config.steps = 1000
+  # Utterances of a step over all cores; the cores divide it.
+  config.batch = 48
+  # Logical CPU cores where there is no TPU, GPU or worker (see --cores).
+  config.cores = 8
+  # float32 or mixed_bfloat16.
+  config.policy = "float32"
+  # Optimizer steps the device takes between two looks of the host.
+  config.steps_per_call = 1
+
+  config.data = data = config_dict.ConfigDict()
+  # synthetic: spoken by a voice engine; digits: joined from single recorded
+  # digits; records: prepared by launch.prepare.
+  data.kind = "records"
+  # records: directories. Only train is needed.
+  data.train = ""
+  data.validation = ""
+  data.test = ""
+  # digits: the manifest of single words; synthetic and digits: where the
+  # corpus is kept, utterances of each split, and the corpus' own seed.
+  data.manifest = ""
+  data.cache = "~/.cache/tf_pcc"
+  data.utterances = {"train": 8000, "validation": 200, "test": 400}
+  data.corpus_seed = 0
+  # Largest length of each bucket in seconds; empty: one bucket that fits all.
+  data.buckets_seconds = ()
+
+  config.tokenizer = config_dict.ConfigDict()
+  # A file of launch.vocabulary; empty: learnt from the training texts.
+  config.tokenizer.path = ""
+  # character, word, wordpiece or sentencepiece, and the size of the last two.
+  config.tokenizer.kind = "wordpiece"
+  config.tokenizer.size = 256
+
+  config.model = config_dict.ConfigDict()
+  # A name of models.registry, and its own fields, which the registry checks.
+  config.model.name = "conformer_ctc"
+  config.model.fields = config_dict.ConfigDict(convert_dict=False)
+
+  config.optimizer = optimizer = config_dict.ConfigDict()
+  # A name of keras.optimizers, and more of its arguments.
+  optimizer.name = "adam"
+  optimizer.arguments = config_dict.ConfigDict(convert_dict=False)
+  # The rate rises linearly for warmup_steps, then falls to 0: "cosine", with
+  # the inverse square root of the step: "rsqrt", or stays: "constant".
+  optimizer.learning_rate = 2e-3
+  optimizer.warmup_steps = 0
+  optimizer.schedule = "cosine"
+
+  config.clipping = clipping = config_dict.ConfigDict()
+  # none, batch, pcc, apcc, running or per_example.
+  clipping.method = "apcc"
+  # The norm of pcc, per_example and batch.
+  clipping.bound = 2.5
+  # Of running: see tf_pcc.RunningBound.
+  clipping.decay = 0.99
+  clipping.statistic = "min"
+  clipping.quantile = 0.5
+  # Parts each core's batch is cut in; batch clipping after; the rest as in
+  # tf_pcc.Clipping. batch_clip_norm 0: none.
+  clipping.microbatches = 1
+  clipping.batch_clip_norm = 0.0
+  clipping.dead_cores = "fixed"
+  clipping.track_cosine = False
+
+  # Steps between two lines of metrics.jsonl, two checkpoints, two looks at the
+  # validation set (0: none but at the end), and checkpoints kept (0: all).
+  config.log_every = 20
+  config.checkpoint_every = 200
+  config.validate_every = 0
+  config.keep_checkpoints = 2
+  # Rows of a batch of evaluation.
+  config.evaluation_batch = 32
+  return config

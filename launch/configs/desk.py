@@ -1,0 +1,24 @@
+"""A whole experiment on a desk: synthetic speech, a tiny Conformer, 8 cores.
+
+Data: 8,000 sentences of 2 to 4 of 150 common words, spoken by SVOX Pico
+(py-nanotts) with random voices, pitch and rate; 400 other sentences to test on.
+Model: Conformer CTC, size tiny, wordpieces. APCC (minimum over the cores).
+Source: the method is Wang et al., Interspeech 2024, arXiv 2406.02004; the
+corpus, the sizes and the rates are this package's.
+
+  python -m launch.train --workdir=runs/desk
+"""
+
+from launch.configs import base
+
+
+def get_config():
+  config = base.get_config()
+  config.data.kind = "synthetic"
+  config.model.fields = {"size": "tiny"}
+  config.steps = 600
+  config.optimizer.learning_rate = 2e-3
+  config.optimizer.warmup_steps = 50
+  config.log_every = 20
+  config.checkpoint_every = 200
+  return config

@@ -1,0 +1,104 @@
+"""From `config.data` and `config.tokenizer` to records and a tokenizer."""
+
+import os
+
+from tf_pcc.data import corpora, joining, records, synthetic, text
+
+KINDS = ("synthetic", "digits", "records")
+SPLITS = ("train", "validation", "test")
+
+
+def open_splits(config, progress=True):
+  """The records of each split, made first where they are synthetic or joined.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    progress: bool, whether to show a progress bar while they are made.
+
+  Returns:
+    dict from "train", "validation" and "test" to `records.Records`; a split
+    that the config does not name is missing.
+
+  Raises:
+    ValueError: when the corpus is not there or a field does not suit it.
+  """
+  data = config.data
+  if data.kind not in KINDS:
+    raise ValueError(
+      f"data.kind must be one of {KINDS}. Received: data.kind={data.kind!r}"
+    )
+  if data.kind == "records":
+    if not data.train:
+      raise ValueError(
+        "data.train must be a directory of records: make it with "
+        "python -m launch.prepare --corpus=... --output=DIR. "
+        f"Received: data.train={data.train!r}"
+      )
+    paths = {name: data[name] for name in SPLITS if data[name]}
+  else:
+    cache = os.path.expanduser(data.cache)
+    counts = {n: int(c) for n, c in data.utterances.items() if c}
+    if data.kind == "synthetic":
+      spec = synthetic.SyntheticCorpus(seed=data.corpus_seed, splits=counts)
+      paths = synthetic.generate(spec, cache, progress=progress)
+    else:
+      if not data.manifest:
+        raise ValueError(
+          "data.manifest must be a manifest of recorded single words. "
+          f"Received: data.manifest={data.manifest!r}"
+        )
+      spec = joining.JoinedCorpus(
+        data.manifest, splits=counts, seed=data.corpus_seed
+      )
+      paths = joining.generate(spec, cache, progress=progress)
+  return {name: records.Records(path) for name, path in paths.items()}
+
+
+def open_any(path):
+  """Records for evaluation from whatever holds speech and transcripts.
+
+  Args:
+    path: a records directory, a LibriSpeech-like folder, a manifest, or a
+      tfds: name.
+
+  Returns:
+    `records.Records` or `records.MemoryRecords`, and a list of (id, reason) of
+    utterances that could not be read.
+
+  Raises:
+    ValueError: when there is nothing to evaluate at `path`.
+  """
+  if os.path.exists(os.path.join(path, "index.json")):
+    return records.Records(path), []
+  corpus = corpora.read_corpus(path)
+  found, unread = [], []
+  for utterance, waveform in zip(corpus, corpus.waveforms()):
+    if isinstance(waveform, Exception):
+      unread.append((utterance.id, str(waveform)))
+    else:
+      found.append((utterance, waveform))
+  if not found:
+    raise ValueError(f"No utterance of {path} could be read: {unread[:3]}")
+  utterances, waveforms = zip(*found)
+  return records.MemoryRecords(
+    waveforms,
+    [u.text for u in utterances],
+    ids=[u.id for u in utterances],
+    speakers=[u.speaker for u in utterances],
+  ), unread
+
+
+def make_tokenizer(config, train):
+  """The tokenizer a config names, or one learnt from the training texts.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    train: `records.Records`.
+
+  Returns:
+    A `tf_pcc.data.text.Tokenizer`.
+  """
+  fields = config.tokenizer
+  if fields.path:
+    return text.load_tokenizer(fields.path)
+  return text.build_tokenizer(fields.kind, train.texts, fields.size)

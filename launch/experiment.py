@@ -1,0 +1,206 @@
+"""From a config's fields to objects: clipping, optimizer, model.
+
+The one place that reads `config.clipping`, `config.optimizer`, `config.model`
+and `config.policy`; train, evaluate, transcribe and benchmark all come here.
+"""
+
+import math
+
+import keras
+from absl import logging
+from ml_collections import config_dict
+
+import tf_pcc
+from launch.configs import base
+from models import registry
+
+METHODS = ("none", "batch", "pcc", "apcc", "running", "per_example")
+
+
+def check_fields(config):
+  """Refuses fields that `launch/configs/base.py` does not know.
+
+  Args:
+    config: `ConfigDict`.
+
+  Raises:
+    ValueError: naming them, and missing ones.
+  """
+
+  def names(tree, prefix=""):
+    for name, value in tree.items():
+      if isinstance(value, config_dict.ConfigDict) and len(value):
+        yield from names(value, f"{prefix}{name}.")
+      else:
+        yield prefix + name
+
+  free = ("model.fields", "optimizer.arguments", "data.utterances")
+
+  def fields(tree):
+    return {n for n in names(tree) if not n.startswith(free)}
+
+  known, given = fields(base.get_config()), fields(config)
+  if known != given:
+    raise ValueError(
+      "config must have the fields of launch/configs/base.py. Received: "
+      f"unknown={sorted(given - known)}, missing={sorted(known - given)}"
+    )
+
+
+def make_clipping(config, per_core_batch):
+  """The clipping a config asks for.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    per_core_batch: int, utterances of a core in a step.
+
+  Returns:
+    `tf_pcc.Clipping`, or None for method "none".
+
+  Raises:
+    ValueError: on an unknown method or a value out of range.
+  """
+  fields = config.clipping
+  if fields.method not in METHODS:
+    raise ValueError(
+      f"clipping.method must be one of {METHODS}. "
+      f"Received: clipping.method={fields.method!r}"
+    )
+  if fields.method == "none":
+    return None
+  batch_clip_norm = fields.batch_clip_norm or None
+  microbatches = fields.microbatches
+  if fields.method == "apcc":
+    bound = tf_pcc.MinBound()
+  elif fields.method == "running":
+    bound = tf_pcc.RunningBound(fields.decay, fields.statistic, fields.quantile)
+  elif fields.method == "batch":
+    bound, batch_clip_norm = tf_pcc.FixedBound(math.inf), fields.bound
+  else:
+    bound = tf_pcc.FixedBound(fields.bound)
+  if fields.method == "per_example":
+    microbatches = per_core_batch
+  if per_core_batch % microbatches:
+    raise ValueError(
+      "clipping.microbatches must divide the batch of a core, "
+      f"{per_core_batch}. Received: clipping.microbatches={microbatches}"
+    )
+  return tf_pcc.Clipping(
+    bound=bound,
+    microbatches=microbatches,
+    batch_clip_norm=batch_clip_norm,
+    dead_cores=fields.dead_cores,
+    track_cosine=fields.track_cosine,
+  )
+
+
+def make_schedule(config):
+  """The learning rate over `config.steps` steps, as Keras wants it."""
+  fields = config.optimizer
+  peak, warmup = fields.learning_rate, fields.warmup_steps
+  if warmup >= config.steps:
+    warmup = config.steps // 2
+    logging.warning(
+      "optimizer.warmup_steps=%d does not fit in %d steps: %d are used",
+      fields.warmup_steps,
+      config.steps,
+      warmup,
+    )
+  if fields.schedule == "constant" and not warmup:
+    return peak
+  if fields.schedule == "cosine":
+    return keras.optimizers.schedules.CosineDecay(
+      initial_learning_rate=0.0 if warmup else peak,
+      decay_steps=config.steps - warmup,
+      warmup_target=peak if warmup else None,
+      warmup_steps=warmup,
+    )
+  if fields.schedule in ("rsqrt", "constant"):
+    return WarmUp(peak, warmup, falling=fields.schedule == "rsqrt")
+  raise ValueError(
+    "optimizer.schedule must be cosine, rsqrt or constant. "
+    f"Received: optimizer.schedule={fields.schedule!r}"
+  )
+
+
+@keras.saving.register_keras_serializable("tf_pcc_launch")
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+  """Linear warm-up, then constant or the Transformer's inverse square root.
+
+  Source of the second: Vaswani et al., arXiv 1706.03762, section 5.3, scaled so
+  that the peak is at the end of the warm-up.
+
+  Args:
+    peak: float, the largest rate.
+    warmup_steps: int.
+    falling: bool, whether the rate falls with 1 / sqrt(step) after it.
+  """
+
+  def __init__(self, peak, warmup_steps, falling):
+    self.peak, self.warmup_steps, self.falling = peak, warmup_steps, falling
+
+  def __call__(self, step):
+    step = keras.ops.cast(step, "float32") + 1.0
+    warmup = float(max(self.warmup_steps, 1))
+    rate = keras.ops.minimum(step / warmup, 1.0)
+    if self.falling:
+      rate = rate * keras.ops.sqrt(warmup / keras.ops.maximum(step, warmup))
+    return self.peak * rate
+
+  def get_config(self):
+    return {
+      "peak": self.peak,
+      "warmup_steps": self.warmup_steps,
+      "falling": self.falling,
+    }
+
+
+def make_optimizer(config):
+  """The Keras optimizer a config asks for, without clipping.
+
+  Raises:
+    ValueError: on an unknown optimizer or argument.
+  """
+  fields = config.optimizer
+  schedule = make_schedule(config)
+  try:
+    return keras.optimizers.get(
+      {
+        "class_name": fields.name,
+        "config": {
+          "learning_rate": schedule,
+          **fields.arguments.to_dict(),
+        },
+      }
+    )
+  except (ValueError, TypeError) as error:
+    raise ValueError(
+      "optimizer.name and optimizer.arguments must suit keras.optimizers: "
+      f"{error}. Received: optimizer.name={fields.name!r}, "
+      f"optimizer.arguments={fields.arguments.to_dict()}"
+    ) from error
+
+
+def make_model(config, vocab_size):
+  """The built, uncompiled model; call it inside `strategy.scope()`.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    vocab_size: int, labels with the blank.
+
+  Returns:
+    A `tf_pcc.PerCoreModel` of `models.registry`.
+
+  Raises:
+    ValueError: on a policy, name or field that is not known.
+  """
+  policies = ("float32", "mixed_bfloat16")
+  if config.policy not in policies:
+    raise ValueError(
+      f"policy must be one of {policies}; float16 with loss scaling corrupts "
+      f"weights under a Keras 3 strategy. Received: policy={config.policy!r}"
+    )
+  keras.config.set_dtype_policy(config.policy)
+  keras.utils.set_random_seed(config.seed)
+  fields = {"seed": config.seed, **config.model.fields.to_dict()}
+  return registry.build_model(config.model.name, fields, vocab_size)

@@ -1,0 +1,112 @@
+"""Transcribing records with a model, and error rates of the result."""
+
+import dataclasses
+
+import tensorflow as tf
+
+from tf_pcc.data import batching
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+  """Error rates of a set of transcripts.
+
+  Attributes:
+    wer: word errors over words of the references.
+    cer: character errors over characters of the references.
+    substitutions: words.
+    deletions: words.
+    insertions: words.
+    words: words of the references.
+    utterances: transcripts scored.
+    errors: word errors of each transcript, in order.
+  """
+
+  wer: float
+  cer: float
+  substitutions: int
+  deletions: int
+  insertions: int
+  words: int
+  utterances: int
+  errors: tuple[int, ...]
+
+
+def transcribe(model, tokenizer, records, batch_size=32):
+  """Greedy transcripts of all records.
+
+  Args:
+    model: built model of `models.registry`.
+    tokenizer: the model's `tf_pcc.data.text.Tokenizer`.
+    records: `Records` or `MemoryRecords`.
+    batch_size: int.
+
+  Returns:
+    list of strings, in the order of the records.
+  """
+  longest = max(records.samples) / records.sample_rate
+  # Few shapes, each at most half padding.
+  boundaries = [longest * 2.0**-i for i in (3, 2, 1, 0)]
+  batches = batching.evaluation_batches(
+    records, tokenizer, batch_size, bucket_boundaries_seconds=boundaries
+  )
+
+  @tf.function(reduce_retracing=False)
+  def recognise(x):
+    return model.decode(model(x, training=False))
+
+  result = [""] * len(records)
+  for rows, (x, _, _) in zip(batches.rows, batches):
+    ids, lengths = (t.numpy() for t in recognise(x))
+    for row, sequence, length in zip(rows, ids, lengths):
+      if row >= 0:
+        result[row] = tokenizer.decode(sequence[:length])
+  return result
+
+
+def score(references, hypotheses):
+  """Word and character error rates, by jiwer.
+
+  Args:
+    references: list of transcripts; an empty one makes every word of its
+      hypothesis an insertion.
+    hypotheses: list of as many transcripts.
+
+  Returns:
+    `Score`.
+
+  Raises:
+    ValueError: when the lists differ in length or no reference has a word.
+  """
+  import jiwer
+
+  if len(references) != len(hypotheses) or not any(references):
+    raise ValueError(
+      "references and hypotheses must be as many, with words among them. "
+      f"Received: {len(references)} references, {len(hypotheses)} hypotheses"
+    )
+  errors, cer_errors, characters = [], 0, 0
+  counts = {"substitutions": 0, "deletions": 0, "insertions": 0}
+  for reference, hypothesis in zip(references, hypotheses):
+    if not reference:
+      # jiwer refuses empty references.
+      errors.append(len(hypothesis.split()))
+      counts["insertions"] += errors[-1]
+      cer_errors += len(hypothesis)
+      continue
+    words = jiwer.process_words(reference, hypothesis)
+    for name in counts:
+      counts[name] += getattr(words, name)
+    errors.append(words.substitutions + words.deletions + words.insertions)
+    letters = jiwer.process_characters(reference, hypothesis)
+    cer_errors += letters.substitutions + letters.deletions + letters.insertions
+    characters += len(reference)
+  words = sum(len(r.split()) for r in references)
+  return Score(
+    wer=sum(errors) / words,
+    cer=cer_errors / characters,
+    words=words,
+    utterances=len(references),
+    errors=tuple(errors),
+    **counts,
+  )

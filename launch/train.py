@@ -1,0 +1,322 @@
+"""Trains a recogniser, with per-core clipping.
+
+  python -m launch.train --workdir=runs/desk
+  python -m launch.train --config=launch/configs/desk.py --workdir=runs/pcc \
+    --config.clipping.method=pcc --config.clipping.bound=2.5 --config.seed=1
+
+--workdir is all it takes to go on: where it holds a checkpoint, training
+resumes. Ctrl-C and SIGTERM save one first. What it writes is described in
+launch/workdir.py; how --cores, --tpu and TF_CONFIG choose the cores, in
+launch/cluster.py.
+"""
+
+import json
+import math
+import os
+import resource
+import signal
+import sys
+import time
+
+import tensorflow as tf
+from absl import app, flags, logging
+from ml_collections import config_flags
+from tqdm import tqdm
+
+from launch import cluster, datasets, experiment, scoring, workdir
+from tf_pcc.data import batching
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_CONFIG = config_flags.DEFINE_config_file(
+  "config", os.path.join(_HERE, "configs", "desk.py"), lock_config=True
+)
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Directory of this run; an interrupted run resumes from it."
+)
+_EXAMPLES = 3
+
+
+def train(config, directory, strategy):
+  """Trains as a config says, from the newest checkpoint of the directory.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    directory: the run's directory.
+    strategy: tf.distribute strategy.
+
+  Returns:
+    The summary, a dict, as in DIR/summary.json.
+
+  Raises:
+    ValueError: when a field of the config is out of range or does not suit the
+      corpus, or the directory holds another run.
+    KeyboardInterrupt: after saving a checkpoint, when interrupted.
+  """
+  # ---- Check before anything takes time -------------------------------------
+  experiment.check_fields(config)
+  cores = strategy.num_replicas_in_sync
+  if config.batch % cores:
+    raise ValueError(
+      f"batch must be divisible by the number of cores, {cores}. "
+      f"Received: batch={config.batch}"
+    )
+  for name in ("steps", "log_every", "checkpoint_every", "steps_per_call"):
+    if config[name] < 1:
+      raise ValueError(f"{name} must be at least 1. Received: {config[name]}")
+  per_core = config.batch // cores
+  clipping = experiment.make_clipping(config, per_core)
+  chief = cluster.is_chief(strategy)
+  if chief:
+    workdir.save_config(directory, config)
+
+  # ---- Speech ----------------------------------------------------------------
+  splits = datasets.open_splits(config, progress=chief)
+  tokenizer = datasets.make_tokenizer(config, splits["train"])
+  if chief:
+    workdir.save_tokenizer(directory, tokenizer)
+
+  # ---- Model, optimizer, checkpoint ------------------------------------------
+  with strategy.scope():
+    model = experiment.make_model(config, tokenizer.vocab_size)
+    model.compile(
+      optimizer=experiment.make_optimizer(config), clipping=clipping
+    )
+    model.optimizer.build(model.trainable_variables)
+    checkpoints = workdir.Checkpoints(directory, model, config.keep_checkpoints)
+    first_step = checkpoints.restore()
+  parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
+  logging.info(
+    "%s parameters, %d labels, %d utterances, %s; from step %d",
+    f"{parameters:,}",
+    tokenizer.vocab_size,
+    len(splits["train"]),
+    clipping,
+    first_step,
+  )
+
+  # ---- Batches ---------------------------------------------------------------
+  batches = batching.Batches(
+    splits["train"],
+    tokenizer,
+    config.batch,
+    config.data.buckets_seconds or None,
+    seed=config.seed,
+    frames_fn=model.frames,
+    cores=cores,
+  )
+
+  def pipeline(context):
+    dataset = batches.dataset(
+      start_step=first_step,
+      num_pipelines=context.num_input_pipelines,
+      pipeline=context.input_pipeline_id,
+    )
+    return dataset.rebatch(per_core, drop_remainder=True)
+
+  # ---- Steps -----------------------------------------------------------------
+  writer = _Writer(directory) if chief else None
+  progress = tqdm(
+    total=config.steps,
+    initial=first_step,
+    unit="step",
+    disable=not chief,
+    dynamic_ncols=True,
+  )
+  run = _step_function(model, strategy)
+  iterator = iter(strategy.distribute_datasets_from_function(pipeline))
+  seconds, timed, step = 0.0, 0, first_step
+  with progress, _Terminated():
+    try:
+      while step < config.steps:
+        count = min(config.steps_per_call, config.steps - step)
+        start = time.perf_counter()
+        run(iterator, count)
+        elapsed = time.perf_counter() - start
+        if step > first_step:
+          # The first call traces; it says nothing about speed.
+          seconds, timed = seconds + elapsed, timed + count
+        previous, step = step, step + count
+        progress.update(count)
+
+        def due(every, previous=previous, step=step):
+          return every and previous // every != step // every
+
+        last = step >= config.steps
+        if due(config.log_every) or last:
+          line = _measure(model, step)
+          if chief:
+            writer.write(line)
+            progress.set_postfix(
+              loss=f"{line['loss']:.3g}",
+              bound=f"{line.get('clip_bound', math.nan):.3g}",
+            )
+        if due(config.checkpoint_every) or last:
+          checkpoints.save(step)
+        if due(config.validate_every) and chief and "validation" in splits:
+          found = _evaluate(model, tokenizer, splits["validation"], config)[0]
+          writer.write({"step": step, "validation_wer": found.wer})
+    except KeyboardInterrupt:
+      checkpoints.save(step)
+      raise
+
+  # ---- The end: error rates of speech not heard ------------------------------
+  summary = {
+    "steps": step,
+    "seconds_per_step": seconds / timed if timed else None,
+    "cores": cores,
+    "batch": config.batch,
+    "parameters": parameters,
+    "training_utterances": batches.utterances,
+    "filtered": {why: len(ids) for why, ids in batches.filtered.items()},
+    "clipping": {"method": config.clipping.method, **_clipping(model)},
+    "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    / 2**20,
+    "seed": config.seed,
+  }
+  if chief:
+    summary |= _final_scores(model, tokenizer, splits, config)
+    workdir.write_json(workdir.join(directory, "summary.json"), summary)
+  return summary
+
+
+def _step_function(model, strategy):
+  """A function (iterator, count) that takes `count` steps."""
+
+  # Converting the whole model to graph control flow that it does not need
+  # would double the time of tracing.
+  step = tf.autograph.experimental.do_not_convert(model.train_step)
+
+  @tf.function
+  def run(iterator, count):
+    for _ in tf.range(count):
+      strategy.run(step, args=(next(iterator),))
+
+  @tf.function(autograph=False)
+  def run_one(iterator):
+    strategy.run(step, args=(next(iterator),))
+
+  def steps(iterator, count):
+    if count == 1:
+      run_one(iterator)
+    else:
+      run(iterator, tf.constant(count))
+
+  return steps
+
+
+def _measure(model, step):
+  line = {
+    "step": step,
+    "loss": float(model.get_metrics_result()["loss"]),
+    "learning_rate": float(tf.convert_to_tensor(model.optimizer.learning_rate)),
+  }
+  model.reset_metrics()
+  return line | _clipping(model)
+
+
+def _clipping(model):
+  if not hasattr(model.optimizer, "statistics"):
+    return {}
+  return model.optimizer.statistics()
+
+
+def _evaluate(model, tokenizer, records, config):
+  found = scoring.transcribe(model, tokenizer, records, config.evaluation_batch)
+  return scoring.score(records.texts, found), found
+
+
+def _final_scores(model, tokenizer, splits, config):
+  result = {}
+  for name in ("validation", "test"):
+    if name not in splits:
+      continue
+    records = splits[name]
+    found, transcripts = _evaluate(model, tokenizer, records, config)
+    prefix = "" if name == "test" else f"{name}_"
+    result |= {
+      f"{prefix}wer": found.wer,
+      f"{prefix}cer": found.cer,
+      f"{name}_utterances": found.utterances,
+    }
+    if name == "test":
+      result["examples"] = [
+        {"id": i, "reference": r, "transcript": t}
+        for i, r, t, _ in zip(
+          records.ids, records.texts, transcripts, range(_EXAMPLES)
+        )
+      ]
+  return result
+
+
+class _Writer:
+  """metrics.jsonl and TensorBoard."""
+
+  def __init__(self, directory):
+    self._path = workdir.join(directory, "metrics.jsonl")
+    self._events = tf.summary.create_file_writer(
+      workdir.join(directory, "tensorboard")
+    )
+
+  def write(self, line):
+    with tf.io.gfile.GFile(self._path, "a") as file:
+      file.write(json.dumps(line) + "\n")
+    with self._events.as_default(step=line["step"]):
+      for name, value in line.items():
+        if name != "step":
+          tf.summary.scalar(name, value)
+    self._events.flush()
+
+
+class _Terminated:
+  """Turns SIGTERM into KeyboardInterrupt while it is entered."""
+
+  def __enter__(self):
+    def interrupt(*_):
+      raise KeyboardInterrupt
+
+    self._previous = signal.signal(signal.SIGTERM, interrupt)
+
+  def __exit__(self, *_):
+    signal.signal(signal.SIGTERM, self._previous)
+
+
+def report(summary):
+  """The summary in words."""
+  seconds = summary["seconds_per_step"]
+  lines = [
+    f"{summary['steps']} steps on {summary['cores']} cores"
+    + (f", {seconds:.3f} s a step" if seconds else "")
+    + f", peak memory {summary['peak_memory_gb']:.1f} GB",
+    f"clipping: {summary['clipping']}",
+  ]
+  if "wer" in summary:
+    lines.append(
+      f"test: WER {summary['wer']:.1%}, CER {summary['cer']:.1%} on "
+      f"{summary['test_utterances']} utterances not heard in training"
+    )
+  for example in summary.get("examples", []):
+    lines.append(f"  said:  {example['reference']}")
+    lines.append(f"  heard: {example['transcript']}")
+  return "\n".join(lines)
+
+
+def main(argv):
+  if len(argv) > 1:
+    raise app.UsageError(f"no arguments but flags. Received: {argv[1:]}")
+  try:
+    strategy = cluster.make_strategy(_CONFIG.value.cores)
+    summary = train(_CONFIG.value, _WORKDIR.value, strategy)
+  except ValueError as error:
+    sys.exit(f"launch.train: {error}")
+  except KeyboardInterrupt:
+    print("launch.train: stopped and saved; the same command goes on from here")
+    sys.exit(130)
+  print(report(summary))
+
+
+if __name__ == "__main__":
+  logging.set_verbosity(logging.INFO)
+  # It names every all-reduce it builds.
+  tf.get_logger().setLevel("WARNING")
+  flags.mark_flag_as_required("workdir")
+  app.run(main)

@@ -1,0 +1,233 @@
+"""What a training run leaves in its directory, and how to open it again.
+
+DIR/config.json      the experiment, whole
+DIR/tokenizer.json   the labels
+DIR/metrics.jsonl    a line a log step
+DIR/tensorboard/     the same for TensorBoard
+DIR/checkpoints/     weights, optimizer, the clipping's state, the step
+DIR/summary.json     the end: error rates, speed, clipping
+"""
+
+import json
+import os
+import posixpath
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+from ml_collections import config_dict
+
+from launch import experiment
+from launch.configs import base
+from tf_pcc.data import text
+
+# Changing these between two parts of a run changes no number but their own.
+FREE_FIELDS = (
+  "log_every",
+  "checkpoint_every",
+  "validate_every",
+  "keep_checkpoints",
+  "evaluation_batch",
+  "steps",
+)
+
+
+def join(directory, *names):
+  """A path in a local or remote directory."""
+  return posixpath.join(directory, *names)
+
+
+def write_json(path, value):
+  """Writes JSON whole or not at all.
+
+  Args:
+    path: file, local or anything tf.io.gfile writes.
+    value: what `json` takes, NumPy scalars too.
+  """
+  temporary = f"{path}.tmp{os.getpid()}"
+  with tf.io.gfile.GFile(temporary, "w") as file:
+    file.write(json.dumps(value, indent=2, default=_plain) + "\n")
+  tf.io.gfile.rename(temporary, path, overwrite=True)
+
+
+def read_json(path):
+  """Reads a JSON file."""
+  with tf.io.gfile.GFile(path) as file:
+    return json.load(file)
+
+
+def _plain(value):
+  if isinstance(value, (np.generic, np.ndarray)):
+    return value.tolist()
+  raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def save_config(directory, config):
+  """Writes config.json, or checks the one that is there.
+
+  Args:
+    directory: the run's directory, made if missing.
+    config: the experiment's `ConfigDict`.
+
+  Raises:
+    ValueError: when the directory holds a run of another config; it lists the
+      fields that differ.
+  """
+  path = join(directory, "config.json")
+  given = json.loads(config.to_json_best_effort())
+  if tf.io.gfile.exists(path):
+    saved = read_json(path)
+    differing = [
+      f"{name}: {was!r} there, {now!r} now"
+      for name, was, now in _differences(saved, given)
+      if name not in FREE_FIELDS
+    ]
+    if differing:
+      raise ValueError(
+        f"--workdir must be empty or hold a run of this config: {directory} "
+        f"was made by another. Received: {'; '.join(differing)}"
+      )
+    if saved["steps"] != given["steps"]:
+      logging.warning(
+        "steps changed from %d to %d: the learning rate's schedule is that of "
+        "%d steps from here on",
+        saved["steps"],
+        given["steps"],
+        given["steps"],
+      )
+  tf.io.gfile.makedirs(directory)
+  write_json(path, given)
+
+
+def load_config(directory):
+  """The config of a run.
+
+  Args:
+    directory: the run's directory.
+
+  Returns:
+    The experiment's `ConfigDict`.
+
+  Raises:
+    ValueError: when there is no run.
+  """
+  path = join(directory, "config.json")
+  if not tf.io.gfile.exists(path):
+    raise ValueError(
+      "--workdir must be the directory of a training run; there is no "
+      f"config.json. Received: workdir={directory}"
+    )
+  config = base.get_config()
+  saved = read_json(path)
+  with config.unlocked():
+    config.update(saved)
+  for group, field in (("model", "fields"), ("optimizer", "arguments")):
+    config[group][field] = config_dict.ConfigDict(
+      saved[group][field], convert_dict=False
+    )
+  return config
+
+
+def save_tokenizer(directory, tokenizer):
+  """Writes tokenizer.json, whole or not at all."""
+  write_json(join(directory, "tokenizer.json"), tokenizer.get_config())
+
+
+def load_tokenizer(directory):
+  """The tokenizer of a run."""
+  return text.tokenizer_from_config(
+    read_json(join(directory, "tokenizer.json"))
+  )
+
+
+class Checkpoints:
+  """The checkpoints of a run: model, optimizer, the clipping's state, step.
+
+  Args:
+    directory: the run's directory.
+    model: compiled model, its optimizer built.
+    keep: number of newest checkpoints to keep, 0 for all.
+  """
+
+  def __init__(self, directory, model, keep=0):
+    self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+    self._manager = tf.train.CheckpointManager(
+      tf.train.Checkpoint(
+        model=model, optimizer=model.optimizer, step=self.step
+      ),
+      join(directory, "checkpoints"),
+      max_to_keep=keep or None,
+      step_counter=self.step,
+    )
+
+  def restore(self):
+    """Takes the newest checkpoint, if there is one.
+
+    Returns:
+      The step it was made at, 0 if there is none.
+    """
+    path = self._manager.latest_checkpoint
+    if path is None:
+      return 0
+    status = self._manager.checkpoint.restore(path)
+    status.assert_existing_objects_matched()
+    return int(self.step.numpy())
+
+  def save(self, step):
+    """Writes a checkpoint of this step, unless it is there already."""
+    if int(self.step.numpy()) == step and self._manager.latest_checkpoint:
+      return
+    self.step.assign(step)
+    self._manager.save(checkpoint_number=step)
+
+
+def checkpoint_paths(directory):
+  """All checkpoints of a run, oldest first.
+
+  Args:
+    directory: the run's directory.
+
+  Returns:
+    list of (step, path).
+  """
+  state = tf.train.get_checkpoint_state(join(directory, "checkpoints"))
+  paths = state.all_model_checkpoint_paths if state else []
+  return [(int(path.rsplit("-", 1)[1]), path) for path in paths]
+
+
+def load_model(directory, checkpoint=None):
+  """The trained recogniser of a run, for inference.
+
+  Args:
+    directory: the run's directory.
+    checkpoint: path from `checkpoint_paths`, the newest by default.
+
+  Returns:
+    The model, its tokenizer, the config, and the step of the checkpoint.
+
+  Raises:
+    ValueError: when there is no run or no checkpoint.
+  """
+  config = load_config(directory)
+  paths = checkpoint_paths(directory)
+  if not paths:
+    raise ValueError(
+      "--workdir must hold a checkpoint: train first, with python -m "
+      f"launch.train --workdir={directory}. Received: workdir={directory}"
+    )
+  by_path = {path: step for step, path in paths}
+  checkpoint = checkpoint or paths[-1][1]
+  tokenizer = load_tokenizer(directory)
+  model = experiment.make_model(config, tokenizer.vocab_size)
+  status = tf.train.Checkpoint(model=model).restore(checkpoint)
+  status.assert_existing_objects_matched().expect_partial()
+  return model, tokenizer, config, by_path[checkpoint]
+
+
+def _differences(saved, given, prefix=""):
+  for name in sorted({*saved, *given}):
+    was, now = saved.get(name), given.get(name)
+    if isinstance(was, dict) and isinstance(now, dict):
+      yield from _differences(was, now, f"{prefix}{name}.")
+    elif was != now:
+      yield prefix + name, was, now
