@@ -23,7 +23,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 from tqdm import tqdm
 
-from launch import cluster, datasets, experiment, scoring, workdir
+from launch import canaries, cluster, datasets, experiment, scoring, workdir
 from tf_pcc.data import batching
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -94,6 +94,11 @@ def train(config, directory, strategy):
     first_step,
   )
 
+  # ---- Canaries, for launch.audit --------------------------------------------
+  inserted = canaries.prepare(
+    config, directory, splits, tokenizer, model.frames, write=chief
+  )
+
   # ---- Batches ---------------------------------------------------------------
   batches = batching.Batches(
     splits["train"],
@@ -103,6 +108,8 @@ def train(config, directory, strategy):
     seed=config.seed,
     frames_fn=model.frames,
     cores=cores,
+    inserted=inserted and inserted.insertions(),
+    total_steps=config.steps,
   )
 
   def pipeline(context):

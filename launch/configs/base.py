@@ -78,6 +78,25 @@ def get_config():
   clipping.dead_cores = "fixed"
   clipping.track_cosine = False
 
+  config.canaries = canaries = config_dict.ConfigDict()
+  # Whether to insert canaries for launch.audit, what a canary says (words,
+  # characters or template; see tf_pcc.audit.make_plan), of how many words or
+  # characters, how often each is seen in training, canaries of each count, and
+  # how many are held out.
+  canaries.insert = False
+  canaries.kind = "words"
+  canaries.length = 4
+  canaries.templates = ()
+  canaries.repetitions = (1, 2, 4, 8, 16, 32)
+  canaries.per_count = 20
+  canaries.holdout = 200
+  # ENGINE:VOICE, pitch factors, and how it is sped up: "resample" or "engine".
+  canaries.voices = ("nanotts:en-US", "nanotts:en-GB")
+  canaries.pitches = (0.8, 1.0, 1.25)
+  canaries.speeds = (4.0,)
+  canaries.speed_by = "resample"
+  canaries.seed = 0
+
   # Steps between two lines of metrics.jsonl, two checkpoints, two looks at the
   # validation set (0: none but at the end), and checkpoints kept (0: all).
   config.log_every = 20

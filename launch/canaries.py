@@ -1,0 +1,276 @@
+"""Canaries of a run: planned once, spoken once, inserted in training.
+
+DIR/canaries.json    the plan: what is inserted how often, what is held out
+DIR/canaries/        their sound as records, sped up
+
+The plan is drawn and spoken at the first start. A resumed run and an audit
+months later read these files and draw nothing.
+"""
+
+import dataclasses
+import fcntl
+import functools
+import json
+import os
+import posixpath
+
+import tensorflow as tf
+from absl import logging
+
+from launch import workdir
+from tf_pcc import audit
+from tf_pcc.data import batching, corpora, records, resampling, text, tts
+
+
+@dataclasses.dataclass(frozen=True)
+class Canaries:
+  """A plan and its sound.
+
+  Attributes:
+    plan: `tf_pcc.audit.CanaryPlan`.
+    records: `Records` that hold every canary and hold-out of the plan.
+  """
+
+  plan: audit.CanaryPlan
+  records: records.Records
+
+  @functools.cached_property
+  def _rows(self):
+    return {name: row for row, name in enumerate(self.records.ids)}
+
+  def rows(self, group):
+    """Numbers in the records of `plan.canaries` or `plan.holdout`."""
+    return [self._rows[canary.id] for canary in group]
+
+  def insertions(self):
+    """What `tf_pcc.data.batching.Batches` takes: an `Insertion` a canary."""
+    return [
+      batching.Insertion(self.records, row, canary.repetitions)
+      for row, canary in zip(self.rows(self.plan.canaries), self.plan.canaries)
+    ]
+
+  def waveforms(self):
+    """The sound of `plan.all`, a list of float32 [samples] in [-1, 1]."""
+    return [
+      self.records.read(row).astype("float32") / 2**15
+      for row in self.rows(self.plan.all)
+    ]
+
+
+def prepare(config, directory, splits, tokenizer, frames, write=True):
+  """The canaries that a config asks for: those of the directory, or new ones.
+
+  New ones are a function of the config, the corpus and the tokenizer alone, so
+  every worker of a run, and every run of a comparison, draws the same.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    directory: the run's directory.
+    splits: dict from split to records: no canary equals one of their texts, and
+      the words of "train" are the canaries' vocabulary.
+    tokenizer: `tf_pcc.data.text.Tokenizer`.
+    frames: function samples -> frames of the network's output.
+    write: bool, whether this process writes them to the directory.
+
+  Returns:
+    `Canaries`, or None where `config.canaries.insert` is False.
+
+  Raises:
+    ValueError: when a repetition count exceeds the steps, the directory holds a
+      run without canaries, or `tf_pcc.audit.make_plan` refuses the fields.
+  """
+  fields = config.canaries
+  if not fields.insert:
+    return None
+  most = max(fields.repetitions, default=0)
+  if most > config.steps:
+    raise ValueError(
+      "canaries.repetitions must not exceed steps: a canary is seen once a "
+      "step at most; train longer or repeat less. Received: "
+      f"canaries.repetitions={fields.repetitions}, steps={config.steps}"
+    )
+  if tf.io.gfile.exists(_plan_path(directory)):
+    return load(directory)
+  if workdir.checkpoint_paths(directory):
+    raise ValueError(
+      f"{directory} holds a run that began without canaries; start another in "
+      "an empty --workdir. Received: canaries.insert=True"
+    )
+  fits = functools.partial(_fits, tokenizer, frames)
+  plan = make_plan(fields, splits, fits)
+  spoken = speak(plan, config.data.cache)
+  seconds = dict(zip(spoken.ids, spoken.samples / spoken.sample_rate))
+  result = Canaries(audit.drop_unfit(plan, seconds, fits), spoken)
+  if write:
+    save(directory, result)
+  plan = result.plan
+  logging.info(
+    "%d canaries inserted %d times, %d held out; plan %s",
+    len(plan.canaries),
+    plan.repetitions.sum(),
+    len(plan.holdout),
+    plan.digest()[:12],
+  )
+  return result
+
+
+def make_plan(fields, splits, fits):
+  """Draws the plan of `config.canaries`; see `tf_pcc.audit.make_plan`.
+
+  Args:
+    fields: `config.canaries`.
+    splits: as in `prepare`.
+    fits: function (text, seconds) -> bool.
+
+  Returns:
+    `tf_pcc.audit.CanaryPlan`.
+  """
+  words = {w for line in splits["train"].texts for w in line.split()}
+  return audit.make_plan(
+    voices=[
+      {"engine": engine, "name": name, "pitch": float(pitch)}
+      for engine, _, name in (voice.partition(":") for voice in fields.voices)
+      for pitch in fields.pitches
+    ],
+    kind=fields.kind,
+    # Letters and digits have vocabularies of their own.
+    vocabulary=sorted(words) if fields.kind == "words" else None,
+    length=fields.length,
+    templates=fields.templates,
+    speeds=fields.speeds,
+    speed_by=fields.speed_by,
+    repetitions=fields.repetitions,
+    canaries_per_count=fields.per_count,
+    holdout=fields.holdout,
+    ordinary_texts=[t for split in splits.values() for t in split.texts],
+    fits=fits,
+    seed=fields.seed,
+  )
+
+
+def speak(plan, cache):
+  """Speaks a plan's canaries and speeds them up; once, then from the cache.
+
+  Args:
+    plan: `tf_pcc.audit.CanaryPlan`, its voices as in `make_plan`.
+    cache: directory; the records are in a folder named after the plan's hash.
+
+  Returns:
+    `Records` of `plan.all`, in that order.
+
+  Raises:
+    ValueError: when a voice engine is missing or refuses a voice.
+  """
+  cache = os.path.expanduser(cache)
+  path = os.path.join(cache, f"canaries-{plan.digest()[:16]}")
+  os.makedirs(cache, exist_ok=True)
+  # The workers of one machine share the cache: the first speaks.
+  with open(f"{path}.lock", "w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if not os.path.isdir(path):
+      logging.info("speaking %d canaries: %s", len(plan.all), path)
+      waveforms = _speak(plan)
+      pairs = zip(map(_utterance, plan.all), waveforms)
+      records.write_records(pairs, path, progress=False)
+  return records.Records(path)
+
+
+def save(directory, canaries):
+  """Writes the plan, and the sound of what is in it, to a run's directory."""
+  sound = workdir.join(directory, "canaries")
+  if not tf.io.gfile.exists(sound):
+    rows = canaries.rows(canaries.plan.all)
+    pairs = [
+      (_utterance(canary), canaries.records.read(row))
+      for canary, row in zip(canaries.plan.all, rows)
+    ]
+    records.write_records(pairs, sound, progress=False)
+  # The plan last: where it is, the sound is, too.
+  plan = json.loads(canaries.plan.to_json())
+  workdir.write_json(_plan_path(directory), plan)
+
+
+def load(directory):
+  """The canaries of a run.
+
+  Args:
+    directory: the run's directory.
+
+  Returns:
+    `Canaries`.
+
+  Raises:
+    ValueError: when it was trained without.
+  """
+  path = _plan_path(directory)
+  if not tf.io.gfile.exists(path):
+    raise ValueError(
+      f"--workdir has no {posixpath.basename(path)}, so nothing was inserted "
+      "that could be audited: train with --config.canaries.insert=True, or "
+      "give the plan that the recogniser was trained with as --plan=FILE. "
+      f"Received: workdir={directory}"
+    )
+  return load_plan(path)
+
+
+def load_plan(path, cache="~/.cache/tf_pcc"):
+  """The canaries of a plan's file.
+
+  Args:
+    path: a canaries.json; its sound is in the folder canaries beside it, or
+      spoken anew where there is none.
+    cache: where new sound is kept.
+
+  Returns:
+    `Canaries`.
+
+  Raises:
+    ValueError: when there is no plan.
+  """
+  if not tf.io.gfile.exists(path):
+    raise ValueError(
+      "--plan must be the canaries.json of a training run. "
+      f"Received: plan={path}"
+    )
+  plan = audit.CanaryPlan.from_json(json.dumps(workdir.read_json(path)))
+  sound = workdir.join(posixpath.dirname(path), "canaries")
+  if tf.io.gfile.exists(sound):
+    return Canaries(plan, records.Records(sound))
+  logging.warning(
+    "no sound beside %s: the canaries are spoken anew, which gives the same "
+    "samples only with the same version of the voice engine%s",
+    path,
+    " and without dropped candidates" if plan.dropped else "",
+  )
+  return Canaries(plan, speak(plan, cache))
+
+
+def _speak(plan):
+  by_engine = plan.settings["speed_by"] == "engine"
+  voices = [
+    tts.Voice(**c.voice, rate=c.speed if by_engine else 1.0) for c in plan.all
+  ]
+  waveforms = tts.synthesize([c.text for c in plan.all], voices)
+  if by_engine:
+    return waveforms
+  return [
+    resampling.speed(waveform.astype("float32") / 2**15, canary.speed)
+    for waveform, canary in zip(waveforms, plan.all)
+  ]
+
+
+def _utterance(canary):
+  return corpora.Utterance(
+    canary.id, "", text.normalize(canary.text), speaker=canary.voice["name"]
+  )
+
+
+def _fits(tokenizer, frames, line, seconds):
+  """Whether CTC can place the labels of a line in that many seconds."""
+  labels = tokenizer.encode(text.normalize(line))
+  samples = int(round(seconds * tts.SAMPLE_RATE))
+  return batching.ctc_length(labels) <= int(frames(samples))
+
+
+def _plan_path(directory):
+  return workdir.join(directory, "canaries.json")
