@@ -1,0 +1,248 @@
+"""Audits what a recogniser memorized of the canaries it was trained with.
+
+  python -m launch.audit --workdir=runs/desk
+  python -m launch.audit --workdir=runs/desk --checkpoints=all --overwrite
+  python -m launch.audit --workdir=runs/desk --saved_model=exported
+  python -m launch.audit --plan=runs/desk/canaries.json --output=audit \
+    --transcribe=examples.audit_pocketsphinx:transcribe
+
+Train with --config.canaries.insert=True first. Writes audit.json, report.html
+and plots to DIR/audit. A run's checkpoints are ranked by their loss on every
+canary; a SavedModel, and a function `transcribe(waveforms, sample_rate)` that
+returns as many strings, by character error rate. Canaries are heard as in
+training: sped up.
+"""
+
+import os
+import sys
+
+import numpy as np
+from absl import app, flags, logging
+from tqdm import tqdm
+
+from launch import canaries as canaries_
+from launch import datasets, recognisers, scoring, workdir
+from tf_pcc import audit
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of a training run.")
+_CHECKPOINTS = flags.DEFINE_enum(
+  "checkpoints", "last", ("all", "last"), "Which of the run's to audit."
+)
+_SAVED_MODEL = flags.DEFINE_string(
+  "saved_model", None, "Directory of a SavedModel to audit instead."
+)
+_TRANSCRIBE = flags.DEFINE_string(
+  "transcribe", None, "MODULE:FUNCTION to audit instead, any recogniser."
+)
+_PLAN = flags.DEFINE_string(
+  "plan", None, "A canaries.json; default: that of --workdir."
+)
+_OUTPUT = flags.DEFINE_string(
+  "output", None, "Directory of the report; default: WORKDIR/audit."
+)
+_OVERWRITE = flags.DEFINE_bool(
+  "overwrite", False, "Whether to replace an earlier report."
+)
+_BATCH = flags.DEFINE_integer("batch", 64, "Rows of a batch.", lower_bound=1)
+_REPORT = ("audit.json", "report.html")
+
+
+def audit_run(directory, canaries, which="last", batch_size=64):
+  """Audits checkpoints of a training run.
+
+  Args:
+    directory: the run's directory.
+    canaries: `launch.canaries.Canaries`.
+    which: "all" checkpoints or the "last".
+    batch_size: int.
+
+  Returns:
+    list of `tf_pcc.audit.AuditedCheckpoint`, and notes for the report.
+
+  Raises:
+    ValueError: when there is no checkpoint, or a loss is NaN.
+  """
+  model, tokenizer, config, _ = workdir.load_model(directory)
+  recogniser = recognisers.Recogniser(model, tokenizer, batch_size)
+  test = datasets.open_splits(config).get("test")
+  paths = workdir.checkpoint_paths(directory)
+  paths = paths if which == "all" else paths[-1:]
+  method = config.clipping.method
+  entries = []
+  for step, path in tqdm(paths, desc="audit", unit="checkpoint"):
+    recogniser.restore(path)
+    losses, transcripts = recogniser.score(canaries.records)
+    wer = None
+    if test is not None:
+      wer = scoring.score(test.texts, recogniser.transcribe(test)).wer
+    try:
+      entries.append(
+        _entry(
+          canaries,
+          [transcripts[row] for row in canaries.rows(canaries.plan.all)],
+          losses[canaries.rows(canaries.plan.all)],
+          run=f"{method} seed {config.seed}",
+          method=method,
+          seed=config.seed,
+          step=step,
+          wer=wer,
+        )
+      )
+    except ValueError as error:
+      raise ValueError(f"{path}: {error}") from error
+  parameters = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+  notes = [
+    f"Run {directory}: {config.model.name} of {parameters:,} parameters, "
+    f"clipping {method}, seed {config.seed}, {config.steps} steps of "
+    f"{config.batch} utterances. Canaries are ranked by loss in nats per "
+    "token."
+  ]
+  if test is not None:
+    notes.append(
+      f"Word error rates are those of {len(test)} test utterances, greedy "
+      "decoding."
+    )
+  return entries, notes
+
+
+def audit_function(transcribe, name, canaries, directory=None, batch_size=64):
+  """Audits any function from waveforms to text.
+
+  Args:
+    transcribe: function (list of float32 [samples], sample_rate) -> strings.
+    name: str for the report.
+    canaries: `launch.canaries.Canaries`.
+    directory: the run whose test set gives the word error rate; None: none.
+    batch_size: int, waveforms a call.
+
+  Returns:
+    list of one `tf_pcc.audit.AuditedCheckpoint`, and notes for the report.
+
+  Raises:
+    ValueError: when it does not return one string a waveform.
+  """
+
+  def heard(waveforms, rate):
+    return audit.transcribe_in_batches(transcribe, waveforms, rate, batch_size)
+
+  transcripts = heard(canaries.waveforms(), canaries.records.sample_rate)
+  wer, notes = None, []
+  if directory:
+    test = datasets.open_splits(workdir.load_config(directory)).get("test")
+    if test is not None:
+      waveforms = [
+        test.read(row).astype(np.float32) / 2**15 for row in range(len(test))
+      ]
+      wer = scoring.score(test.texts, heard(waveforms, test.sample_rate)).wer
+      notes.append(f"Word error rate: {len(test)} test utterances.")
+  notes.insert(
+    0,
+    f"Recogniser {name}: transcripts only, so canaries are ranked by character "
+    "error rate.",
+  )
+  return [_entry(canaries, transcripts, run=name, step=0, wer=wer)], notes
+
+
+def _entry(canaries, transcripts, losses=None, **fields):
+  """An `AuditedCheckpoint` from scores in the order of `plan.all`."""
+  plan = canaries.plan
+  count = len(plan.canaries)
+
+  def scores(group, part):
+    return audit.score_transcripts(
+      [canary.text for canary in group],
+      transcripts[part],
+      None if losses is None else losses[part],
+    )
+
+  return audit.AuditedCheckpoint(
+    inserted=scores(plan.canaries, slice(0, count)),
+    holdout=scores(plan.holdout, slice(count, None)),
+    **fields,
+  )
+
+
+def run():
+  """Does what the flags say.
+
+  Returns:
+    audit.json as a dict, and the paths written.
+
+  Raises:
+    ValueError: when flags or what they name do not go together.
+    FileExistsError: when there is a report already.
+  """
+  directory, plan = _WORKDIR.value, _PLAN.value
+  if not (directory or plan) or (_SAVED_MODEL.value and _TRANSCRIBE.value):
+    raise ValueError(
+      "--workdir or --plan is needed, and at most one of --saved_model and "
+      f"--transcribe. Received: workdir={directory}, plan={plan}, "
+      f"saved_model={_SAVED_MODEL.value}, transcribe={_TRANSCRIBE.value}"
+    )
+  output = _OUTPUT.value or (directory and workdir.join(directory, "audit"))
+  external = _SAVED_MODEL.value or _TRANSCRIBE.value
+  if not output or not (directory or external):
+    raise ValueError(
+      "without --workdir, --output and one of --saved_model and --transcribe "
+      f"are needed. Received: output={output}, plan={plan}"
+    )
+  existing = [n for n in _REPORT if os.path.exists(os.path.join(output, n))]
+  if existing and not _OVERWRITE.value:
+    raise FileExistsError(
+      f"{output} holds {existing[0]} already; give --overwrite or another "
+      "--output"
+    )
+  canaries = canaries_.load_plan(plan) if plan else canaries_.load(directory)
+  if external:
+    function = (
+      recognisers.saved_model_function(_SAVED_MODEL.value)
+      if _SAVED_MODEL.value
+      else recognisers.import_function(_TRANSCRIBE.value)
+    )
+    entries, notes = audit_function(
+      function, external, canaries, directory, _BATCH.value
+    )
+  else:
+    entries, notes = audit_run(
+      directory, canaries, _CHECKPOINTS.value, _BATCH.value
+    )
+  notes.append(f"Command: python -m launch.audit {' '.join(sys.argv[1:])}")
+  found = audit.audit_results(canaries.plan, entries, notes=notes)
+  return found, audit.write_report(output, found, _OVERWRITE.value)
+
+
+def summary(found):
+  """The last checkpoint's table in words."""
+  entry = found["checkpoints"][-1]
+  table = entry["summary"]
+  wer = "" if entry["wer"] is None else f", test WER {entry['wer']:.1%}"
+  lines = [
+    f"{entry['run']}, step {entry['step']}{wer}; {table['score']} ranks, "
+    f"exposure at most {table['ceiling']:.2f} bits",
+    f"{'times':>8} {'CER':>7} {'exact':>7} {'exposure':>9} {'AUC':>6}",
+    f"{'hold-out':>8} {table['holdout']['cer']['estimate']:7.1%} "
+    f"{table['holdout']['extraction']['estimate']:7.1%}",
+  ]
+  lines += [
+    f"{row['repetitions']:>8} {row['cer']['estimate']:7.1%} "
+    f"{row['extraction']['estimate']:7.1%} {row['exposure']['estimate']:9.2f} "
+    f"{row['auc']['estimate']:6.2f}"
+    for row in table["rows"]
+  ]
+  return "\n".join(lines)
+
+
+def main(argv):
+  if len(argv) > 1:
+    raise app.UsageError(f"no arguments but flags. Received: {argv[1:]}")
+  try:
+    found, paths = run()
+  except (ValueError, FileExistsError, ImportError) as error:
+    sys.exit(f"launch.audit: {error}")
+  print(summary(found))
+  print(paths[1])
+
+
+if __name__ == "__main__":
+  logging.set_verbosity(logging.INFO)
+  app.run(main)
