@@ -23,6 +23,7 @@ from tqdm import tqdm
 from launch import canaries as canaries_
 from launch import datasets, recognisers, scoring, workdir
 from tf_pcc import audit
+from tf_pcc.data import text
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of a training run.")
 _CHECKPOINTS = flags.DEFINE_enum(
@@ -133,7 +134,10 @@ def audit_function(transcribe, name, canaries, directory=None, batch_size=64):
       waveforms = [
         test.read(row).astype(np.float32) / 2**15 for row in range(len(test))
       ]
-      wer = scoring.score(test.texts, heard(waveforms, test.sample_rate)).wer
+      transcribed = heard(waveforms, test.sample_rate)
+      wer = scoring.score(
+        test.texts, [text.normalize(t) for t in transcribed]
+      ).wer
       notes.append(f"Word error rate: {len(test)} test utterances.")
   notes.insert(
     0,
