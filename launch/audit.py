@@ -135,9 +135,8 @@ def audit_function(transcribe, name, canaries, directory=None, batch_size=64):
         test.read(row).astype(np.float32) / 2**15 for row in range(len(test))
       ]
       transcribed = heard(waveforms, test.sample_rate)
-      wer = scoring.score(
-        test.texts, [text.normalize(t) for t in transcribed]
-      ).wer
+      plain = [text.normalize(line) for line in transcribed]
+      wer = scoring.score(test.texts, plain).wer
       notes.append(f"Word error rate: {len(test)} test utterances.")
   notes.insert(
     0,
