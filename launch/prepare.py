@@ -41,9 +41,48 @@ _SKIPPED = flags.DEFINE_float(
   lower_bound=0,
   upper_bound=1,
 )
+_MAX_SECONDS = flags.DEFINE_float(
+  "max_seconds", None, "Leave out longer utterances.", lower_bound=0
+)
+_FIRST = flags.DEFINE_integer(
+  "first", None, "Stop after this many utterances.", lower_bound=1
+)
 _WORKERS = flags.DEFINE_integer(
   "workers", None, "Threads; default: the number of CPUs.", lower_bound=1
 )
+
+
+def subset(corpus, max_seconds, first, sample_rate):
+  """The first short utterances of a corpus, with their waveforms.
+
+  Args:
+    corpus: `corpora.Corpus`.
+    max_seconds: float or None.
+    first: int or None.
+    sample_rate: int, Hz.
+
+  Returns:
+    list of (utterance, waveform).
+
+  Raises:
+    ValueError: when none is left.
+  """
+  found = []
+  for utterance, waveform in zip(
+    corpus, corpus.waveforms(sample_rate=sample_rate)
+  ):
+    if isinstance(waveform, Exception):
+      logging.warning("skipped %s: %s", utterance.id, waveform)
+    elif not max_seconds or len(waveform) <= max_seconds * sample_rate:
+      found.append((utterance, waveform))
+    if first and len(found) == first:
+      break
+  if not found:
+    raise ValueError(
+      "--max_seconds must leave an utterance. "
+      f"Received: max_seconds={max_seconds}"
+    )
+  return found
 
 
 def main(argv):
@@ -51,8 +90,11 @@ def main(argv):
     raise app.UsageError(f"no arguments but flags. Received: {argv[1:]}")
   try:
     corpus = corpora.read_corpus(_CORPUS.value, _MISSING.value)
+    chosen = corpus
+    if _MAX_SECONDS.value or _FIRST.value:
+      chosen = subset(corpus, _MAX_SECONDS.value, _FIRST.value, _RATE.value)
     index = records.write_records(
-      corpus,
+      chosen,
       _OUTPUT.value,
       shards=_SHARDS.value,
       encoding=_ENCODING.value,

@@ -12,27 +12,28 @@ launch/cluster.py.
 
 import json
 import math
-import os
 import resource
 import signal
 import sys
 import time
 
 import tensorflow as tf
-from absl import app, flags, logging
-from ml_collections import config_flags
+from absl import logging
 from tqdm import tqdm
 
-from launch import canaries, cluster, datasets, experiment, scoring, workdir
+from launch import (
+  canaries,
+  cli,
+  cluster,
+  datasets,
+  experiment,
+  scoring,
+  workdir,
+)
 from tf_pcc.data import batching
 
-_HERE = os.path.dirname(os.path.abspath(__file__))
-_CONFIG = config_flags.DEFINE_config_file(
-  "config", os.path.join(_HERE, "configs", "desk.py"), lock_config=True
-)
-_WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Directory of this run; an interrupted run resumes from it."
-)
+_CONFIG = cli.config_flag()
+_WORKDIR = cli.workdir_flag()
 _EXAMPLES = 3
 
 
@@ -307,14 +308,11 @@ def report(summary):
   return "\n".join(lines)
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise app.UsageError(f"no arguments but flags. Received: {argv[1:]}")
+def main(arguments):
+  cli.no_arguments(arguments)
+  strategy = cluster.make_strategy(_CONFIG.value.cores)
   try:
-    strategy = cluster.make_strategy(_CONFIG.value.cores)
     summary = train(_CONFIG.value, _WORKDIR.value, strategy)
-  except ValueError as error:
-    sys.exit(f"launch.train: {error}")
   except KeyboardInterrupt:
     print("launch.train: stopped and saved; the same command goes on from here")
     sys.exit(130)
@@ -322,8 +320,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-  logging.set_verbosity(logging.INFO)
-  # It names every all-reduce it builds.
-  tf.get_logger().setLevel("WARNING")
-  flags.mark_flag_as_required("workdir")
-  app.run(main)
+  cli.run("launch.train", main, required=["workdir"])

@@ -54,17 +54,17 @@ def global_norm(gradients):
   >>> float(global_norm([tf.constant([3.0, 0.0]), None, tf.constant(4.0)]))
   5.0
   """
-  squares = [
-    tf.reduce_sum(tf.square(tf.cast(g, tf.float32)))
+  halves = [
+    tf.nn.l2_loss(tf.cast(g, tf.float32))
     for g in densify(gradients)
     if g is not None
   ]
-  if not squares:
+  if not halves:
     raise ValueError(
       "At least one gradient must be a tensor: no trainable variable is "
       f"connected to the loss. Received: gradients={gradients}"
     )
-  return tf.sqrt(tf.add_n(squares))
+  return tf.sqrt(2.0 * tf.add_n(halves))
 
 
 def is_live(norms):
@@ -109,8 +109,8 @@ def scale(gradients, factor):
   """
 
   def scale_one(gradient):
-    product = tf.cast(gradient, tf.float32) * factor
-    product = tf.where(factor > 0, product, 0.0)
+    # A factor of 0 gives 0 for a NaN too: a selection, not a product.
+    product = tf.math.multiply_no_nan(tf.cast(gradient, tf.float32), factor)
     return tf.cast(product, gradient.dtype)
 
   return [None if g is None else scale_one(g) for g in densify(gradients)]

@@ -17,7 +17,7 @@ def get_config():
   config.data.kind = "synthetic"
   config.model.fields = {"size": "tiny"}
   config.steps = 600
-  config.optimizer.learning_rate = 2e-3
+  config.optimizer.learning_rate = 1e-3
   config.optimizer.warmup_steps = 50
   config.log_every = 20
   config.checkpoint_every = 200

@@ -1,0 +1,63 @@
+"""What all programs share: flags of one meaning, and how they end.
+
+A flag is defined by the first program that asks for it, so that two programs
+can be imported in one process.
+"""
+
+import functools
+import os
+import sys
+
+import tensorflow as tf
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+_DESK = os.path.join(
+  os.path.dirname(os.path.abspath(__file__)), "configs", "desk.py"
+)
+
+
+@functools.cache
+def config_flag():
+  """--config=FILE and --config.field=value; the desk experiment by default."""
+  return config_flags.DEFINE_config_file("config", _DESK, lock_config=True)
+
+
+@functools.cache
+def workdir_flag():
+  """--workdir=DIR."""
+  return flags.DEFINE_string("workdir", None, "Directory of a training run.")
+
+
+def run(program, main, required=(), verbosity=logging.INFO):
+  """Runs a program; a user's mistake becomes one line and exit code 1.
+
+  Args:
+    program: its name, for messages.
+    main: function of the arguments that are not flags; a ValueError is a user's
+      mistake.
+    required: names of flags that must be given.
+    verbosity: of absl's log.
+  """
+
+  def guarded(argv):
+    try:
+      return main(argv[1:])
+    except (ValueError, ImportError) as error:
+      logging.debug("", exc_info=error)
+      sys.exit(f"{program}: {error}")
+    except KeyboardInterrupt:
+      print(f"{program}: stopped", file=sys.stderr)
+      sys.exit(130)
+
+  logging.set_verbosity(verbosity)
+  # TensorFlow names every all-reduce it builds.
+  tf.get_logger().setLevel("WARNING")
+  flags.mark_flags_as_required(required)
+  app.run(guarded)
+
+
+def no_arguments(arguments):
+  """Refuses arguments that are not flags."""
+  if arguments:
+    raise app.UsageError(f"no arguments but flags. Received: {arguments}")

@@ -1,0 +1,92 @@
+"""Word and character error rates of a trained recogniser.
+
+  python -m launch.evaluate --workdir=runs/desk --data=LibriSpeech/test-clean
+  python -m launch.evaluate --workdir=runs/desk --data=data/test --json=wer.json
+
+--data is a LibriSpeech-like folder, a manifest, or a directory of records.
+"""
+
+from absl import flags
+
+from launch import cli, datasets, scoring, workdir
+
+_WORKDIR = cli.workdir_flag()
+_DATA = flags.DEFINE_string("data", None, "Speech and transcripts.")
+_JSON = flags.DEFINE_string("json", None, "File to write the result to.")
+_BATCH = flags.DEFINE_integer("batch", 32, "Rows of a batch.", lower_bound=1)
+_WORST = 10
+
+
+def evaluate(directory, data, batch_size=32):
+  """Scores a run's newest checkpoint.
+
+  Args:
+    directory: the run's directory.
+    data: path of speech and transcripts.
+    batch_size: int.
+
+  Returns:
+    dict with wer, cer, substitutions, deletions, insertions, words, utterances,
+    unread (list of [id, reason]), and worst: the ten utterances with the most
+    word errors, each with id, errors, reference and transcript.
+
+  Raises:
+    ValueError: when there is no run or no speech.
+  """
+  model, tokenizer, _, step = workdir.load_model(directory)
+  records, unread = datasets.open_any(data)
+  transcripts = scoring.transcribe(model, tokenizer, records, batch_size)
+  found = scoring.score(records.texts, transcripts)
+  order = sorted(range(len(records)), key=lambda i: -found.errors[i])
+  return {
+    "step": step,
+    "data": data,
+    "wer": found.wer,
+    "cer": found.cer,
+    "substitutions": found.substitutions,
+    "deletions": found.deletions,
+    "insertions": found.insertions,
+    "words": found.words,
+    "utterances": found.utterances,
+    "unread": unread,
+    "worst": [
+      {
+        "id": records.ids[i],
+        "errors": found.errors[i],
+        "reference": records.texts[i],
+        "transcript": transcripts[i],
+      }
+      for i in order[:_WORST]
+    ],
+  }
+
+
+def report(result):
+  """The result in words."""
+  lines = [
+    f"WER {result['wer']:.2%}, CER {result['cer']:.2%} on "
+    f"{result['utterances']} utterances, {result['words']} words",
+    f"{result['substitutions']} substitutions, {result['deletions']} "
+    f"deletions, {result['insertions']} insertions",
+  ]
+  if result["unread"]:
+    lines.append(f"{len(result['unread'])} utterances could not be read:")
+    lines += [f"  {name}: {reason}" for name, reason in result["unread"]]
+  lines.append("worst:")
+  for entry in result["worst"]:
+    lines.append(f"  {entry['id']}, {entry['errors']} errors")
+    lines.append(f"    said:  {entry['reference']}")
+    lines.append(f"    heard: {entry['transcript']}")
+  return "\n".join(lines)
+
+
+def main(arguments):
+  cli.no_arguments(arguments)
+  result = evaluate(_WORKDIR.value, _DATA.value, _BATCH.value)
+  if _JSON.value:
+    workdir.write_json(_JSON.value, result)
+  print(report(result))
+
+
+if __name__ == "__main__":
+  cli.run("launch.evaluate", main, required=["workdir", "data"])
