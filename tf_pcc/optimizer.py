@@ -248,8 +248,9 @@ class PerCoreClipping(keras.optimizers.Optimizer):
 
   @property
   def loss_scale_factor(self):
-    """None: a static loss scale is the inner optimizer's."""
-    return None
+    """1: a static loss scale is the inner optimizer's."""
+    # Not None: Keras skips the setter when the value set is the one it has.
+    return 1.0
 
   @loss_scale_factor.setter
   def loss_scale_factor(self, value):
