@@ -1,0 +1,230 @@
+"""Trains clipping methods side by side and compares what they memorize.
+
+  python -m launch.compare --config=launch/configs/desk_memorization.py \
+    --methods=none,batch,pcc,apcc --seeds=3 --workdir=runs/memorization
+  python -m launch.compare --methods=none,pcc,apcc --quick --workdir=runs/quick
+
+Every method and seed is trained and audited in processes of its own, one at a
+time; stopped, the same command goes on where it was. DIR/report/report.html
+shows word error rate and memorization over steps, memorization at matched word
+error rate (paired over seeds) and what a step costs; DIR/runs/METHOD-SEED is a
+run's --workdir, DIR/bounds.json says how the bounds were chosen.
+
+A config's file may hold dicts of field: value that go over the config:
+METHODS[method] for one method, QUICK for --quick, CHOICE for the runs that
+choose a bound out of BOUNDS.
+"""
+
+import os
+import platform
+import shlex
+import signal
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+from tqdm import tqdm
+
+from launch import comparison, experiment, processes
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_CONFIG = config_flags.DEFINE_config_file(
+  "config",
+  os.path.join(_HERE, "configs", "desk_memorization.py"),
+  lock_config=True,
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the comparison.")
+_METHODS = flags.DEFINE_list(
+  "methods", list(experiment.METHODS), "Values of clipping.method."
+)
+_SEEDS = flags.DEFINE_integer(
+  "seeds", 3, "Runs of each method; config.seed is the first.", lower_bound=1
+)
+_BASELINE = flags.DEFINE_string(
+  "baseline", None, "Method to compare with; default: batch, or the first."
+)
+_CHOOSE = flags.DEFINE_bool(
+  "choose_bound",
+  False,
+  "Choose the bound of each method that has one: the one of BOUNDS with the "
+  "lowest validation WER in a short run without canaries, of another seed. "
+  "Otherwise clipping.bound of the config is used.",
+)
+_QUICK = flags.DEFINE_bool(
+  "quick",
+  False,
+  "QUICK numbers and at most two seeds: to see how it works in ten minutes.",
+)
+_OVERWRITE = flags.DEFINE_bool(
+  "overwrite", False, "Whether to replace an earlier report."
+)
+_QUICK_SEEDS = 2
+
+
+class Progress:
+  """One bar over the steps of all runs.
+
+  Args:
+    jobs: list of `comparison.Job`.
+  """
+
+  def __init__(self, jobs):
+    self._done = {job.directory: job.step() for job in jobs}
+    self._bar = tqdm(
+      total=sum(job.config.steps for job in jobs),
+      initial=sum(self._done.values()),
+      unit="step",
+      dynamic_ncols=True,
+      smoothing=0.05,
+    )
+
+  def watch(self, job):
+    """A function that looks how far a job is."""
+
+    def look():
+      step = job.step()
+      self._bar.update(step - self._done[job.directory])
+      self._done[job.directory] = step
+
+    return look
+
+  def say(self, what):
+    """Shows what is going on in front of the bar."""
+    self._bar.set_description(what)
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self._bar.close()
+
+
+def choose_bounds(directory, plan, progress):
+  """The bound of each method that has one, by validation error.
+
+  Args:
+    directory: the comparison's.
+    plan: dict from method to a list of `comparison.Job`, one for each bound.
+    progress: `Progress`.
+
+  Returns:
+    dict as in DIR/bounds.json: method to {"bound": float, "tried": [[bound,
+    validation WER], ...]}. Of equal ones the largest bound is taken, which
+    clips least.
+  """
+  result = comparison.read_bounds(directory)
+  for method, jobs in plan.items():
+    if method in result:
+      continue
+    for job in jobs:
+      progress.say(f"bound: {job.name}")
+      job.train(progress.watch(job))
+    tried = [
+      [job.config.clipping.bound, job.summary()["validation_wer"]]
+      for job in jobs
+    ]
+    bound, _ = min(tried, key=lambda pair: (pair[1], -pair[0]))
+    result[method] = {"bound": bound, "tried": tried}
+    comparison.write_bounds(directory, result)
+  return result
+
+
+def run():
+  """Does what the flags say.
+
+  Returns:
+    The report's path.
+
+  Raises:
+    ValueError: when a flag or a field is out of range.
+    FileExistsError: when there is a report already.
+    processes.ProgramFailed: when a run fails.
+  """
+  directory = os.path.abspath(_WORKDIR.value)
+  unknown = sorted(set(_METHODS.value) - set(experiment.METHODS))
+  if unknown or not _METHODS.value:
+    raise ValueError(
+      f"--methods must be some of {experiment.METHODS}. Received: "
+      f"methods={_METHODS.value}"
+    )
+  methods = list(dict.fromkeys(_METHODS.value))
+  baseline = _BASELINE.value or ("batch" if "batch" in methods else methods[0])
+  if baseline not in methods:
+    raise ValueError(
+      f"--baseline must be one of --methods={','.join(methods)}. "
+      f"Received: baseline={baseline}"
+    )
+  report = os.path.join(directory, "report")
+  written = os.path.exists(os.path.join(report, "report.html"))
+  if written and not _OVERWRITE.value:
+    raise FileExistsError(
+      f"{report} holds a report already; give --overwrite to write it again "
+      "(finished runs are not trained again) or another --workdir"
+    )
+  settings = comparison.Settings(
+    path=config_flags.get_config_filename(flags.FLAGS["config"]),
+    config=_CONFIG.value,
+    overrides=config_flags.get_override_values(flags.FLAGS["config"]),
+    directory=directory,
+    quick=_QUICK.value,
+  )
+  bounded = [m for m in methods if m in comparison.WITH_BOUND]
+  trials = settings.trials(bounded) if _CHOOSE.value else {}
+  count = min(_SEEDS.value, _QUICK_SEEDS) if _QUICK.value else _SEEDS.value
+  seeds = range(_CONFIG.value.seed, _CONFIG.value.seed + count)
+  # The methods in turn for each seed: what is there early can be compared.
+  jobs = [settings.job(m, seed) for seed in seeds for m in methods]
+  with Progress([*sum(trials.values(), []), *jobs]) as progress:
+    bounds = choose_bounds(directory, trials, progress)
+    for number, job in enumerate(jobs, 1):
+      if job.method in bounds:
+        job = settings.job(
+          job.method, job.seed, bound=bounds[job.method]["bound"]
+        )
+      jobs[number - 1] = job
+      progress.say(f"run {number} of {len(jobs)}: {job.name}")
+      job.train(progress.watch(job))
+      progress.say(f"run {number} of {len(jobs)}: {job.name}, audit")
+      job.audit()
+  notes = [
+    f"Command: python -m launch.compare {shlex.join(sys.argv[1:])}",
+    f"Hardware: {os.cpu_count()} CPU cores, {platform.machine()}, "
+    f"{platform.system()}. Times are medians over runs, tracing left out.",
+    "Baseline: batch clipping, which is applied to the aggregate, is what most "
+    "people call gradient clipping."
+    if baseline == "batch"
+    else f"Baseline: {baseline}.",
+  ]
+  if _QUICK.value:
+    notes.insert(
+      0,
+      "QUICK RUN with small numbers: it shows how the comparison works and "
+      "proves nothing.",
+    )
+  return comparison.write_report(
+    report, jobs, bounds, baseline, notes, _OVERWRITE.value
+  )
+
+
+def main(argv):
+  if len(argv) > 1:
+    raise app.UsageError(f"no arguments but flags. Received: {argv[1:]}")
+
+  def interrupt(*_):
+    raise KeyboardInterrupt
+
+  signal.signal(signal.SIGTERM, interrupt)
+  try:
+    path = run()
+  except (ValueError, FileExistsError, processes.ProgramFailed) as error:
+    sys.exit(f"launch.compare: {error}")
+  except KeyboardInterrupt:
+    print("launch.compare: stopped; the same command goes on from here")
+    sys.exit(130)
+  print(path)
+
+
+if __name__ == "__main__":
+  logging.set_verbosity(logging.INFO)
+  flags.mark_flag_as_required("workdir")
+  app.run(main)

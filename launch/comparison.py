@@ -1,0 +1,355 @@
+"""What a comparison is made of: runs, their settings, and one report."""
+
+import dataclasses
+import functools
+import json
+import os
+import runpy
+import statistics
+
+from ml_collections import config_dict
+
+from launch import processes
+from tf_pcc import audit
+from tf_pcc.audit import files
+
+# Methods whose clipping.bound counts.
+WITH_BOUND = ("batch", "pcc", "per_example")
+_SEED_OF_TRIALS = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """A training run of the comparison.
+
+  Attributes:
+    name: str, unique.
+    method: value of clipping.method.
+    seed: int.
+    config: the run's `ConfigDict`.
+    arguments: tuple of str: the flags of launch.train that give this config.
+    directory: the run's --workdir.
+  """
+
+  name: str
+  method: str
+  seed: int
+  config: config_dict.ConfigDict
+  arguments: tuple
+  directory: str
+
+  def summary(self):
+    """summary.json of a finished run, otherwise None."""
+    path = os.path.join(self.directory, "summary.json")
+    if not os.path.exists(path):
+      return None
+    found = _read_json(path)
+    return found if found["steps"] >= self.config.steps else None
+
+  def step(self):
+    """The last step it has logged."""
+    path = os.path.join(self.directory, "metrics.jsonl")
+    if not os.path.exists(path):
+      return 0
+    with open(path, "rb") as file:
+      file.seek(max(0, os.path.getsize(path) - 4096))
+      lines = file.read().splitlines()
+    # The last line may be half written, the first half read.
+    steps = [0]
+    for line in lines:
+      try:
+        steps.append(json.loads(line)["step"])
+      except ValueError:
+        continue
+    return min(max(steps), self.config.steps)
+
+  def train(self, watch):
+    """Trains it, or goes on; a finished run is left alone."""
+    if self.summary() is None:
+      processes.run(
+        "launch.train",
+        [*self.arguments, f"--workdir={self.directory}"],
+        os.path.join(self.directory, "log.txt"),
+        watch,
+      )
+    watch()
+
+  def audit(self):
+    """Audits its checkpoints, unless that was done."""
+    if not os.path.exists(os.path.join(self.directory, "audit", "report.html")):
+      processes.run(
+        "launch.audit",
+        [f"--workdir={self.directory}", "--checkpoints=all", "--overwrite"],
+        os.path.join(self.directory, "log.txt"),
+      )
+
+  def audited(self):
+    """Its scores, a list of `tf_pcc.audit.AuditedCheckpoint`."""
+    found = _read_json(os.path.join(self.directory, "audit", "audit.json"))
+    return [
+      audit.AuditedCheckpoint(
+        run=self.name,
+        method=self.method,
+        seed=self.seed,
+        step=entry["step"],
+        wer=entry["wer"],
+        inserted=audit.CanaryScores.from_dict(entry["scores"]["inserted"]),
+        holdout=audit.CanaryScores.from_dict(entry["scores"]["holdout"]),
+      )
+      for entry in found["checkpoints"]
+    ]
+
+  def plan(self):
+    """The plan of its canaries."""
+    return audit.CanaryPlan.load(os.path.join(self.directory, "canaries.json"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """Where the configs of the runs come from.
+
+  Attributes:
+    path: file of the config; it may hold METHODS, QUICK, CHOICE and BOUNDS,
+      as in `launch/compare.py`.
+    config: its `ConfigDict`, with the command line's overrides.
+    overrides: dict of these, field to value. They go over all others.
+    directory: the comparison's.
+    quick: bool, whether QUICK counts.
+  """
+
+  path: str
+  config: config_dict.ConfigDict
+  overrides: dict
+  directory: str
+  quick: bool = False
+
+  @functools.cached_property
+  def _module(self):
+    return runpy.run_path(self.path)
+
+  def job(self, method, seed, bound=None):
+    """The run of a method and a seed."""
+    fields = {"clipping.method": method, "seed": seed}
+    if bound is not None:
+      fields["clipping.bound"] = float(bound)
+    return self._job(f"{method} seed {seed}", "runs", method, {}, fields)
+
+  def trials(self, methods):
+    """For each method the runs that choose its bound, without canaries."""
+    result = {}
+    for method in methods:
+      result[method] = [
+        self._job(
+          f"{method} bound {bound:g}",
+          "bounds",
+          method,
+          self._module.get("CHOICE", {}),
+          {
+            "clipping.method": method,
+            "clipping.bound": float(bound),
+            "seed": self.config.seed + _SEED_OF_TRIALS,
+            "canaries.insert": False,
+          },
+        )
+        for bound in self._module.get("BOUNDS", (self.config.clipping.bound,))
+      ]
+    return result
+
+  def _job(self, name, group, method, choice, fields):
+    given = {
+      **(self._module.get("QUICK", {}) if self.quick else {}),
+      **self._module.get("METHODS", {}).get(method, {}),
+      **choice,
+      **self.overrides,
+      **fields,
+    }
+    config = self.config.copy_and_resolve_references()
+    config.update_from_flattened_dict(given)
+    if group == "runs" and not config.canaries.insert:
+      raise ValueError(
+        "canaries.insert must be True: without canaries there is no "
+        f"memorization to compare. Received: config={self.path}"
+      )
+    if group == "runs" and config.keep_checkpoints:
+      raise ValueError(
+        "keep_checkpoints must be 0, all: they are what is compared. "
+        f"Received: keep_checkpoints={config.keep_checkpoints}"
+      )
+    return Job(
+      name=name,
+      method=method,
+      seed=config.seed,
+      config=config,
+      arguments=(
+        f"--config={self.path}",
+        *(f"--config.{field}={value}" for field, value in given.items()),
+      ),
+      directory=os.path.join(self.directory, group, name.replace(" ", "-")),
+    )
+
+
+def read_bounds(directory):
+  """bounds.json of a comparison, {} where there is none."""
+  path = os.path.join(directory, "bounds.json")
+  return _read_json(path) if os.path.exists(path) else {}
+
+
+def write_bounds(directory, bounds):
+  """Writes bounds.json, whole or not at all."""
+  text = json.dumps(bounds, indent=2) + "\n"
+  path = os.path.join(directory, "bounds.json")
+  files.write_atomically(path, text, overwrite=True)
+
+
+def write_report(directory, jobs, bounds, baseline, notes, overwrite=False):
+  """Writes the one report of all runs; see `tf_pcc.audit.write_report`.
+
+  Args:
+    directory: where to.
+    jobs: list of `Job`, all trained and audited.
+    bounds: what `read_bounds` gives.
+    baseline: method the others are compared with.
+    notes: list of str.
+    overwrite: bool.
+
+  Returns:
+    The page's path.
+
+  Raises:
+    ValueError: when the runs did not have the same canaries.
+  """
+  plan = jobs[0].plan()
+  others = [j.name for j in jobs if j.plan().digest() != plan.digest()]
+  if others:
+    raise ValueError(
+      "runs must have the same canaries to be compared. Received: "
+      f"{jobs[0].name} and {others} differ"
+    )
+  entries = [entry for job in jobs for entry in job.audited()]
+  most = sorted({canary.repetitions for canary in plan.canaries})[-2:]
+  figures = ["exposure_all", "extraction_all", *(f"cer_x{n}" for n in most)]
+  options = {
+    "title": "Clipping methods compared: what they memorize",
+    "figures": figures,
+  }
+  try:
+    found = audit.audit_results(plan, entries, baseline=baseline, **options)
+  except ValueError as error:
+    if "pass through" not in str(error):
+      raise
+    # Too few steps: what there is can still be shown.
+    notes = [*notes, f"Not compared at matched word error rate: {error}"]
+    found = audit.audit_results(plan, entries, **options)
+  found["notes"] = [*notes, *_about(jobs)]
+  found["tables"] = [_cost_table(jobs)]
+  if found["comparison"]:
+    found["tables"].insert(0, _convergence_table(found, figures[0]))
+  if bounds:
+    found["tables"].append(_bounds_table(bounds))
+  return str(audit.write_report(directory, found, overwrite)[1])
+
+
+def _about(jobs):
+  config = jobs[0].config
+  seeds = len({job.seed for job in jobs})
+  utterances = jobs[0].summary()["training_utterances"]
+  passes = config.steps * config.batch / utterances
+  bounds = {j.method: j.config.clipping.bound for j in jobs}
+  used = [f"{m} {b:g}" for m, b in bounds.items() if m in WITH_BOUND]
+  return [
+    f"{config.model.name}, {seeds} seeds a method, {config.steps} steps of "
+    f"{config.batch} utterances on {utterances} utterances: {passes:.2f} "
+    f"passes. Bounds: {', '.join(used) or 'none needed'}."
+  ]
+
+
+def _cost_table(jobs):
+  seconds = {}
+  for job in jobs:
+    found = job.summary()
+    if found["seconds_per_step"]:
+      seconds.setdefault(job.method, []).append(found["seconds_per_step"])
+  medians = {m: statistics.median(v) for m, v in seconds.items()}
+  reference = medians.get("none")
+  rows = []
+  for job in {job.method: job for job in jobs}.values():
+    config, found = job.config, job.summary()
+    cores = found["cores"]
+    parts = config.clipping.microbatches
+    if job.method == "per_example":
+      parts = config.batch // cores
+    units = "-"
+    if job.method not in ("none", "batch"):
+      units = f"{cores * parts} of {config.batch // (cores * parts)}"
+    own = medians.get(job.method)
+    rows.append(
+      [
+        job.method,
+        units,
+        f"{cores} x {parts if units != '-' else 1}",
+        f"{own:.3f}" if own else "-",
+        f"{own / reference:.2f}" if own and reference else "-",
+        f"{found['peak_memory_gb']:.1f}",
+      ]
+    )
+  return {
+    "title": "What a step costs",
+    "text": "Units are what is clipped on its own, and their utterances; cores "
+    "are logical, times the micro-batches of each. Seconds of one step, and "
+    "relative to no clipping, which pays for no small units.",
+    "headings": [
+      "method",
+      "units of utterances",
+      "cores x micro-batches",
+      "s a step",
+      "relative to none",
+      "peak memory, GB",
+    ],
+    "rows": rows,
+  }
+
+
+def _convergence_table(found, figure):
+  def cell(interval):
+    if interval["estimate"] is None:
+      return "not reached"
+    if interval["low"] is None:
+      return f"{interval['estimate']:.0f}"
+    return (
+      f"{interval['estimate']:.0f} ({interval['low']:.0f} to "
+      f"{interval['high']:.0f})"
+    )
+
+  rows = [
+    [row["method"], f"{row['target']:.2%}", cell(row["step"])]
+    for row in found["comparison"]["matched_wer"]
+    if row["figure"] == figure
+  ]
+  return {
+    "title": "Steps to a word error rate",
+    "text": "Steps until the test word error rate is first reached, straight "
+    "lines between checkpoints; mean over the seeds that reach it, with "
+    "Student's t intervals.",
+    "headings": ["method", "word error rate", "steps"],
+    "rows": rows,
+  }
+
+
+def _bounds_table(bounds):
+  return {
+    "title": "How the bounds were chosen",
+    "text": "Short runs of another seed, without canaries; the bound with the "
+    "lowest word error rate on the validation set is taken, of equal ones the "
+    "largest.",
+    "headings": ["method", "bound", "validation WER", "taken"],
+    "rows": [
+      [method, f"{bound:g}", f"{wer:.2%}", "yes" if b["bound"] == bound else ""]
+      for method, b in bounds.items()
+      for bound, wer in b["tried"]
+    ],
+  }
+
+
+def _read_json(path):
+  with open(path, encoding="utf-8") as file:
+    return json.load(file)
