@@ -158,7 +158,10 @@ class Checkpoints:
     self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
     self._manager = tf.train.CheckpointManager(
       tf.train.Checkpoint(
-        model=model, optimizer=model.optimizer, step=self.step
+        model=model,
+        weights=_weights(model),
+        optimizer=model.optimizer,
+        step=self.step,
       ),
       join(directory, "checkpoints"),
       max_to_keep=keep or None,
@@ -224,9 +227,26 @@ def load_model(directory, checkpoint=None):
   checkpoint = checkpoint or paths[-1][1]
   tokenizer = load_tokenizer(directory)
   model = experiment.make_model(config, tokenizer.vocab_size)
-  status = tf.train.Checkpoint(model=model).restore(checkpoint)
-  status.assert_existing_objects_matched().expect_partial()
+  restore_weights(model, checkpoint)
   return model, tokenizer, config, by_path[checkpoint]
+
+
+def restore_weights(model, checkpoint):
+  """Takes the model's weights, and nothing else, from a run's checkpoint.
+
+  Args:
+    model: built model like the run's.
+    checkpoint: path from `checkpoint_paths`.
+  """
+  weights = tf.train.Checkpoint(weights=_weights(model))
+  status = weights.restore(checkpoint)
+  status.assert_existing_objects_matched().expect_partial()
+
+
+def _weights(model):
+  # TensorFlow does not see Keras layers that are kept in lists: a checkpoint
+  # of the model alone would leave out whole blocks.
+  return tf.train.Checkpoint(all=[v.value for v in model.weights])
 
 
 def _differences(saved, given, prefix=""):
