@@ -40,8 +40,7 @@ class Recogniser:
 
   def restore(self, checkpoint):
     """Takes the weights of a checkpoint."""
-    restored = tf.train.Checkpoint(model=self.model).restore(checkpoint)
-    restored.assert_existing_objects_matched().expect_partial()
+    workdir.restore_weights(self.model, checkpoint)
 
   def transcribe(self, records):
     """Greedy transcripts of `Records` or `MemoryRecords`, a list of strings."""
