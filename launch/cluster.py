@@ -10,11 +10,18 @@
 | none of these                            | as --cores=N with the config's N  |
 """
 
+import glob
 import json
 import os
+import socket
+import urllib.parse
 
 import tensorflow as tf
 from absl import flags, logging
+
+from tf_pcc import replicas
+
+_PATIENCE_SECONDS = 5
 
 TPU = flags.DEFINE_string(
   "tpu",
@@ -42,11 +49,19 @@ def make_strategy(cores):
     `tf.distribute.Strategy`.
 
   Raises:
-    ValueError: when the TPU asked for cannot be reached.
+    ValueError: when the TPU asked for cannot be reached, TF_CONFIG is not what
+      TensorFlow reads, or --cores is given where it has no meaning.
   """
+  workers = _workers()
+  if CORES.value is not None and (TPU.value is not None or workers > 1):
+    raise ValueError(
+      "--cores is for one machine without a TPU: leave it out with --tpu and "
+      f"with several workers in TF_CONFIG. Received: cores={CORES.value}, "
+      f"tpu={TPU.value!r}, workers={workers}"
+    )
   if TPU.value is not None:
     strategy = _tpu(TPU.value)
-  elif _workers() > 1:
+  elif workers > 1:
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
   elif CORES.value is None and tf.config.list_physical_devices("GPU"):
     strategy = tf.distribute.MirroredStrategy()
@@ -69,6 +84,8 @@ def logical_cores(count):
   Returns:
     `tf.distribute.Strategy` with `count` replicas.
   """
+  if count < 1:
+    raise ValueError(f"cores must be at least 1. Received: cores={count}")
   if count == 1:
     return tf.distribute.OneDeviceStrategy("CPU:0")
   physical = tf.config.list_physical_devices("CPU")[0]
@@ -89,20 +106,71 @@ def is_chief(strategy):
   return strategy.extended.should_checkpoint
 
 
+def gather(strategy, number):
+  """What each worker says, to all of them.
+
+  All workers must call it at the same point.
+
+  Args:
+    strategy: tf.distribute strategy.
+    number: int, this process's answer.
+
+  Returns:
+    list of int, one a core; one entry where there is a single process.
+  """
+  if not replicas.spans_workers(strategy):
+    return [number]
+
+  def slots():
+    return replicas.gather(tf.fill([1], float(number)))
+
+  gathered = strategy.run(tf.function(slots))
+  first = strategy.experimental_local_results(gathered)[0]
+  return [int(value) for value in first.numpy().ravel()]
+
+
 def _workers():
-  config = json.loads(os.environ.get("TF_CONFIG", "{}"))
-  return len(config.get("cluster", {}).get("worker", []))
+  described = os.environ.get("TF_CONFIG") or "{}"
+  try:
+    jobs = json.loads(described).get("cluster", {})
+    return len(jobs.get("chief", [])) + len(jobs.get("worker", []))
+  except (ValueError, AttributeError, TypeError) as error:
+    raise ValueError(
+      'TF_CONFIG must be JSON like {"cluster": {"worker": ["HOST:PORT", ...]}, '
+      f'"task": {{"type": "worker", "index": 0}}}} ({error}). '
+      f"Received: TF_CONFIG={described}"
+    ) from error
 
 
 def _tpu(name):
   try:
+    # TensorFlow itself waits for minutes for what is not there.
+    _check_reachable(name)
     resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
     tf.config.experimental_connect_to_cluster(resolver)
     tf.tpu.experimental.initialize_tpu_system(resolver)
-  except (tf.errors.OpError, ValueError, RuntimeError) as error:
+  except (tf.errors.OpError, ValueError, RuntimeError, OSError) as error:
     raise ValueError(
       "--tpu must name a TPU that this machine reaches: on a TPU VM use "
       "--tpu=local and check `ls /dev/accel* /dev/vfio` and that "
       f"tensorflow-tpu is installed. Received: tpu={name!r} ({error})"
     ) from error
   return tf.distribute.TPUStrategy(resolver)
+
+
+def _check_reachable(name):
+  """Raises OSError when there is nothing behind the name of a TPU."""
+  if name in ("", "local"):
+    if not glob.glob("/dev/accel*") + glob.glob("/dev/vfio/[0-9]*"):
+      raise OSError("this machine has no TPU device")
+    return
+  if name.startswith("grpc://"):
+    address = urllib.parse.urlsplit(name)
+    place = address.hostname, address.port or 8470
+  else:
+    # A TPU's name is looked up through the virtual machine's metadata.
+    place = "metadata.google.internal", 80
+  try:
+    socket.create_connection(place, timeout=_PATIENCE_SECONDS).close()
+  except OSError as error:
+    raise OSError(f"{place[0]}:{place[1]} does not answer: {error}") from error

@@ -10,10 +10,8 @@ launch/workdir.py; how --cores, --tpu and TF_CONFIG choose the cores, in
 launch/cluster.py.
 """
 
-import json
 import math
 import resource
-import signal
 import sys
 import time
 
@@ -27,9 +25,12 @@ from launch import (
   cluster,
   datasets,
   experiment,
+  interruption,
+  metrics,
   scoring,
   workdir,
 )
+from tf_pcc import replicas
 from tf_pcc.data import batching
 
 _CONFIG = cli.config_flag()
@@ -61,20 +62,18 @@ def train(config, directory, strategy):
       f"batch must be divisible by the number of cores, {cores}. "
       f"Received: batch={config.batch}"
     )
-  for name in ("steps", "log_every", "checkpoint_every", "steps_per_call"):
-    if config[name] < 1:
-      raise ValueError(f"{name} must be at least 1. Received: {config[name]}")
   per_core = config.batch // cores
   clipping = experiment.make_clipping(config, per_core)
+  experiment.make_optimizer(config)
+  workdir.check_config(directory, config)
   chief = cluster.is_chief(strategy)
-  if chief:
-    workdir.save_config(directory, config)
 
   # ---- Speech ----------------------------------------------------------------
   splits = datasets.open_splits(config, progress=chief)
-  tokenizer = datasets.make_tokenizer(config, splits["train"])
-  if chief:
-    workdir.save_tokenizer(directory, tokenizer)
+  if workdir.checkpoint_paths(directory):
+    tokenizer = workdir.load_tokenizer(directory)
+  else:
+    tokenizer = datasets.make_tokenizer(config, splits["train"])
 
   # ---- Model, optimizer, checkpoint ------------------------------------------
   with strategy.scope():
@@ -83,8 +82,19 @@ def train(config, directory, strategy):
       optimizer=experiment.make_optimizer(config), clipping=clipping
     )
     model.optimizer.build(model.trainable_variables)
-    checkpoints = workdir.Checkpoints(directory, model, config.keep_checkpoints)
+    checkpoints = workdir.Checkpoints(
+      directory, model, config.keep_checkpoints, chief
+    )
     first_step = checkpoints.restore()
+  if len(set(cluster.gather(strategy, first_step))) > 1:
+    raise ValueError(
+      "--workdir must be one directory that all workers share: they found "
+      f"checkpoints of different steps. Received: workdir={directory}, "
+      f"step={first_step}"
+    )
+  if chief:
+    workdir.save_config(directory, config)
+    workdir.save_tokenizer(directory, tokenizer)
   parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
   logging.info(
     "%s parameters, %d labels, %d utterances, %s; from step %d",
@@ -122,7 +132,7 @@ def train(config, directory, strategy):
     return dataset.rebatch(per_core, drop_remainder=True)
 
   # ---- Steps -----------------------------------------------------------------
-  writer = _Writer(directory) if chief else None
+  writer = metrics.Writer(directory, first_step) if chief else None
   progress = tqdm(
     total=config.steps,
     initial=first_step,
@@ -133,39 +143,43 @@ def train(config, directory, strategy):
   run = _step_function(model, strategy)
   iterator = iter(strategy.distribute_datasets_from_function(pipeline))
   seconds, timed, step = 0.0, 0, first_step
-  with progress, _Terminated():
-    try:
-      while step < config.steps:
-        count = min(config.steps_per_call, config.steps - step)
-        start = time.perf_counter()
-        run(iterator, count)
-        elapsed = time.perf_counter() - start
-        if step > first_step:
-          # The first call traces; it says nothing about speed.
-          seconds, timed = seconds + elapsed, timed + count
-        previous, step = step, step + count
-        progress.update(count)
+  alone = not replicas.spans_workers(strategy)
+  with progress, interruption.Interruption(strategy) as interrupted:
+    while step < config.steps:
+      count = min(config.steps_per_call, config.steps - step)
+      start = time.perf_counter()
+      run(iterator, count)
+      elapsed = time.perf_counter() - start
+      if step > first_step:
+        # The first call traces; it says nothing about speed.
+        seconds, timed = seconds + elapsed, timed + count
+      previous, step = step, step + count
+      progress.update(count)
+      last = step >= config.steps
 
-        def due(every, previous=previous, step=step):
-          return every and previous // every != step // every
+      def due(every, previous=previous, step=step):
+        return every and previous // every != step // every
 
-        last = step >= config.steps
-        if due(config.log_every) or last:
-          line = _measure(model, step)
-          if chief:
-            writer.write(line)
-            progress.set_postfix(
-              loss=f"{line['loss']:.3g}",
-              bound=f"{line.get('clip_bound', math.nan):.3g}",
-            )
-        if due(config.checkpoint_every) or last:
-          checkpoints.save(step)
-        if due(config.validate_every) and chief and "validation" in splits:
-          found = _evaluate(model, tokenizer, splits["validation"], config)[0]
-          writer.write({"step": step, "validation_wer": found.wer})
-    except KeyboardInterrupt:
-      checkpoints.save(step)
-      raise
+      line = {}
+      if log := due(config.log_every) or last:
+        line |= _measure(model)
+        progress.set_postfix(
+          loss=f"{line['loss']:.3g}",
+          bound=f"{line.get('clip_bound', math.nan):.3g}",
+        )
+      if due(config.validate_every) and chief and "validation" in splits:
+        found = _evaluate(model, tokenizer, splits["validation"], config)[0]
+        line["validation_wer"] = found.wer
+      if chief and line:
+        writer.write({"step": step, **line})
+      # After the line: a line without its checkpoint is written again by the
+      # run that goes on, a checkpoint without its line would lose it.
+      if due(config.checkpoint_every) or last:
+        checkpoints.save(step)
+      # Asking the other workers costs as much as measuring.
+      if (alone or log) and interrupted.requested():
+        checkpoints.save(step)
+        raise KeyboardInterrupt
 
   # ---- The end: error rates of speech not heard ------------------------------
   summary = {
@@ -176,14 +190,20 @@ def train(config, directory, strategy):
     "parameters": parameters,
     "training_utterances": batches.utterances,
     "filtered": {why: len(ids) for why, ids in batches.filtered.items()},
-    "clipping": {"method": config.clipping.method, **_clipping(model)},
+    "clipping": metrics.finite(
+      {"method": config.clipping.method, **_clipping(model)}
+    ),
     "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     / 2**20,
     "seed": config.seed,
   }
   if chief:
+    path = workdir.join(directory, "summary.json")
+    if not timed and tf.io.gfile.exists(path):
+      # The run was at its end already.
+      summary["seconds_per_step"] = workdir.read_json(path)["seconds_per_step"]
     summary |= _final_scores(model, tokenizer, splits, config)
-    workdir.write_json(workdir.join(directory, "summary.json"), summary)
+    workdir.write_json(path, summary)
   return summary
 
 
@@ -212,9 +232,8 @@ def _step_function(model, strategy):
   return steps
 
 
-def _measure(model, step):
+def _measure(model):
   line = {
-    "step": step,
     "loss": float(model.get_metrics_result()["loss"]),
     "learning_rate": float(tf.convert_to_tensor(model.optimizer.learning_rate)),
   }
@@ -254,38 +273,6 @@ def _final_scores(model, tokenizer, splits, config):
         )
       ]
   return result
-
-
-class _Writer:
-  """metrics.jsonl and TensorBoard."""
-
-  def __init__(self, directory):
-    self._path = workdir.join(directory, "metrics.jsonl")
-    self._events = tf.summary.create_file_writer(
-      workdir.join(directory, "tensorboard")
-    )
-
-  def write(self, line):
-    with tf.io.gfile.GFile(self._path, "a") as file:
-      file.write(json.dumps(line) + "\n")
-    with self._events.as_default(step=line["step"]):
-      for name, value in line.items():
-        if name != "step":
-          tf.summary.scalar(name, value)
-    self._events.flush()
-
-
-class _Terminated:
-  """Turns SIGTERM into KeyboardInterrupt while it is entered."""
-
-  def __enter__(self):
-    def interrupt(*_):
-      raise KeyboardInterrupt
-
-    self._previous = signal.signal(signal.SIGTERM, interrupt)
-
-  def __exit__(self, *_):
-    signal.signal(signal.SIGTERM, self._previous)
 
 
 def report(summary):

@@ -12,6 +12,7 @@ DIR/summary.json     the end: error rates, speed, clipping
 import json
 import os
 import posixpath
+import tempfile
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +31,8 @@ FREE_FIELDS = (
   "keep_checkpoints",
   "evaluation_batch",
   "steps",
+  "steps_per_call",
+  "data.cache",
 )
 
 
@@ -45,9 +48,14 @@ def write_json(path, value):
     path: file, local or anything tf.io.gfile writes.
     value: what `json` takes, NumPy scalars too.
   """
+  write_text(path, json.dumps(value, indent=2, default=_plain) + "\n")
+
+
+def write_text(path, content):
+  """Writes a text file whole or not at all."""
   temporary = f"{path}.tmp{os.getpid()}"
   with tf.io.gfile.GFile(temporary, "w") as file:
-    file.write(json.dumps(value, indent=2, default=_plain) + "\n")
+    file.write(content)
   tf.io.gfile.rename(temporary, path, overwrite=True)
 
 
@@ -63,45 +71,49 @@ def _plain(value):
   raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def save_config(directory, config):
-  """Writes config.json, or checks the one that is there.
+def check_config(directory, config):
+  """Refuses a directory that holds a run of another config.
 
   Args:
-    directory: the run's directory, made if missing.
+    directory: the run's directory; it may be missing.
     config: the experiment's `ConfigDict`.
 
   Raises:
-    ValueError: when the directory holds a run of another config; it lists the
-      fields that differ.
+    ValueError: listing the fields that differ.
   """
   path = join(directory, "config.json")
-  given = json.loads(config.to_json_best_effort())
-  if tf.io.gfile.exists(path):
-    saved = read_json(path)
-    free = set(FREE_FIELDS)
-    if given["canaries"]["insert"]:
-      # Their repetitions are spread over the steps.
-      free.remove("steps")
-    differing = [
-      f"{name}: {was!r} there, {now!r} now"
-      for name, was, now in _differences(saved, given)
-      if name not in free
-    ]
-    if differing:
-      raise ValueError(
-        f"--workdir must be empty or hold a run of this config: {directory} "
-        f"was made by another. Received: {'; '.join(differing)}"
-      )
-    if saved["steps"] != given["steps"]:
-      logging.warning(
-        "steps changed from %d to %d: the learning rate's schedule is that of "
-        "%d steps from here on",
-        saved["steps"],
-        given["steps"],
-        given["steps"],
-      )
+  if not tf.io.gfile.exists(path):
+    return
+  saved, given = read_json(path), json.loads(config.to_json_best_effort())
+  free = set(FREE_FIELDS)
+  if given["canaries"]["insert"]:
+    # Their repetitions are spread over the steps.
+    free.remove("steps")
+  differing = [
+    f"{name}: {was!r} there, {now!r} now"
+    for name, was, now in _differences(saved, given)
+    if name not in free
+  ]
+  if differing:
+    raise ValueError(
+      f"--workdir must be empty or hold a run of this config: {directory} "
+      f"was made by another. Received: {'; '.join(differing)}"
+    )
+  if saved["steps"] != given["steps"]:
+    logging.warning(
+      "steps changed from %d to %d: the learning rate's schedule is that of "
+      "%d steps from here on",
+      saved["steps"],
+      given["steps"],
+      given["steps"],
+    )
+
+
+def save_config(directory, config):
+  """Writes config.json to the run's directory, which is made if missing."""
   tf.io.gfile.makedirs(directory)
-  write_json(path, given)
+  given = json.loads(config.to_json_best_effort())
+  write_json(join(directory, "config.json"), given)
 
 
 def load_config(directory):
@@ -148,24 +160,28 @@ def load_tokenizer(directory):
 class Checkpoints:
   """The checkpoints of a run: model, optimizer, the clipping's state, step.
 
+  Every worker calls the same methods at the same steps, because saving adds up
+  what the workers' metrics count. Only the chief's files stay.
+
   Args:
     directory: the run's directory.
     model: compiled model, its optimizer built.
     keep: number of newest checkpoints to keep, 0 for all.
+    chief: bool, whether this process is the one that writes.
   """
 
-  def __init__(self, directory, model, keep=0):
+  def __init__(self, directory, model, keep=0, chief=True):
     self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
-    self._manager = tf.train.CheckpointManager(
-      tf.train.Checkpoint(
-        model=model,
-        weights=_weights(model),
-        optimizer=model.optimizer,
-        step=self.step,
-      ),
-      join(directory, "checkpoints"),
-      max_to_keep=keep or None,
-      step_counter=self.step,
+    self._checkpoint = tf.train.Checkpoint(
+      model=model,
+      weights=_weights(model),
+      optimizer=model.optimizer,
+      step=self.step,
+    )
+    self._directory = join(directory, "checkpoints")
+    self._saved = None
+    self._manager = chief and tf.train.CheckpointManager(
+      self._checkpoint, self._directory, max_to_keep=keep or None
     )
 
   def restore(self):
@@ -174,19 +190,25 @@ class Checkpoints:
     Returns:
       The step it was made at, 0 if there is none.
     """
-    path = self._manager.latest_checkpoint
+    path = tf.train.latest_checkpoint(self._directory)
     if path is None:
       return 0
-    status = self._manager.checkpoint.restore(path)
+    status = self._checkpoint.restore(path)
     status.assert_existing_objects_matched()
-    return int(self.step.numpy())
+    self._saved = int(self.step.numpy())
+    return self._saved
 
   def save(self, step):
     """Writes a checkpoint of this step, unless it is there already."""
-    if int(self.step.numpy()) == step and self._manager.latest_checkpoint:
+    if self._saved == step:
       return
     self.step.assign(step)
-    self._manager.save(checkpoint_number=step)
+    if self._manager:
+      self._manager.save(checkpoint_number=step)
+    else:
+      with tempfile.TemporaryDirectory() as unused:
+        self._checkpoint.write(os.path.join(unused, "checkpoint"))
+    self._saved = step
 
 
 def checkpoint_paths(directory):
