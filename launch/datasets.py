@@ -2,6 +2,8 @@
 
 import os
 
+import tensorflow as tf
+
 from tf_pcc.data import corpora, joining, records, synthetic, text
 
 KINDS = ("synthetic", "digits", "records")
@@ -37,7 +39,7 @@ def open_splits(config, progress=True):
     paths = {name: data[name] for name in SPLITS if data[name]}
   else:
     cache = os.path.expanduser(data.cache)
-    counts = {n: int(c) for n, c in data.utterances.items() if c}
+    counts = _counts(data.utterances)
     if data.kind == "synthetic":
       spec = synthetic.SyntheticCorpus(seed=data.corpus_seed, splits=counts)
       paths = synthetic.generate(spec, cache, progress=progress)
@@ -51,7 +53,27 @@ def open_splits(config, progress=True):
         data.manifest, splits=counts, seed=data.corpus_seed
       )
       paths = joining.generate(spec, cache, progress=progress)
-  return {name: records.Records(path) for name, path in paths.items()}
+  splits = {name: records.Records(path) for name, path in paths.items()}
+  for name, split in splits.items():
+    # Found now, not when the trained model is to be scored.
+    if not any(split.texts):
+      raise ValueError(
+        f"The records for data.{name} must hold utterances with transcripts. "
+        f"Received: data.{name}={paths[name]!r}, {len(split)} utterances"
+      )
+  return splits
+
+
+def _counts(utterances):
+  """The utterances of each split to make, splits of none left out."""
+  counts = utterances.to_dict()
+  unknown = sorted(set(counts) - set(SPLITS))
+  if unknown or not counts.get("train") or min(counts.values()) < 0:
+    raise ValueError(
+      f"data.utterances must be counts of {SPLITS}, that of train above 0. "
+      f"Received: data.utterances={counts}"
+    )
+  return {name: int(count) for name, count in counts.items() if count}
 
 
 def open_any(path):
@@ -68,7 +90,7 @@ def open_any(path):
   Raises:
     ValueError: when there is nothing to evaluate at `path`.
   """
-  if os.path.exists(os.path.join(path, "index.json")):
+  if tf.io.gfile.exists(os.path.join(path, "index.json")):
     return records.Records(path), []
   corpus = corpora.read_corpus(path)
   found, unread = [], []

@@ -15,16 +15,37 @@ from launch.configs import base
 from models import registry
 
 METHODS = ("none", "batch", "pcc", "apcc", "running", "per_example")
+POLICIES = ("float32", "mixed_bfloat16")
+# Smallest value of each whole number.
+_SMALLEST = {
+  "seed": 0,
+  "steps": 1,
+  "batch": 1,
+  "steps_per_call": 1,
+  "log_every": 1,
+  "checkpoint_every": 1,
+  "validate_every": 0,
+  "keep_checkpoints": 0,
+  "evaluation_batch": 1,
+}
+# Arguments of Keras optimizers that `config.clipping` stands for.
+_INSTEAD = {
+  "clipnorm": "clipping.method and clipping.bound",
+  "global_clipnorm": "clipping.method and clipping.bound",
+  "clipvalue": "clipping.method and clipping.bound",
+  "gradient_accumulation_steps": "clipping.microbatches",
+  "loss_scale_factor": "policy=mixed_bfloat16, which needs no loss scaling",
+}
 
 
 def check_fields(config):
-  """Refuses fields that `launch/configs/base.py` does not know.
+  """Refuses what `launch/configs/base.py` does not know, and small numbers.
 
   Args:
     config: `ConfigDict`.
 
   Raises:
-    ValueError: naming them, and missing ones.
+    ValueError: naming unknown and missing fields, or a field out of range.
   """
 
   def names(tree, prefix=""):
@@ -37,13 +58,27 @@ def check_fields(config):
   free = ("model.fields", "optimizer.arguments", "data.utterances")
 
   def fields(tree):
-    return {n for n in names(tree) if not n.startswith(free)}
+    return {
+      name
+      for name in names(tree)
+      if name not in free and not name.startswith(tuple(f"{f}." for f in free))
+    }
 
   known, given = fields(base.get_config()), fields(config)
   if known != given:
     raise ValueError(
       "config must have the fields of launch/configs/base.py. Received: "
       f"unknown={sorted(given - known)}, missing={sorted(known - given)}"
+    )
+  for name, smallest in _SMALLEST.items():
+    if config[name] < smallest:
+      raise ValueError(
+        f"{name} must be at least {smallest}. Received: {name}={config[name]}"
+      )
+  if config.policy not in POLICIES:
+    raise ValueError(
+      f"policy must be one of {POLICIES}; float16 with loss scaling corrupts "
+      f"weights under a Keras 3 strategy. Received: policy={config.policy!r}"
     )
 
 
@@ -159,9 +194,16 @@ def make_optimizer(config):
   """The Keras optimizer a config asks for, without clipping.
 
   Raises:
-    ValueError: on an unknown optimizer or argument.
+    ValueError: on an unknown optimizer or argument, and on arguments that clip,
+      accumulate or scale besides `config.clipping`.
   """
   fields = config.optimizer
+  for name, instead in _INSTEAD.items():
+    if fields.arguments.get(name) is not None:
+      raise ValueError(
+        f"optimizer.arguments must not have {name}: use {instead}. "
+        f"Received: optimizer.arguments.{name}={fields.arguments[name]!r}"
+      )
   schedule = make_schedule(config)
   try:
     return keras.optimizers.get(
@@ -192,14 +234,8 @@ def make_model(config, vocab_size):
     A `tf_pcc.PerCoreModel` of `models.registry`.
 
   Raises:
-    ValueError: on a policy, name or field that is not known.
+    ValueError: on a name or field that is not known.
   """
-  policies = ("float32", "mixed_bfloat16")
-  if config.policy not in policies:
-    raise ValueError(
-      f"policy must be one of {policies}; float16 with loss scaling corrupts "
-      f"weights under a Keras 3 strategy. Received: policy={config.policy!r}"
-    )
   keras.config.set_dtype_policy(config.policy)
   keras.utils.set_random_seed(config.seed)
   fields = {"seed": config.seed, **config.model.fields.to_dict()}
