@@ -29,23 +29,47 @@ def workdir_flag():
   return flags.DEFINE_string("workdir", None, "Directory of a training run.")
 
 
+# What a user's mistake raises: a value out of range, an extra that is not
+# installed, a file that is not there or not to be read or written.
+_MISTAKES = (
+  ValueError,
+  ImportError,
+  OSError,
+  tf.errors.NotFoundError,
+  tf.errors.PermissionDeniedError,
+  tf.errors.FailedPreconditionError,
+)
+
+
 def run(program, main, required=(), verbosity=logging.INFO):
   """Runs a program; a user's mistake becomes one line and exit code 1.
 
   Args:
     program: its name, for messages.
-    main: function of the arguments that are not flags; a ValueError is a user's
-      mistake.
+    main: function of the arguments that are not flags; a ValueError, and a file
+      that cannot be read or written, is a user's mistake.
     required: names of flags that must be given.
     verbosity: of absl's log.
   """
 
+  def end(error):
+    logging.debug("", exc_info=error)
+    # Keras and tf.function spread theirs over many lines.
+    sys.exit(f"{program}: {' '.join(str(error).split())}")
+
+  def parse(argv):
+    try:
+      return flags.FLAGS(argv)
+    # ml_collections raises the last three on a field it does not know or of
+    # another type.
+    except (*_MISTAKES, flags.Error, AttributeError, KeyError, TypeError) as e:
+      return end(e)
+
   def guarded(argv):
     try:
       return main(argv[1:])
-    except (ValueError, ImportError) as error:
-      logging.debug("", exc_info=error)
-      sys.exit(f"{program}: {error}")
+    except _MISTAKES as error:
+      end(error)
     except KeyboardInterrupt:
       print(f"{program}: stopped", file=sys.stderr)
       sys.exit(130)
@@ -54,10 +78,13 @@ def run(program, main, required=(), verbosity=logging.INFO):
   # TensorFlow names every all-reduce it builds.
   tf.get_logger().setLevel("WARNING")
   flags.mark_flags_as_required(required)
-  app.run(guarded)
+  app.run(guarded, flags_parser=parse)
 
 
 def no_arguments(arguments):
   """Refuses arguments that are not flags."""
   if arguments:
-    raise app.UsageError(f"no arguments but flags. Received: {arguments}")
+    raise ValueError(
+      "there must be no arguments but flags, --name=value. "
+      f"Received: {' '.join(arguments)}"
+    )

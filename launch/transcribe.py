@@ -8,7 +8,7 @@ and the exit code is then 1.
 
 import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 
 from launch import cli, scoring, workdir
 from tf_pcc.data import audio, records
@@ -38,7 +38,7 @@ def read_all(paths):
 
 def main(paths):
   if not paths:
-    raise app.UsageError("name at least one audio file")
+    raise ValueError("name at least one audio file. Received: none")
   model, tokenizer, _, _ = workdir.load_model(_WORKDIR.value)
   found, failed = read_all(paths)
   for path, reason in failed.items():
