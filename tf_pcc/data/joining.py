@@ -7,6 +7,7 @@ strings never said before.
 
 import collections
 import dataclasses
+import fcntl
 import hashlib
 import os
 
@@ -105,29 +106,37 @@ def generate(spec, cache_dir, progress=True):
     Dict from split to its records directory (see `records.Records`).
   """
   recordings = spec.recordings()
-  key = hashlib.sha256(repr((spec, sorted(_sizes(recordings)))).encode())
-  root = os.path.join(cache_dir, f"joined-{key.hexdigest()[:16]}")
+  described = [spec, *_described(recordings)]
+  key = hashlib.sha256(repr(described).encode()).hexdigest()
+  root = os.path.join(cache_dir, f"joined-{key[:16]}")
   paths = {split: os.path.join(root, split) for split in spec.splits}
-  for number, (split, count) in enumerate(spec.splits.items()):
-    if os.path.isdir(paths[split]):
-      continue
-    os.makedirs(root, exist_ok=True)
-    logging.info("joining %d utterances: %s", count, paths[split])
-    generator = np.random.Generator(np.random.Philox(key=[spec.seed, number]))
-    write_records(
-      _strings(spec, split, count, recordings[split], generator),
-      paths[split],
-      progress=progress,
-    )
+  if all(os.path.isdir(path) for path in paths.values()):
+    return paths
+  os.makedirs(root, exist_ok=True)
+  # The workers of one machine share the cache: the first makes the corpus.
+  with open(f"{root}.lock", "w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    for number, (split, count) in enumerate(spec.splits.items()):
+      if os.path.isdir(paths[split]):
+        continue
+      logging.info("joining %d utterances: %s", count, paths[split])
+      generator = np.random.Generator(np.random.Philox(key=[spec.seed, number]))
+      write_records(
+        _strings(spec, split, count, recordings[split], generator),
+        paths[split],
+        progress=progress,
+      )
   return paths
 
 
-def _sizes(recordings):
-  for speakers in recordings.values():
-    for words in speakers.values():
-      for group in words.values():
+def _described(recordings):
+  """What the corpus depends on besides its specification."""
+  for split, speakers in recordings.items():
+    for speaker, words in speakers.items():
+      for word, group in words.items():
         for utterance in group:
-          yield utterance.id, os.path.getsize(utterance.path)
+          size = os.path.getsize(utterance.path)
+          yield split, speaker, word, utterance.id, size
 
 
 def _strings(spec, split, count, speakers, generator):
