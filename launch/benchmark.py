@@ -53,8 +53,9 @@ def make_steps(config, strategy, methods):
   splits = datasets.open_splits(config)
   tokenizer = datasets.make_tokenizer(config, splits["train"])
   steps = {}
+  base = config
   for name, changes in methods.items():
-    config = config.copy_and_resolve_references()
+    config = base.copy_and_resolve_references()
     config.clipping.update(changes)
     with strategy.scope():
       model = experiment.make_model(config, tokenizer.vocab_size)
