@@ -15,7 +15,7 @@ from launch.configs import base
 def get_config():
   config = base.get_config()
   config.data.kind = "synthetic"
-  # One pass and a bit over clean speech needs no augmentation.
+  # Seven passes over clean speech are learnt sooner without augmentation.
   config.model.fields = {
     "size": "tiny",
     "specaugment": {"frequency_masks": 0, "time_masks": 0},
