@@ -109,8 +109,11 @@ def scale(gradients, factor):
   """
 
   def scale_one(gradient):
+    wide = tf.float64 if gradient.dtype == tf.float64 else tf.float32
     # A factor of 0 gives 0 for a NaN too: a selection, not a product.
-    product = tf.math.multiply_no_nan(tf.cast(gradient, tf.float32), factor)
+    product = tf.math.multiply_no_nan(
+      tf.cast(gradient, wide), tf.cast(factor, wide)
+    )
     return tf.cast(product, gradient.dtype)
 
   return [None if g is None else scale_one(g) for g in densify(gradients)]
@@ -129,7 +132,7 @@ def clip_by_norm(gradients, bound):
   Example:
 
   >>> clipped, norm = clip_by_norm([tf.constant([3.0, 4.0])], 1.0)
-  >>> float(norm), clipped[0].numpy().round(2).tolist()
+  >>> float(norm), [round(g, 2) for g in clipped[0].numpy().tolist()]
   (5.0, [0.6, 0.8])
   """
   norm = global_norm(gradients)

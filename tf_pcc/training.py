@@ -243,6 +243,12 @@ class PerCoreModel(keras.Model):
     # Outputs are kept only where a metric of compile() wants them.
     wanted = self._has_compiled_metrics()
     parts = microbatches.split((x, y, sample_weight), count)
+    if not self.built:
+      # The loop must know its variables before it runs.
+      first = keras.tree.map_structure(
+        lambda t: None if t is None else t[0], parts[0]
+      )
+      self._forward(first, training=False)
 
     def gradients_of(part):
       loss, gradients, y_pred = self._gradients(*part)
