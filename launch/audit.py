@@ -17,15 +17,15 @@ import os
 import sys
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 from tqdm import tqdm
 
 from launch import canaries as canaries_
-from launch import datasets, recognisers, scoring, workdir
+from launch import cli, datasets, recognisers, scoring, workdir
 from tf_pcc import audit
 from tf_pcc.data import text
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of a training run.")
+_WORKDIR = cli.workdir_flag()
 _CHECKPOINTS = flags.DEFINE_enum(
   "checkpoints", "last", ("all", "last"), "Which of the run's to audit."
 )
@@ -235,17 +235,12 @@ def summary(found):
   return "\n".join(lines)
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise app.UsageError(f"no arguments but flags. Received: {argv[1:]}")
-  try:
-    found, paths = run()
-  except (ValueError, FileExistsError, ImportError) as error:
-    sys.exit(f"launch.audit: {error}")
+def main(arguments):
+  cli.no_arguments(arguments)
+  found, paths = run()
   print(summary(found))
   print(paths[1])
 
 
 if __name__ == "__main__":
-  logging.set_verbosity(logging.INFO)
-  app.run(main)
+  cli.run("launch.audit", main)

@@ -2,7 +2,8 @@
 
   python -m launch.compare --config=launch/configs/desk_memorization.py \
     --methods=none,batch,pcc,apcc --seeds=3 --workdir=runs/memorization
-  python -m launch.compare --methods=none,pcc,apcc --quick --workdir=runs/quick
+  python -m launch.compare --config=launch/configs/desk_memorization.py \
+    --quick --workdir=runs/quick
 
 Every method and seed is trained and audited in processes of its own, one at a
 time; stopped, the same command goes on where it was. DIR/report/report.html
@@ -21,19 +22,14 @@ import shlex
 import signal
 import sys
 
-from absl import app, flags, logging
+from absl import flags
 from ml_collections import config_flags
 from tqdm import tqdm
 
-from launch import comparison, experiment, processes
+from launch import cli, comparison, experiment, processes
 
-_HERE = os.path.dirname(os.path.abspath(__file__))
-_CONFIG = config_flags.DEFINE_config_file(
-  "config",
-  os.path.join(_HERE, "configs", "desk_memorization.py"),
-  lock_config=True,
-)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the comparison.")
+_CONFIG = cli.config_flag()
+_WORKDIR = cli.workdir_flag()
 _METHODS = flags.DEFINE_list(
   "methods", list(experiment.METHODS), "Values of clipping.method."
 )
@@ -206,25 +202,18 @@ def run():
   )
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise app.UsageError(f"no arguments but flags. Received: {argv[1:]}")
+def main(arguments):
+  cli.no_arguments(arguments)
 
   def interrupt(*_):
     raise KeyboardInterrupt
 
   signal.signal(signal.SIGTERM, interrupt)
   try:
-    path = run()
-  except (ValueError, FileExistsError, processes.ProgramFailed) as error:
+    print(run())
+  except processes.ProgramFailed as error:
     sys.exit(f"launch.compare: {error}")
-  except KeyboardInterrupt:
-    print("launch.compare: stopped; the same command goes on from here")
-    sys.exit(130)
-  print(path)
 
 
 if __name__ == "__main__":
-  logging.set_verbosity(logging.INFO)
-  flags.mark_flag_as_required("workdir")
-  app.run(main)
+  cli.run("launch.compare", main, required=["workdir"])
