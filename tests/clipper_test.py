@@ -1,0 +1,143 @@
+"""The clipping's options, statistics and state."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import tf_pcc
+from tf_pcc.clipper import Clipper
+
+NAN = np.nan
+
+
+@pytest.mark.parametrize(
+  ("field", "value"),
+  [
+    *(("microbatches", v) for v in (0, -1, 1.5, True, "2", None)),
+    *(("batch_clip_norm", v) for v in (0, -1.0, NAN, "1", True)),
+    *(("dead_cores", v) for v in ("dead", None, 1)),
+    *(("core_weights", v) for v in ("rows", None)),
+    *(("bound", v) for v in ("min", None)),
+  ],
+)
+def test_bad_options_are_named(field, value):
+  options = {"bound": tf_pcc.MinBound(), field: value}
+  with pytest.raises(ValueError, match=f"{field} must be .*Received: {field}="):
+    tf_pcc.Clipping(**options)
+
+
+def test_good_options():
+  clipping = tf_pcc.Clipping(2, microbatches=np.int64(4), batch_clip_norm=3)
+  assert clipping.bound.norm == 2.0
+  assert clipping.batch_clip_norm == 3.0
+  config = keras.saving.serialize_keras_object(clipping)
+  other = keras.saving.deserialize_keras_object(config)
+  assert other.get_config() == clipping.get_config()
+  assert json.loads(json.dumps(config, default=int))
+
+
+def built(bound=None, units=4, **options):
+  clipper = Clipper(
+    tf_pcc.Clipping(
+      bound or tf_pcc.RunningBound(0.5), microbatches=units, **options
+    )
+  )
+  clipper.build()
+  return clipper
+
+
+def test_plan_on_one_core():
+  clipper = built(tf_pcc.MinBound(), dead_cores="live")
+  plan = clipper.plan(np.float32([4, NAN, 2, 8]))
+  np.testing.assert_array_equal(plan.factors, [0.5, 0, 1, 0.25])
+  # Three of four units live: each counts 4 / 3 in the mean of four.
+  np.testing.assert_allclose(plan.weights, np.full(4, 4 / 3), rtol=1e-6)
+  assert plan.any_live
+  assert clipper.statistics() == {
+    "core_norm_min": 2.0,
+    "core_norm_mean": pytest.approx(14 / 3),
+    "core_norm_max": 8.0,
+    "clip_bound": 2.0,
+    "clipped_fraction": pytest.approx(2 / 3),
+    "live_cores": 1,
+    "skipped_steps": 0,
+  }
+
+
+def test_statistics_without_a_live_unit():
+  clipper = built(tf_pcc.MinBound(), units=2, track_cosine=True)
+  for skipped in (1, 2):
+    plan = clipper.plan(np.float32([0, NAN]))
+    assert not plan.any_live
+    assert np.isfinite(plan.weights).all()
+    assert clipper.statistics() == {
+      "core_norm_min": 0.0,
+      "core_norm_mean": 0.0,
+      "core_norm_max": 0.0,
+      "clip_bound": 0.0,
+      "clipped_fraction": 0.0,
+      "live_cores": 0,
+      "skipped_steps": skipped,
+      "update_cosine": 0.0,
+    }
+
+
+def test_dead_step_leaves_the_averages():
+  clipper = built()
+  clipper.plan(np.float32([1, 2, 3, 4]))
+  before = clipper.save()
+  clipper.plan(np.float32([NAN, 0, np.inf, 0]))
+  after = clipper.save()
+  for name in ("bound_average", "bound_weight"):
+    np.testing.assert_array_equal(before[name], after[name])
+
+
+@pytest.mark.parametrize("through", [dict, "json"])
+def test_save_and_load(through):
+  clipper = built()
+  clipper.plan(np.float32([0.1, 1 / 3, 1e-30, 1e30]))
+  saved = clipper.save()
+  late = Clipper(clipper.clipping)
+  other = built()
+  for target in (late, other):
+    if through == "json":
+      text = clipper.checkpoint_state.serialize()
+      target.checkpoint_state.deserialize(text)
+    else:
+      target.load(saved)
+  # What waits for the build is saved too.
+  assert late.save().keys() == saved.keys()
+  late.build()
+  for target in (late, other):
+    for name, value in target.save().items():
+      np.testing.assert_array_equal(value, saved[name])
+      assert value.dtype == saved[name].dtype
+
+
+def test_load_on_another_number_of_units():
+  clipper = built()
+  clipper.plan(np.float32([1, 2, 3, 4]))
+  clipper.plan(np.float32([NAN, 0, 0, 0]))
+  clipper.plan(np.zeros(4, np.float32))
+  other = built(units=2)
+  other.load(clipper.save())
+  found = other.save()
+  np.testing.assert_allclose(found["bound_average"], [1, 4], rtol=1e-6)
+  np.testing.assert_array_equal(found["norms"], [0, 0])
+  assert found["skipped_steps"] == 2
+
+
+def test_load_from_another_bound_starts_anew():
+  clipper = built(tf_pcc.MinBound())
+  clipper.plan(np.float32([1, 2, 3, 4]))
+  other = built()
+  other.load(clipper.save())
+  np.testing.assert_array_equal(other.save()["bound_weight"], np.zeros(4))
+  assert other.save()["bound"] == 1.0
+
+
+def test_plan_for_another_number_of_units_is_refused():
+  with pytest.raises(ValueError, match="built for=4, units of this step=3"):
+    built().plan(np.ones(3, np.float32))
