@@ -175,6 +175,7 @@ class Checkpoints:
     self._checkpoint = tf.train.Checkpoint(
       model=model,
       weights=_weights(model),
+      noise_and_metrics=_noise_and_metrics(model),
       optimizer=model.optimizer,
       step=self.step,
     )
@@ -269,6 +270,16 @@ def _weights(model):
   # TensorFlow does not see Keras layers that are kept in lists: a checkpoint
   # of the model alone would leave out whole blocks.
   return tf.train.Checkpoint(all=[v.value for v in model.weights])
+
+
+def _noise_and_metrics(model):
+  # TensorFlow does not see Keras seed generators at all: without their state
+  # SpecAugment and dropout would begin anew at every start.
+  weights = {id(v) for v in model.weights}
+  noise = [v for v in model.variables if id(v) not in weights]
+  return tf.train.Checkpoint(
+    all=[v.value for v in [*noise, *model.metrics_variables]]
+  )
 
 
 def _differences(saved, given, prefix=""):
