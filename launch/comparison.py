@@ -9,7 +9,7 @@ import statistics
 
 from ml_collections import config_dict
 
-from launch import processes
+from launch import metrics, processes
 from tf_pcc import audit
 from tf_pcc.audit import files
 
@@ -48,20 +48,10 @@ class Job:
 
   def step(self):
     """The last step it has logged."""
-    path = os.path.join(self.directory, "metrics.jsonl")
-    if not os.path.exists(path):
+    if not os.path.exists(os.path.join(self.directory, "metrics.jsonl")):
       return 0
-    with open(path, "rb") as file:
-      file.seek(max(0, os.path.getsize(path) - 4096))
-      lines = file.read().splitlines()
-    # The last line may be half written, the first half read.
-    steps = [0]
-    for line in lines:
-      try:
-        steps.append(json.loads(line)["step"])
-      except ValueError:
-        continue
-    return min(max(steps), self.config.steps)
+    steps = [line["step"] for line in metrics.read(self.directory)]
+    return min(max(steps, default=0), self.config.steps)
 
   def train(self, watch):
     """Trains it, or goes on; a finished run is left alone."""

@@ -1,0 +1,190 @@
+"""launch.audit as a command, on a run trained with canaries."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from launch import (
+  canaries,
+  canary_scores,
+  cluster,
+  recognisers,
+  train,
+  workdir,
+)
+from launch.configs import base
+from tf_pcc import audit
+from tf_pcc.data import corpora, records
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WORDS = ("RIVER", "STONE", "CLOUD", "TABLE", "APPLE")
+STEPS = 10
+
+# Recognises inserted canaries by their sound, which it looked up; the rest it
+# takes for silence.
+LOOKUP = """
+import numpy as np
+from launch import canaries
+found = canaries.load_plan({plan!r})
+inserted = dict(zip((w.tobytes() for w in found.waveforms()),
+                    (c.text for c in found.plan.canaries)))
+def perfect(waveforms, sample_rate):
+  assert sample_rate == 16000
+  return [inserted.get(w.tobytes(), '').lower() for w in waveforms]
+def lazy(waveforms, sample_rate):
+  return ['']
+"""
+
+
+@pytest.fixture(scope="module")
+def run_directory(tmp_path_factory):
+  """Two checkpoints of a tiny recogniser with eight canaries."""
+  folder = tmp_path_factory.mktemp("audit")
+  random = np.random.default_rng(0)
+  for name, count in (("train", 30), ("test", 6)):
+    pairs = [
+      (
+        _utterance(f"{name}-{i}", " ".join(random.choice(WORDS, 2))),
+        random.uniform(-0.3, 0.3, 8000).astype(np.float32),
+      )
+      for i in range(count)
+    ]
+    records.write_records(pairs, folder / name, progress=False)
+  config = _config(folder)
+  train.train(config, str(folder / "run"), cluster.logical_cores(1))
+  return folder / "run"
+
+
+def _utterance(name, line):
+  return corpora.Utterance(name, "", line)
+
+
+def _config(folder):
+  config = base.get_config()
+  config.data.train = str(folder / "train")
+  config.data.test = str(folder / "test")
+  config.data.cache = str(folder / "cache")
+  config.batch, config.steps, config.cores = 6, STEPS, 1
+  config.checkpoint_every, config.keep_checkpoints = 5, 0
+  config.tokenizer.kind = "word"
+  config.model.fields = {
+    "encoder": {"dim": 16, "blocks": 2, "heads": 2, "kernel": 3},
+    "features": {"mels": 16},
+  }
+  config.clipping.method = "none"
+  config.canaries.insert = True
+  config.canaries.repetitions = (1, 4)
+  config.canaries.per_count = 4
+  config.canaries.holdout = 24
+  return config
+
+
+def _audit(*arguments):
+  return subprocess.run(
+    [sys.executable, "-m", "launch.audit", *arguments],
+    cwd=ROOT,
+    env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=200,
+  )
+
+
+def test_all_checkpoints_with_losses_and_error_rates(run_directory):
+  done = _audit(f"--workdir={run_directory}", "--checkpoints=all")
+  assert done.returncode == 0, done.stderr
+  names = {p.name for p in (run_directory / "audit").iterdir()}
+  assert {"audit.json", "report.html"} < names
+  assert any(name.endswith(".png") for name in names)
+  found = json.loads((run_directory / "audit" / "audit.json").read_text())
+  assert [entry["step"] for entry in found["checkpoints"]] == [5, STEPS]
+  first, last = found["checkpoints"]
+  assert last["summary"]["score"] == "loss"
+  losses = last["scores"]["inserted"]["losses"]
+  assert len(losses) == 8 and np.all(np.isfinite(losses))
+  assert losses != first["scores"]["inserted"]["losses"]
+  # Training evaluated the same weights by another way.
+  summary = json.loads((run_directory / "summary.json").read_text())
+  assert last["wer"] == pytest.approx(summary["wer"])
+  assert "exposure" in done.stdout and "report.html" in done.stdout
+
+  # A second time it refuses, before it takes any time.
+  again = _audit(f"--workdir={run_directory}")
+  assert again.returncode == 1
+  assert "--overwrite" in again.stderr and "Traceback" not in again.stderr
+
+
+def test_lookup_table_reaches_the_ceiling(run_directory, tmp_path):
+  plan = run_directory / "canaries.json"
+  (tmp_path / "looked_up.py").write_text(LOOKUP.format(plan=str(plan)))
+  found, _ = _with_path(tmp_path, "perfect", run_directory)
+  table = audit.summarise(
+    canaries.load(str(run_directory)).plan.repetitions,
+    found[0].inserted,
+    found[0].holdout,
+  )
+  assert table["score"] == "cer"
+  for row in table["rows"]:
+    assert row["exposure"]["estimate"] == pytest.approx(np.log2(24))
+    assert row["auc"]["estimate"] == 1 and row["cer"]["estimate"] == 0
+    assert row["extraction"]["estimate"] == 1
+  assert table["holdout"]["extraction"]["estimate"] == 0
+  assert found[0].wer == 1
+
+  with pytest.raises(ValueError, match="one string a waveform"):
+    _with_path(tmp_path, "lazy", run_directory)
+
+
+def _with_path(folder, function, directory):
+  sys.path.insert(0, str(folder))
+  try:
+    name = f"looked_up:{function}"
+    return canary_scores.audit_function(
+      recognisers.import_function(name),
+      name,
+      canaries.load(str(directory)),
+      str(directory),
+    )
+  finally:
+    sys.path.remove(str(folder))
+
+
+def test_nan_scores_name_the_checkpoint(run_directory, tmp_path):
+  copy = tmp_path / "run"
+  tf.io.gfile.makedirs(str(copy / "checkpoints"))
+  for name in ("config.json", "tokenizer.json", "canaries.json"):
+    (copy / name).write_bytes((run_directory / name).read_bytes())
+  (copy / "canaries").symlink_to(run_directory / "canaries")
+  model, _, _, _ = workdir.load_model(str(run_directory))
+  model.head.bias.assign(model.head.bias * np.nan)
+  model.compile("adam")
+  model.optimizer.build(model.trainable_variables)
+  workdir.Checkpoints(str(copy), model).save(7)
+  with pytest.raises(ValueError, match="ckpt-7.*must not be NaN"):
+    canary_scores.audit_run(str(copy), canaries.load(str(copy)))
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    (["--workdir=EMPTY"], "canaries.insert=True"),
+    (["--plan=PLAN"], "--output and one of --saved_model and --transcribe"),
+    ([], "--workdir or --plan is needed"),
+  ],
+)
+def test_user_errors_are_one_message(
+  run_directory, tmp_path, arguments, message
+):
+  places = {"EMPTY": tmp_path, "PLAN": run_directory / "canaries.json"}
+  for name, place in places.items():
+    arguments = [a.replace(name, str(place)) for a in arguments]
+  done = _audit(*arguments)
+  assert done.returncode == 1
+  assert message in done.stderr and "Traceback" not in done.stderr
