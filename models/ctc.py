@@ -3,6 +3,7 @@
 import dataclasses
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from models import conformer, decoding
@@ -49,6 +50,37 @@ def weighted_mean(values, weights=None):
 
 
 @keras.saving.register_keras_serializable(package="tf_pcc_models")
+class BlankPrior(keras.initializers.Initializer):
+  """Bias of a CTC output layer that starts by saying blank.
+
+  From uniform outputs CTC's first gradients are tens of times larger than all
+  later ones: nearly every frame must learn to be blank. They fill Adam's second
+  moments, and the labels are learnt hundreds of steps later.
+
+  Args:
+    probability: float in (0, 1), what the blank, class 0, starts with; the
+      other classes share the rest.
+  """
+
+  def __init__(self, probability):
+    if not 0 < probability < 1:
+      raise ValueError(
+        "blank_prior must be between 0 and 1. "
+        f"Received: blank_prior={probability}"
+      )
+    self.probability = float(probability)
+
+  def __call__(self, shape, dtype=None):
+    odds = self.probability / (1.0 - self.probability)
+    bias = np.zeros(shape)
+    bias[0] = np.log(odds * (shape[0] - 1))
+    return keras.ops.convert_to_tensor(bias, dtype=dtype)
+
+  def get_config(self):
+    return {"probability": self.probability}
+
+
+@keras.saving.register_keras_serializable(package="tf_pcc_models")
 class ConformerCTC(PerCoreModel):
   """Log-mel features, SpecAugment, Conformer encoder, CTC output layer.
 
@@ -61,6 +93,8 @@ class ConformerCTC(PerCoreModel):
     encoder: `conformer.ConformerConfig` or its dict.
     features: dict of arguments of `features.LogMel`, or None.
     specaugment: dict of arguments of `specaugment.SpecAugment`, or None.
+    blank_prior: float, probability of the blank before training, see
+      `BlankPrior`.
     seed: int, for the noise of training; weights are drawn from Keras's global
       seed (`keras.utils.set_random_seed`).
 
@@ -83,6 +117,7 @@ class ConformerCTC(PerCoreModel):
     encoder,
     features: dict | None = None,
     specaugment: dict | None = None,
+    blank_prior: float = 0.9,
     seed: int = 0,
     **kwargs,
   ):
@@ -101,6 +136,7 @@ class ConformerCTC(PerCoreModel):
       "encoder": dict(encoder),
       "features": dict(features or {}),
       "specaugment": dict(specaugment or {}),
+      "blank_prior": float(blank_prior),
       "seed": int(seed),
     }
     seed = int(seed) * self._SEED_STRIDE
@@ -112,7 +148,9 @@ class ConformerCTC(PerCoreModel):
       self.config["encoder"], seed=seed + 2, dtype=self.dtype_policy
     )
     # float32, since CTC needs precise logits.
-    self.head = keras.layers.Dense(vocab_size, dtype="float32")
+    self.head = keras.layers.Dense(
+      vocab_size, bias_initializer=BlankPrior(blank_prior), dtype="float32"
+    )
 
   def build(self, input_shape=None):
     """Makes all weights; the shapes do not depend on the input's."""

@@ -35,16 +35,19 @@ def _check(what: str, given, known) -> None:
 def _conformer_ctc(config: dict, vocab_size: int):
   """Builds `ctc.ConformerCTC`.
 
-  Config fields: size ("tiny", "S", "M", "L"; default "tiny"), seed (int), and
-  the dicts of overrides encoder (`conformer.ConformerConfig`), features
-  (`features.LogMel`) and specaugment (`specaugment.SpecAugment`).
+  Config fields: size ("tiny", "S", "M", "L"; default "tiny"), seed (int),
+  blank_prior (float; default that of `ctc.ConformerCTC`), and the dicts of
+  overrides encoder (`conformer.ConformerConfig`), features (`features.LogMel`)
+  and specaugment (`specaugment.SpecAugment`).
   """
   known = {
     "encoder": [f.name for f in dataclasses.fields(conformer.ConformerConfig)],
     "features": _arguments(features.LogMel),
     "specaugment": _arguments(specaugment.SpecAugment),
   }
-  _check("conformer_ctc's config", config, ["size", "seed", *known])
+  _check(
+    "conformer_ctc's config", config, ["size", "seed", "blank_prior", *known]
+  )
   size = config.get("size", "tiny")
   if size not in conformer.SIZES:
     raise ValueError(
@@ -59,7 +62,9 @@ def _conformer_ctc(config: dict, vocab_size: int):
     encoder=dataclasses.replace(conformer.SIZES[size], **overrides["encoder"]),
     features=overrides["features"],
     specaugment={**_SPECAUGMENT[size], **overrides["specaugment"]},
-    seed=config.get("seed", 0),
+    **{
+      name: config[name] for name in ("seed", "blank_prior") if name in config
+    },
   )
 
 

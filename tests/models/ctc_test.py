@@ -146,3 +146,17 @@ def test_frames_on_many_lengths():
 def test_vocabulary_needs_a_token():
   with pytest.raises(ValueError, match="Received: vocab_size=1"):
     ctc.ConformerCTC(vocab_size=1, encoder=conformer.SIZES["tiny"])
+
+
+@pytest.mark.parametrize("prior", [0.5, 0.9])
+def test_blank_prior_is_what_the_bias_says(prior):
+  bias = ctc.BlankPrior(prior)((30,), "float32")
+  probabilities = tf.nn.softmax(bias).numpy()
+  np.testing.assert_allclose(probabilities[0], prior, rtol=1e-6)
+  np.testing.assert_allclose(probabilities[1:], (1 - prior) / 29, rtol=1e-6)
+
+
+@pytest.mark.parametrize("prior", [0.0, 1.0, -0.1, float("nan")])
+def test_blank_prior_out_of_range_is_refused(prior):
+  with pytest.raises(ValueError, match="Received: blank_prior="):
+    ctc.BlankPrior(prior)
