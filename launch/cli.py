@@ -40,6 +40,16 @@ _MISTAKES = (
   tf.errors.FailedPreconditionError,
 )
 
+# Besides, ml_collections raises the last three on a field that it does not know
+# or of another type.
+_FLAG_MISTAKES = (
+  *_MISTAKES,
+  flags.Error,
+  AttributeError,
+  KeyError,
+  TypeError,
+)
+
 
 def run(program, main, required=(), verbosity=logging.INFO):
   """Runs a program; a user's mistake becomes one line and exit code 1.
@@ -54,16 +64,16 @@ def run(program, main, required=(), verbosity=logging.INFO):
 
   def end(error):
     logging.debug("", exc_info=error)
-    # Keras and tf.function spread theirs over many lines.
-    sys.exit(f"{program}: {' '.join(str(error).split())}")
+    sys.exit(f"{program}: {_one_line(error)}")
 
   def parse(argv):
     try:
       return flags.FLAGS(argv)
-    # ml_collections raises the last three on a field it does not know or of
-    # another type.
-    except (*_MISTAKES, flags.Error, AttributeError, KeyError, TypeError) as e:
-      return end(e)
+    except _FLAG_MISTAKES as error:
+      if not isinstance(_root(error), _FLAG_MISTAKES):
+        # A fault in the config's own code: its author needs the trace.
+        raise
+      return end(error)
 
   def guarded(argv):
     try:
@@ -79,6 +89,19 @@ def run(program, main, required=(), verbosity=logging.INFO):
   tf.get_logger().setLevel("WARNING")
   flags.mark_flags_as_required(required)
   app.run(guarded, flags_parser=parse)
+
+
+def _root(error):
+  while error.__context__ is not None:
+    error = error.__context__
+  return error
+
+
+def _one_line(error):
+  # Keras and tf.function spread theirs over many lines; ml_collections puts the
+  # trace of a config's file in the message.
+  head, trace, _ = str(error).partition("Traceback (most recent call last)")
+  return " ".join(f"{head} {_root(error) if trace else ''}".split())
 
 
 def no_arguments(arguments):

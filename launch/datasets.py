@@ -8,6 +8,10 @@ from tf_pcc.data import corpora, joining, records, synthetic, text
 
 KINDS = ("synthetic", "digits", "records")
 SPLITS = ("train", "validation", "test")
+# Shares of each speaker's recordings of a digit; those of test are the same
+# with and without a validation set.
+_SHARES = {"train": 0.8, "test": 0.2}
+_SHARES_WITH_VALIDATION = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
 
 def open_splits(config, progress=True):
@@ -50,7 +54,10 @@ def open_splits(config, progress=True):
           f"Received: data.manifest={data.manifest!r}"
         )
       spec = joining.JoinedCorpus(
-        data.manifest, splits=counts, seed=data.corpus_seed
+        data.manifest,
+        splits=counts,
+        shares=_SHARES_WITH_VALIDATION if "validation" in counts else _SHARES,
+        seed=data.corpus_seed,
       )
       paths = joining.generate(spec, cache, progress=progress)
   splits = {name: records.Records(path) for name, path in paths.items()}

@@ -1,0 +1,129 @@
+"""What programs say to bad input: one line, exit code 1, nothing written."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+  ("code", "named"),
+  [
+    ("config.batch = 5", "batch=5"),
+    ("config.batch = 0", "batch=0"),
+    ("config.steps = -1", "steps=-1"),
+    ("config.evaluation_batch = 0", "evaluation_batch=0"),
+    ("config.stepz = 5", "unknown=['stepz']"),
+    ("config.data.utterances_ = 5", "unknown=['data.utterances_']"),
+    ("del config.clipping.decay", "missing=['clipping.decay']"),
+    ("config.steps = 'many'", "many"),
+    ("config.policy = 'mixed_float16'", "policy='mixed_float16'"),
+    ("config.model.name = 'transformer'", "'transformer'"),
+    ("config.model.fields = {'size': 'XL'}", "size='XL'"),
+    ("config.model.fields = {'depth': 3}", "depth"),
+    ("config.tokenizer.kind = 'syllable'", "'syllable'"),
+    ("config.tokenizer.path = '/nowhere.json'", "/nowhere.json"),
+    ("config.clipping.method = 'dpsgd'", "clipping.method='dpsgd'"),
+    ("config.clipping.microbatches = 3", "clipping.microbatches=3"),
+    ("config.clipping.dead_cores = 'some'", "dead_cores='some'"),
+    ("config.optimizer.name = 'adams'", "optimizer.name='adams'"),
+    ("config.optimizer.schedule = 'step'", "optimizer.schedule='step'"),
+    ("config.optimizer.arguments = {'clipnorm': 1.0}", "clipnorm=1.0"),
+    (
+      "config.optimizer.arguments = {'gradient_accumulation_steps': 2}",
+      "gradient_accumulation_steps=2",
+    ),
+    ("config.optimizer.arguments = {'beta': 2}", "{'beta': 2}"),
+    ("config.data.kind = 'radio'", "data.kind='radio'"),
+    ("config.data.train = ''", "data.train=''"),
+    ("config.data.train = '/nowhere'", "/nowhere"),
+    (
+      "config.data.kind = 'synthetic'; config.data.utterances = {'dev': 5}",
+      "data.utterances={'dev': 5}",
+    ),
+    (
+      "config.data.kind = 'digits'; config.data.manifest = '/nowhere.tsv'",
+      "/nowhere.tsv",
+    ),
+  ],
+)
+def test_a_field_of_a_config_file(
+  run_program, write_config, tmp_path, code, named
+):
+  done = run_program(
+    "train", write_config(code), f"--workdir={tmp_path / 'run'}"
+  )
+  assert named in done.complaint
+  # A corrected config may use the directory.
+  assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize("method", ["pcc", "batch", "per_example"])
+@pytest.mark.parametrize("bound", ["0.0", "nan", "-1"])
+def test_bound_zero_or_not_a_number(
+  run_program, write_config, tmp_path, method, bound
+):
+  done = run_program(
+    "train",
+    write_config(),
+    f"--workdir={tmp_path / 'run'}",
+    f"--config.clipping.method={method}",
+    f"--config.clipping.bound={bound}",
+  )
+  assert f"={float(bound)!r}" in done.complaint
+  assert "bound" in done.complaint or "norm" in done.complaint
+
+
+@pytest.mark.parametrize(
+  ("arguments", "named"),
+  [
+    (["--config.stepz=5"], "stepz"),
+    (["--config.steps=many"], "many"),
+    (["--config=/nowhere.py"], "/nowhere.py"),
+    (["--stepz=5"], "stepz"),
+    (["steps=5"], "steps=5"),
+    (["--cores=0"], "cores"),
+    (["--config.cores=0"], "cores=0"),
+    (["--cores=3"], "batch=4"),
+  ],
+)
+def test_the_command_line(
+  run_program, write_config, tmp_path, arguments, named
+):
+  if not arguments[0].startswith("--config="):
+    arguments = [write_config(), *arguments]
+  done = run_program("train", *arguments, f"--workdir={tmp_path / 'run'}")
+  assert named in done.complaint
+
+
+def test_workdir_is_missing(run_program, write_config, tmp_path):
+  assert "workdir" in run_program("train", write_config()).complaint
+  for program in ("evaluate", "transcribe"):
+    rest = ["a.wav"] if program == "transcribe" else ["--data=/nowhere"]
+    done = run_program(program, f"--workdir={tmp_path / 'none'}", *rest)
+    assert f"workdir={tmp_path / 'none'}" in done.complaint
+
+
+def test_workdir_cannot_be_made(run_program, write_config, tmp_path):
+  (tmp_path / "file").write_text("")
+  done = run_program(
+    "train", write_config(), f"--workdir={tmp_path / 'file' / 'run'}"
+  )
+  assert str(tmp_path / "file") in done.complaint
+
+
+def test_empty_corpora(run_program, write_config, tmp_path):
+  empty = tmp_path / "empty"
+  empty.mkdir()
+  done = run_program(
+    "train",
+    write_config(data={"train": str(empty)}),
+    f"--workdir={tmp_path / 'run'}",
+  )
+  assert str(empty) in done.complaint
+
+
+def test_a_failure_of_the_program_keeps_its_trace(run_program, tmp_path):
+  """Only mistakes of the user become one line."""
+  path = tmp_path / "experiment.py"
+  path.write_text("def get_config():\n  return 1 / 0\n")
+  done = run_program("train", f"--config={path}", f"--workdir={tmp_path}")
+  assert done.code != 0 and "ZeroDivisionError" in done.stderr
+  assert "Traceback" in done.stderr
