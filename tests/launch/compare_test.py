@@ -1,0 +1,231 @@
+"""launch.compare: what is trained, resumed and reported."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from launch import comparison, processes
+from launch.configs import base, desk_memorization
+from tf_pcc.data import corpora, records
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WORDS = ("RIVER", "STONE", "CLOUD", "TABLE", "APPLE")
+
+CONFIG = """
+from launch.configs import base
+METHODS = {{"none": {{"clipping.microbatches": 1}}}}
+CHOICE = {{"steps": 4}}
+BOUNDS = (0.5, 5.0)
+QUICK = {{"steps": 6, "checkpoint_every": 3}}
+
+def get_config():
+  config = base.get_config()
+  config.data.train = "{folder}/train"
+  config.data.validation = "{folder}/test"
+  config.data.test = "{folder}/test"
+  config.data.cache = "{folder}/cache"
+  config.batch, config.steps, config.cores = 6, 4000, 1
+  config.log_every, config.checkpoint_every, config.keep_checkpoints = 1, 9, 0
+  config.tokenizer.kind = "word"
+  config.model.fields = {{
+    "encoder": {{"dim": 16, "blocks": 1, "heads": 2, "kernel": 3}},
+    "features": {{"mels": 16}},
+  }}
+  config.clipping.microbatches = 3
+  config.canaries.insert = True
+  config.canaries.repetitions = (1, 4)
+  config.canaries.per_count = 4
+  config.canaries.holdout = 20
+  return config
+"""
+
+
+@pytest.fixture
+def config_file(tmp_path):
+  random = np.random.default_rng(0)
+  for name, count in (("train", 24), ("test", 6)):
+    pairs = [
+      (
+        corpora.Utterance(f"{name}-{i}", "", " ".join(random.choice(WORDS, 2))),
+        random.uniform(-0.3, 0.3, 8000).astype(np.float32),
+      )
+      for i in range(count)
+    ]
+    records.write_records(pairs, tmp_path / name, progress=False)
+  path = tmp_path / "laboratory.py"
+  path.write_text(CONFIG.format(folder=tmp_path))
+  return path
+
+
+def _settings(path, directory, overrides=None, quick=False, **changes):
+  config = desk_memorization.get_config() if path is None else base.get_config()
+  config.canaries.insert, config.keep_checkpoints = True, 0
+  config.update(changes)
+  if path is None:
+    path = desk_memorization.__file__
+  return comparison.Settings(
+    str(path), config, overrides or {}, str(directory), quick
+  )
+
+
+def test_a_job_is_the_config_with_all_its_overrides(config_file, tmp_path):
+  settings = _settings(
+    config_file, tmp_path, {"clipping.microbatches": 2}, quick=True
+  )
+  plain = settings.job("pcc", 3, bound=1.5)
+  assert plain.config.clipping.method == "pcc" and plain.config.seed == 3
+  assert plain.config.clipping.bound == 1.5
+  assert plain.config.steps == 6 and plain.config.checkpoint_every == 3
+  # The command line goes over the method's own.
+  assert settings.job("none", 3).config.clipping.microbatches == 2
+  given = dict(a[2:].split("=", 1) for a in plain.arguments)
+  assert given["config"] == str(config_file)
+  assert given["config.clipping.method"] == "pcc"
+  assert given["config.clipping.bound"] == "1.5"
+  assert given["config.steps"] == "6" and given["config.seed"] == "3"
+  directories = {
+    settings.job(m, s).directory for m in ("none", "pcc") for s in (0, 1)
+  }
+  assert len(directories) == 4
+
+
+def test_trials_have_no_canaries_and_another_seed(config_file, tmp_path):
+  settings = _settings(config_file, tmp_path)
+  trials = settings.trials(["pcc", "batch"])
+  assert list(trials) == ["pcc", "batch"]
+  for method, jobs in trials.items():
+    assert [j.config.clipping.bound for j in jobs] == [0.5, 5.0]
+    for job in jobs:
+      assert job.config.clipping.method == method and job.config.steps == 4
+      assert not job.config.canaries.insert and job.config.seed == 1000
+  assert settings.config.canaries.insert
+
+
+def test_laboratory_clips_many_small_units(tmp_path):
+  settings = _settings(None, tmp_path)
+  for quick in (False, True):
+    settings = _settings(None, tmp_path, quick=quick)
+    for method in ("pcc", "apcc", "running"):
+      config = settings.job(method, 0).config
+      assert config.batch == 2 * config.cores * config.clipping.microbatches
+    assert settings.job("batch", 0).config.clipping.microbatches == 1
+  config = _settings(None, tmp_path).job("pcc", 0).config
+  assert config.clipping.microbatches * config.cores >= 16
+  heard = config.steps * config.batch
+  assert 0.95 < heard / config.data.utterances["train"] < 1.05
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"keep_checkpoints": 2}, "keep_checkpoints must be 0"),
+    ({"canaries": {"insert": False}}, "canaries.insert must be True"),
+  ],
+)
+def test_what_cannot_be_compared_is_refused(
+  config_file, tmp_path, changes, message
+):
+  with pytest.raises(ValueError, match=message):
+    _settings(config_file, tmp_path, **changes).job("pcc", 0)
+
+
+def test_a_failed_program_shows_its_last_words(tmp_path):
+  log = tmp_path / "a" / "log.txt"
+  with pytest.raises(processes.ProgramFailed, match="steps=3[^$]*no_such_mod"):
+    processes.run("launch.no_such_mod", ["--steps=3"], str(log))
+  assert "$ python -m launch.no_such_mod --steps=3" in log.read_text()
+
+
+def _compare(config_file, directory, *arguments):
+  return subprocess.Popen(
+    [
+      *(sys.executable, "-m", "launch.compare"),
+      f"--config={config_file}",
+      "--methods=none,pcc",
+      "--seeds=1",
+      f"--workdir={directory}",
+      *arguments,
+    ],
+    cwd=ROOT,
+    env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+
+
+def _wait_for(path, process, seconds=90):
+  end = time.monotonic() + seconds
+  while not path.exists() and time.monotonic() < end:
+    assert process.poll() is None, process.communicate()[0]
+    time.sleep(0.2)
+  assert path.exists()
+
+
+def test_stopped_it_goes_on_and_reports_once(config_file, tmp_path):
+  directory = tmp_path / "lab"
+  first = directory / "runs" / "none-seed-0"
+  # Without --quick this would take thousands of steps: it is stopped while the
+  # first run trains, and another number of steps would be another run.
+  steps = ["--config.steps=60", "--config.checkpoint_every=30"]
+  process = _compare(config_file, directory, *steps)
+  _wait_for(first / "metrics.jsonl", process)
+  process.send_signal(signal.SIGTERM)
+  output = process.communicate(timeout=90)[0]
+  assert process.returncode == 130, output
+  assert "stopped" in output and not (directory / "report").exists()
+
+  process = _compare(config_file, directory, *steps)
+  output = process.communicate(timeout=200)[0]
+  assert process.returncode == 0, output
+  commands = [
+    line
+    for line in (first / "log.txt").read_text().splitlines()
+    if line.startswith("$ python -m launch.train")
+  ]
+  assert len(commands) == 2
+  found = json.loads((directory / "report" / "audit.json").read_text())
+  steps_of = {}
+  for entry in found["checkpoints"]:
+    steps_of.setdefault(entry["method"], []).append(entry["step"])
+  assert set(steps_of) == {"none", "pcc"}
+  assert all(steps[-2:] == [30, 60] for steps in steps_of.values())
+  assert found["tables"][-1]["headings"][0] == "method"
+  cost = {row[0]: row for row in found["tables"][-1]["rows"]}
+  assert cost["pcc"][1] == "3 of 2" and cost["none"][1] == "-"
+  # One plan for all.
+  plans = {
+    (path / "canaries.json").read_text()
+    for path in (directory / "runs").iterdir()
+  }
+  assert len(plans) == 1
+
+  process = _compare(config_file, directory, *steps)
+  output = process.communicate(timeout=90)[0]
+  assert process.returncode == 1 and "--overwrite" in output
+
+
+@pytest.mark.slow
+def test_bounds_are_chosen_on_the_validation_set(config_file, tmp_path):
+  directory = tmp_path / "lab"
+  process = _compare(config_file, directory, "--quick", "--choose_bound")
+  output = process.communicate(timeout=300)[0]
+  assert process.returncode == 0, output
+  bounds = json.loads((directory / "bounds.json").read_text())
+  assert list(bounds) == ["pcc"]
+  tried = dict(bounds["pcc"]["tried"])
+  assert set(tried) == {0.5, 5.0}
+  assert tried[bounds["pcc"]["bound"]] == min(tried.values())
+  saved = json.loads(
+    (directory / "runs" / "pcc-seed-0" / "config.json").read_text()
+  )
+  assert saved["clipping"]["bound"] == bounds["pcc"]["bound"]
+  page = (directory / "report" / "report.html").read_text()
+  assert "QUICK RUN" in page and "How the bounds were chosen" in page
