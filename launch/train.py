@@ -67,10 +67,17 @@ def train(config, directory, strategy):
   experiment.make_optimizer(config)
   workdir.check_config(directory, config)
   chief = cluster.is_chief(strategy)
+  saved = max((s for s, _ in workdir.checkpoint_paths(directory)), default=0)
+  if len(set(cluster.gather(strategy, saved))) > 1:
+    raise ValueError(
+      "--workdir must be one directory that all workers share: they found "
+      f"checkpoints of different steps. Received: workdir={directory}, "
+      f"step={saved}"
+    )
 
   # ---- Speech ----------------------------------------------------------------
   splits = datasets.open_splits(config, progress=chief)
-  if workdir.checkpoint_paths(directory):
+  if saved:
     tokenizer = workdir.load_tokenizer(directory)
   else:
     tokenizer = datasets.make_tokenizer(config, splits["train"])
@@ -86,12 +93,6 @@ def train(config, directory, strategy):
       directory, model, config.keep_checkpoints, chief
     )
     first_step = checkpoints.restore()
-  if len(set(cluster.gather(strategy, first_step))) > 1:
-    raise ValueError(
-      "--workdir must be one directory that all workers share: they found "
-      f"checkpoints of different steps. Received: workdir={directory}, "
-      f"step={first_step}"
-    )
   if chief:
     workdir.save_config(directory, config)
     workdir.save_tokenizer(directory, tokenizer)
@@ -126,6 +127,7 @@ def train(config, directory, strategy):
   def pipeline(context):
     dataset = batches.dataset(
       start_step=first_step,
+      stop_step=config.steps,
       num_pipelines=context.num_input_pipelines,
       pipeline=context.input_pipeline_id,
     )
