@@ -31,7 +31,6 @@ FREE_FIELDS = (
   "keep_checkpoints",
   "evaluation_batch",
   "steps",
-  "steps_per_call",
   "data.cache",
 )
 

@@ -15,9 +15,9 @@ import tempfile
 import traceback
 
 # What the programs import besides themselves.
-import launch.canaries  # noqa: F401
-import launch.cluster  # noqa: F401
-import launch.interruption  # noqa: F401
+import launch.canaries
+import launch.cluster
+import launch.interruption
 import launch.metrics  # noqa: F401
 
 
@@ -42,9 +42,10 @@ def run(program, arguments, out, err):
 def main():
   for line in sys.stdin:
     program, *arguments = json.loads(line)
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile(
-      "w+"
-    ) as err:
+    with (
+      tempfile.TemporaryFile("w+") as out,
+      tempfile.TemporaryFile("w+") as err,
+    ):
       child = os.fork()
       if not child:
         code = run(program, arguments, out, err)

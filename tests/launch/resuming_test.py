@@ -74,23 +74,18 @@ def parts(halfway, noisy_config, train_cores, tmp_path):
 def test_three_and_three_steps_are_six_bit_for_bit(
   noisy_config, train_cores, tmp_path, parts
 ):
-  """Weights, Adam's slots, running norms, all noise, the log.
-
-  The second part takes its steps in a loop on the device.
-  """
+  """Weights, Adam's slots, running norms, all noise, the log."""
   whole = tmp_path / "whole"
   train_cores(noisy_config(steps=6), whole)
-  summary = train_cores(noisy_config(steps=6, steps_per_call=3), parts)
+  summary = train_cores(noisy_config(steps=6), parts)
   expected, found = state(whole), state(parts)
   assert expected.keys() == found.keys()
   for name, value in expected.items():
     np.testing.assert_array_equal(value, found[name], err_msg=name)
   assert summary["steps"] == 6
   assert [line["step"] for line in metrics.read(whole)] == [2, 4, 6]
-  assert [line["step"] for line in metrics.read(parts)] == [2, 3, 6]
-  last = metrics.read(whole)[-1].items() - metrics.read(parts)[-1].items()
-  # The mean loss is that of the steps since the last line.
-  assert {name for name, _ in last} <= {"loss"}
+  assert [line["step"] for line in metrics.read(parts)] == [2, 3, 4, 6]
+  assert metrics.read(whole)[-1] == metrics.read(parts)[-1]
 
 
 def test_running_norms_are_translated_to_another_number_of_cores(
@@ -142,12 +137,11 @@ def test_another_config_is_refused_with_its_fields(
 def test_a_resumed_run_keeps_its_labels(noisy_config, train_cores, parts):
   """The training texts, and so the labels learnt from them, may change."""
   path = parts / "tokenizer.json"
-  labels = json.loads(path.read_text())
-  named = json.dumps(labels).replace("B", "Q")
-  path.write_text(named)
-  summary = train_cores(noisy_config(steps=3), parts)
-  assert json.loads(path.read_text()) == json.loads(named)
-  assert not any("B" in e["transcript"] for e in summary["examples"])
+  swapped = path.read_text().translate(str.maketrans("AB", "BA"))
+  assert swapped != path.read_text()
+  path.write_text(swapped)
+  train_cores(noisy_config(steps=3), parts)
+  assert path.read_text() == swapped
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

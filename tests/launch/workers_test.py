@@ -1,0 +1,77 @@
+"""launch.train as two real processes on loopback."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from launch import metrics, workdir
+from tests.launch import workers_main
+from tests.workers import run_workers
+
+STEPS = 4
+
+
+@pytest.fixture
+def fields():
+  return {
+    "steps": STEPS,
+    "clipping": {"method": "running", "decay": 0.7},
+    "checkpoint_every": 3,
+    # Adam divides gradients that are zero but for rounding by their own size.
+    "optimizer": {"name": "sgd", "learning_rate": 0.01},
+  }
+
+
+def test_two_workers_are_two_cores(
+  make_config, write_config, train_cores, tmp_path, fields
+):
+  """Interrupted, resumed, and still the run of one process with two cores."""
+  path = write_config(**fields).removeprefix("--config=")
+  found = run_workers(
+    ["-m", "tests.launch.workers_main", str(tmp_path), path, str(STEPS)]
+  )
+  chief, other = (json.loads(text.splitlines()[-1]) for text in found)
+  run, alone = tmp_path / "run", tmp_path / "alone"
+  expected = train_cores(make_config(**fields), alone)
+
+  # Both stopped after the same step, and one of them wrote the run.
+  assert {p.name for p in tmp_path.glob("*.npz")} == {
+    f"{task}-{step}.npz"
+    for task in range(2)
+    for step in (workers_main.INTERRUPTED, 3, STEPS)
+  }
+  assert [step for step, _ in workdir.checkpoint_paths(run)] == [3, STEPS]
+  names = {name.partition(".")[0] for name in os.listdir(run / "checkpoints")}
+  assert names == {"checkpoint", "ckpt-3", f"ckpt-{STEPS}"}
+  assert workdir.read_json(run / "summary.json")["wer"] == chief["wer"]
+  assert "wer" not in other and other["steps"] == STEPS
+
+  weights = [np.load(tmp_path / f"{task}-{STEPS}.npz") for task in range(2)]
+  model, *_ = workdir.load_model(str(alone))
+  files = weights[0].files
+  for name, reference in zip(files, model.get_weights(), strict=True):
+    np.testing.assert_array_equal(weights[0][name], weights[1][name])
+    np.testing.assert_allclose(
+      weights[0][name], reference, rtol=1e-5, atol=1e-6
+    )
+  assert chief["wer"] == expected["wer"]
+  lines, lines_alone = metrics.read(run), metrics.read(alone)
+  assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
+  for line, line_alone in zip(lines, lines_alone):
+    for name in ("loss", "core_norm_min", "core_norm_max", "clip_bound"):
+      np.testing.assert_allclose(line[name], line_alone[name], rtol=1e-4)
+
+
+def test_workers_that_do_not_share_a_directory(write_config, tmp_path, fields):
+  """Each on a machine of its own: one has the checkpoint, the other not."""
+  path = write_config(**fields)
+  checkpoints = tmp_path / "run-1" / "checkpoints"
+  checkpoints.mkdir(parents=True)
+  (checkpoints / "checkpoint").write_text(
+    'model_checkpoint_path: "ckpt-7"\nall_model_checkpoint_paths: "ckpt-7"\n'
+  )
+  command = ["-m", "launch.train", path, f"--workdir={tmp_path}/run-{{task}}"]
+  with pytest.raises(AssertionError, match="one directory that all workers"):
+    run_workers(command)
