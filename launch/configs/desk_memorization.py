@@ -48,10 +48,10 @@ QUICK = {
   "canaries.repetitions": (4, 16, 32),
   "canaries.per_count": 10,
   "canaries.holdout": 40,
-  "steps": 240,
+  "steps": 160,
   "batch": 16,
   "clipping.microbatches": 8,
-  "checkpoint_every": 60,
+  "checkpoint_every": 40,
 }
 
 
