@@ -216,8 +216,10 @@ def write_report(directory, jobs, bounds, baseline, notes, overwrite=False):
       f"{jobs[0].name} and {others} differ"
     )
   entries = [entry for job in jobs for entry in job.audited()]
-  most = sorted({canary.repetitions for canary in plan.canaries})[-2:]
-  figures = ["exposure_all", "extraction_all", *(f"cer_x{n}" for n in most)]
+  counts = sorted({canary.repetitions for canary in plan.canaries})[-2:]
+  # Exposure of what was repeated most soon reaches its ceiling.
+  figures = ["exposure_all", f"exposure_x{counts[0]}", "extraction_all"]
+  figures += [f"cer_x{count}" for count in counts]
   options = {
     "title": "Clipping methods compared: what they memorize",
     "figures": figures,
@@ -247,8 +249,8 @@ def _about(jobs):
   bounds = {j.method: j.config.clipping.bound for j in jobs}
   used = [f"{m} {b:g}" for m, b in bounds.items() if m in WITH_BOUND]
   return [
-    f"{config.model.name}, {seeds} seeds a method, {config.steps} steps of "
-    f"{config.batch} utterances on {utterances} utterances: {passes:.2f} "
+    f"{config.model.name}, seeds of each method: {seeds}, {config.steps} steps "
+    f"of {config.batch} utterances on {utterances} utterances: {passes:.2f} "
     f"passes. Bounds: {', '.join(used) or 'none needed'}."
   ]
 
