@@ -18,8 +18,14 @@ def get_config():
   config.data.kind = "digits"
   config.data.utterances = {"train": 4000, "validation": 0, "test": 400}
   config.tokenizer.kind = "word"
-  config.model.fields = {"size": "tiny"}
-  config.steps = 600
-  config.optimizer.learning_rate = 2e-3
+  # Ten words, said by four speakers, are learnt sooner without augmentation.
+  config.model.fields = {
+    "size": "tiny",
+    "specaugment": {"frequency_masks": 0, "time_masks": 0},
+  }
+  config.cores = 4
+  config.batch = 32
+  config.steps = 500
+  config.optimizer.learning_rate = 1e-3
   config.optimizer.warmup_steps = 50
   return config

@@ -17,12 +17,15 @@ from launch.configs import base
 
 def get_config():
   config = base.get_config()
-  config.cores = 4
+  config.cores = 2
   config.batch = 16
   config.tokenizer.size = 128
-  config.model.fields = {"size": "tiny"}
+  config.model.fields = {
+    "size": "tiny",
+    "specaugment": {"frequency_masks": 0, "time_masks": 0},
+  }
   config.clipping.method = "apcc"
-  config.steps = 800
-  config.optimizer.learning_rate = 2e-3
+  config.steps = 400
+  config.optimizer.learning_rate = 1e-3
   config.optimizer.warmup_steps = 50
   return config
