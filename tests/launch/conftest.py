@@ -9,11 +9,12 @@ import sys
 
 import numpy as np
 import pytest
+import soundfile
 
-from launch import train
+from launch import experiment, train, workdir
 from launch.configs import base
 from tests.conftest import mirrored
-from tf_pcc.data import corpora, records
+from tf_pcc.data import corpora, records, text
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 UTTERANCES = 24
@@ -46,24 +47,29 @@ def corpus(tmp_path_factory):
   return folder
 
 
+def _tiny_config(corpus):
+  config = base.get_config()
+  config.data.train = str(corpus / "train")
+  config.data.test = str(corpus / "test")
+  config.batch, config.steps, config.cores = 4, 3, 2
+  config.log_every, config.checkpoint_every = 1, 100
+  config.tokenizer.kind = "character"
+  config.model.fields = {
+    "size": "tiny",
+    "encoder": {"dim": 16, "blocks": 1, "heads": 2, "kernel": 3},
+    "features": {"mels": 16},
+  }
+  # The rate of a step does not depend on how many there are.
+  config.optimizer.schedule = "constant"
+  return config
+
+
 @pytest.fixture
 def make_config(corpus):
   """A function (steps=..., clipping={...}, ...) -> the tiny experiment."""
 
   def make(**fields):
-    config = base.get_config()
-    config.data.train = str(corpus / "train")
-    config.data.test = str(corpus / "test")
-    config.batch, config.steps, config.cores = 4, 3, 2
-    config.log_every, config.checkpoint_every = 1, 100
-    config.tokenizer.kind = "character"
-    config.model.fields = {
-      "size": "tiny",
-      "encoder": {"dim": 16, "blocks": 1, "heads": 2, "kernel": 3},
-      "features": {"mels": 16},
-    }
-    # The rate of a step does not depend on how many there are.
-    config.optimizer.schedule = "constant"
+    config = _tiny_config(corpus)
     for name, value in fields.items():
       if isinstance(value, dict):
         config[name].update(value)
@@ -144,3 +150,34 @@ def write_config(make_config, tmp_path):
     return f"--config={path}"
 
   return write
+
+
+@pytest.fixture(scope="session")
+def saved_run(tmp_path_factory, corpus):
+  """Directory of a run whose untrained network says something."""
+  directory = tmp_path_factory.mktemp("saved")
+  config = _tiny_config(corpus)
+  tokenizer = text.build_tokenizer("character", TEXTS)
+  model = experiment.make_model(config, tokenizer.vocab_size)
+  kernel = model.head.kernel
+  random = np.random.default_rng(0)
+  kernel.assign(random.normal(size=kernel.shape))
+  model.head.bias.assign(np.zeros(model.head.bias.shape))
+  model.compile(optimizer="sgd")
+  model.optimizer.build(model.trainable_variables)
+  workdir.save_config(str(directory), config)
+  workdir.save_tokenizer(str(directory), tokenizer)
+  workdir.Checkpoints(str(directory), model).save(7)
+  return directory
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory):
+  """Folder with s-0.wav to s-3.wav, and the text of each."""
+  folder = tmp_path_factory.mktemp("recordings")
+  texts = {}
+  for i, (utterance, waveform) in enumerate(_tones(4, seed=9)):
+    path = folder / f"s-{i}.wav"
+    soundfile.write(path, waveform, 16000, subtype="PCM_16")
+    texts[path] = utterance.text
+  return texts
