@@ -111,7 +111,7 @@ class Finished:
 
 @pytest.fixture(scope="session")
 def run_program():
-  """A function (program, *arguments) -> `Finished`."""
+  """A function (program, *arguments, environment={}) -> `Finished`."""
   with subprocess.Popen(
     [sys.executable, "-m", "tests.launch.programs_main"],
     cwd=ROOT,
@@ -121,8 +121,9 @@ def run_program():
     text=True,
   ) as server:
 
-    def run(program, *arguments):
-      server.stdin.write(json.dumps([program, *map(str, arguments)]) + "\n")
+    def run(program, *arguments, environment=None):
+      request = [environment or {}, program, *map(str, arguments)]
+      server.stdin.write(json.dumps(request) + "\n")
       server.stdin.flush()
       return Finished(*json.loads(server.stdout.readline()))
 

@@ -97,7 +97,7 @@ def test_letters_the_model_does_not_know_are_errors(
   saved_run, recordings, tmp_path
 ):
   """Left out of training, such an utterance still counts in a test."""
-  foreign = {path: "ZOO QUIZ" for path in recordings}
+  foreign = dict.fromkeys(recordings, "ZOO QUIZ")
   found = evaluate.evaluate(str(saved_run), str(manifest(tmp_path, foreign)))
   assert found["utterances"] == 4 and found["words"] == 8
   assert found["substitutions"] + found["deletions"] == 8

@@ -2,9 +2,9 @@
 
 Usage: python -m tests.launch.programs_main
 
-Reads a JSON list [program, arguments...] a line, and answers each with a line
-[exit code, standard output, standard error]. Each program runs in a fork made
-before TensorFlow starts its threads, so it chooses its own devices.
+Reads a JSON list [environment, program, arguments...] a line, and answers each
+with a line [exit code, standard output, standard error]. Each program runs in a
+fork made before TensorFlow starts its threads, so it chooses its own devices.
 """
 
 import json
@@ -41,13 +41,14 @@ def run(program, arguments, out, err):
 
 def main():
   for line in sys.stdin:
-    program, *arguments = json.loads(line)
+    environment, program, *arguments = json.loads(line)
     with (
       tempfile.TemporaryFile("w+") as out,
       tempfile.TemporaryFile("w+") as err,
     ):
       child = os.fork()
       if not child:
+        os.environ.update(environment)
         code = run(program, arguments, out, err)
         sys.stdout.flush()
         sys.stderr.flush()

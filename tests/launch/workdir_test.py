@@ -1,0 +1,102 @@
+"""A run's directory: written whole, opened again, its checkpoints."""
+
+import json
+import math
+import os
+
+import numpy as np
+import pytest
+
+from launch import workdir
+
+
+def test_files_are_whole_or_not_there(tmp_path):
+  path = tmp_path / "a.json"
+  workdir.write_json(str(path), {"x": np.float32(0.5), "y": np.arange(2)})
+  assert json.loads(path.read_text()) == {"x": 0.5, "y": [0, 1]}
+  with pytest.raises(TypeError, match="object is not JSON"):
+    workdir.write_json(str(path), {"x": object()})
+  assert json.loads(path.read_text()) == {"x": 0.5, "y": [0, 1]}
+  assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_config_comes_back(make_config, tmp_path):
+  """Groups with fields of their own, tuples, numbers JSON has no word for."""
+  config = make_config(clipping={"bound": math.inf}, seed=3)
+  config.optimizer.arguments = {"weight_decay": 0.1}
+  config.data.buckets_seconds = (1.0, 2.0)
+  workdir.save_config(str(tmp_path), config)
+  workdir.check_config(str(tmp_path), config)
+  found = workdir.load_config(str(tmp_path))
+  assert found.to_json() == config.to_json()
+  assert tuple(found.data.buckets_seconds) == (1.0, 2.0)
+  assert found.clipping.bound == math.inf
+
+
+@pytest.mark.parametrize(
+  ("group", "field", "value", "refused"),
+  [
+    ("", "seed", 5, True),
+    ("", "batch", 8, True),
+    ("clipping", "method", "pcc", True),
+    ("optimizer", "learning_rate", 1.0, True),
+    ("", "steps", 50, False),
+    ("", "log_every", 7, False),
+    ("", "keep_checkpoints", 9, False),
+    ("data", "cache", "/elsewhere", False),
+  ],
+)
+def test_what_may_change_between_two_parts_of_a_run(
+  make_config, tmp_path, group, field, value, refused
+):
+  config = make_config()
+  workdir.save_config(str(tmp_path), config)
+  (config[group] if group else config)[field] = value
+  if refused:
+    name = f"{group}.{field}" if group else field
+    with pytest.raises(ValueError, match=f"{name}: .* there, .*{value}.* now"):
+      workdir.check_config(str(tmp_path), config)
+  else:
+    workdir.check_config(str(tmp_path), config)
+
+
+def test_steps_are_not_free_where_canaries_are_spread_over_them(
+  make_config, tmp_path
+):
+  config = make_config(canaries={"insert": True})
+  workdir.save_config(str(tmp_path), config)
+  config.steps += 1
+  with pytest.raises(ValueError, match="steps: 3 there, 4 now"):
+    workdir.check_config(str(tmp_path), config)
+
+
+@pytest.mark.parametrize("keep", [0, 2])
+def test_checkpoints_are_kept_and_opened(saved_run, tmp_path, keep):
+  model, tokenizer, config, step = workdir.load_model(str(saved_run))
+  assert step == 7 and tokenizer.vocab_size == 4 and config.batch == 4
+  model.compile(optimizer="sgd")
+  model.optimizer.build(model.trainable_variables)
+  run = str(tmp_path / "run")
+  workdir.save_config(run, config)
+  workdir.save_tokenizer(run, tokenizer)
+  checkpoints = workdir.Checkpoints(run, model, keep)
+  assert checkpoints.restore() == 0
+  for number in (1, 2, 2, 3):
+    model.head.bias.assign(np.full(4, float(number)))
+    checkpoints.save(number)
+  found = workdir.checkpoint_paths(run)
+  assert [step for step, _ in found] == [1, 2, 3][-keep:]
+  # The second call for step 2 wrote nothing.
+  for number, path in found:
+    other, *_, step = workdir.load_model(run, path)
+    assert step == number
+    np.testing.assert_array_equal(other.head.bias.numpy(), [number] * 4)
+  # A directory may move.
+  os.rename(run, tmp_path / "moved")
+  assert workdir.load_model(str(tmp_path / "moved"))[3] == 3
+
+
+def test_no_checkpoint_yet(make_config, tmp_path):
+  workdir.save_config(str(tmp_path), make_config())
+  with pytest.raises(ValueError, match="must hold a checkpoint"):
+    workdir.load_model(str(tmp_path))
