@@ -67,7 +67,14 @@ def batches(gradients, per_core=2):
   x = np.repeat(gradients, per_core, axis=1).reshape(-1, size)
   y = np.zeros((len(x), 1), np.float32)
   data = tf.data.Dataset.from_tensor_slices((x, y))
-  return data.batch(cores * per_core, drop_remainder=True)
+  return untuned(data.batch(cores * per_core, drop_remainder=True))
+
+
+def untuned(data):
+  """A dataset whose iterators end at once, not when their tuner wakes up."""
+  options = tf.data.Options()
+  options.autotune.enabled = False
+  return data.with_options(options)
 
 
 def update(model, gradients, **options):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import tf_pcc
 from tests import reference
+from tests.doors import untuned
 
 NETWORKS = ("dense", "convolution", "lstm", "embedding", "tied")
 BOUNDS = {
@@ -85,7 +86,7 @@ def run(
   data = tf.data.Dataset.from_tensor_slices((x, y))
   trajectory = Trajectory()
   model.fit(
-    data.batch(cores * PER_CORE, drop_remainder=True),
+    untuned(data.batch(cores * PER_CORE, drop_remainder=True)),
     verbose=0,
     callbacks=[trajectory],
   )

@@ -97,4 +97,8 @@ def pipeline_of(steps, read, audio_shape, width, weighted=False):
   loaded = steps.map(
     load, num_parallel_calls=_PARALLEL_READS, deterministic=True
   )
-  return loaded.prefetch(_PREFETCHED)
+  options = tf.data.Options()
+  # Nothing is left to tune, and an iterator that goes away waits for its tuner
+  # to wake up, after a long run for up to a minute.
+  options.autotune.enabled = False
+  return loaded.prefetch(_PREFETCHED).with_options(options)
