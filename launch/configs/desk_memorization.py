@@ -45,7 +45,7 @@ QUICK = {
   "data.utterances.train": 4000,
   "data.utterances.validation": 50,
   "data.utterances.test": 100,
-  "canaries.repetitions": (4, 16, 32),
+  "canaries.repetitions": (1, 4, 16),
   "canaries.per_count": 10,
   "canaries.holdout": 40,
   "steps": 160,
