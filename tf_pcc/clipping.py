@@ -15,6 +15,7 @@ of all trainable variables together, `||g||` its L2 norm, `rho` the bound, and
 | `tf.IndexedSlices`        | duplicates summed: a dense tensor               |
 | `None`                    | stays `None`, has no norm                       |
 | float16, bfloat16         | norm and product in float32, dtype kept         |
+| float64                   | norm in float32, product in float64             |
 """
 
 import tensorflow as tf
@@ -96,6 +97,23 @@ def clip_factor(norms, bound):
   return tf.where(live, factor, 0.0)
 
 
+def wide_product(gradient, factor):
+  """`gradient * factor` in float64 for a float64 gradient, else in float32.
+
+  Args:
+    gradient: dense float tensor.
+    factor: float32 tensor that broadcasts to it. Where it is 0 the product is
+      0 too, even of a NaN or an infinity.
+
+  Returns:
+    float64 or float32 tensor, for the caller to cast back to the gradient's
+    dtype once it is done adding up.
+  """
+  wide = tf.float64 if gradient.dtype == tf.float64 else tf.float32
+  # A factor of 0 gives 0 for a NaN too: a selection, not a product.
+  return tf.math.multiply_no_nan(tf.cast(gradient, wide), tf.cast(factor, wide))
+
+
 def scale(gradients, factor):
   """Multiplies every gradient by one factor; a factor of 0 selects zeros.
 
@@ -107,16 +125,10 @@ def scale(gradients, factor):
   Returns:
     A list of dense tensors or `None`, shapes and dtypes unchanged.
   """
-
-  def scale_one(gradient):
-    wide = tf.float64 if gradient.dtype == tf.float64 else tf.float32
-    # A factor of 0 gives 0 for a NaN too: a selection, not a product.
-    product = tf.math.multiply_no_nan(
-      tf.cast(gradient, wide), tf.cast(factor, wide)
-    )
-    return tf.cast(product, gradient.dtype)
-
-  return [None if g is None else scale_one(g) for g in densify(gradients)]
+  return [
+    None if g is None else tf.cast(wide_product(g, factor), g.dtype)
+    for g in densify(gradients)
+  ]
 
 
 def clip_by_norm(gradients, bound):

@@ -213,21 +213,33 @@ class PerCoreModel(keras.Model):
     self._track_loss(loss, x)
     return self._results(x, y, y_pred, sample_weight)
 
-  def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+  def _maybe_symbolic_build(self, iterator=None, **kwargs):
     """Builds on the first batch of this worker alone.
 
-    Keras calls this before it fits and evaluates, and reduces the first batch
-    over all cores, which fails when they are on several workers (Keras issue
-    20585). Only shapes are read from the batch, so one core's will do.
+    The one private hook of Keras in this package. `fit` and `evaluate` call it
+    before they start, even when everything is built, and it hands the first
+    batch, a tuple, to `strategy.reduce`, which takes a tuple on one worker and
+    raises ValueError on several (Keras issue 20585). Only shapes are read from
+    that batch, so one core's will do.
+
+    No public way keeps `fit` whole. Building beforehand, or a batch that holds
+    a None, does not avoid the reduction, and a dataset already distributed goes
+    the same way. A loop of our own over the strategy's dataset would have to
+    write again what Keras makes of arrays, generators, class weights and
+    steps_per_execution, and `keras.callbacks.BackupAndRestore` could not resume
+    it: the epoch to go on from reaches the loop in a private attribute only.
+
+    On one worker the call goes through untouched. Without this hook in Keras
+    nothing else here changes; tests/multiworker_test.py would tell.
     """
     strategy = self.distribute_strategy
     if iterator is not None and replicas.spans_workers(strategy):
       _, _, batches = next(iter(iterator))
-      data_batch = keras.tree.map_structure(
+      kwargs["data_batch"] = keras.tree.map_structure(
         lambda v: strategy.experimental_local_results(v)[0], next(batches)
       )
       iterator = None
-    super()._maybe_symbolic_build(iterator, data_batch)
+    super()._maybe_symbolic_build(iterator=iterator, **kwargs)
 
   def _gradients(self, x, y, sample_weight):
     """Mean loss, gradients of the loss as Keras scales it, and outputs."""

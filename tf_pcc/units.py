@@ -60,9 +60,7 @@ class StackedMicrobatches:
 
     def combine(stacked):
       shape = [count] + [1] * (stacked.shape.rank - 1)
-      factor = tf.reshape(products, shape)
-      product = tf.cast(stacked, tf.float32) * factor
-      product = tf.where(factor > 0, product, 0.0)
+      product = clipping.wide_product(stacked, tf.reshape(products, shape))
       return tf.cast(tf.reduce_sum(product, 0) / count, stacked.dtype)
 
     return [None if g is None else combine(g) for g in self._stacked]
