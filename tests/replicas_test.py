@@ -124,8 +124,12 @@ def test_shared_variable_is_equal_on_all_cores(make_strategy):
     variable = replicas.shared_variable((2,), "float32", "mine")
   per_core(
     strategy,
-    lambda core: variable.assign(
-      replicas.gather(tf.cast(core, tf.float32)[None] + 5.0)[:, 0]
+    lambda core: (
+      replicas.assign(
+        [variable],
+        [replicas.gather(tf.cast(core, tf.float32)[None] + 5.0)[:, 0]],
+      )
+      or core
     ),
   )
   for copy in strategy.experimental_local_results(variable.value):

@@ -188,21 +188,29 @@ class Clipper:
         for name in bound_rule.state_names
       },
     )
-    counted = all_weights
-    if self.clipping.dead_cores == "live":
-      counted = tf.where(live, all_weights, 0.0)
-    units = tf.cast(tf.size(all_norms), tf.float32)
-    total = tf.reduce_sum(counted)
+    if (
+      self.clipping.dead_cores == "live"
+      or self.clipping.core_weights == "examples"
+    ):
+      counted = all_weights
+      if self.clipping.dead_cores == "live":
+        counted = tf.where(live, all_weights, 0.0)
+      units = tf.cast(tf.size(all_norms), tf.float32)
+      weights = tf.math.divide_no_nan(weights * units, tf.reduce_sum(counted))
+    # Else every unit counts 1, and must not wait for the other cores' norms:
+    # under a fixed bound the gradients are added up together with them.
 
-    for name, value in state.items():
-      self.variables[f"bound_{name}"].assign(value)
-    self.variables["norms"].assign(all_norms)
-    self.variables["bound"].assign(tf.where(any_live, bound, 0.0))
     skipped = self.variables["skipped_steps"]
-    skipped.assign(tf.convert_to_tensor(skipped) + tf.cast(~any_live, tf.int32))
+    new = {f"bound_{name}": value for name, value in state.items()} | {
+      "norms": all_norms,
+      "bound": tf.where(any_live, bound, 0.0),
+      "skipped_steps": tf.convert_to_tensor(skipped)
+      + tf.cast(~any_live, tf.int32),
+    }
+    replicas.assign([self.variables[name] for name in new], new.values())
     return Plan(
       factors=clipping.clip_factor(norms, bound),
-      weights=tf.math.divide_no_nan(weights * units, total),
+      weights=weights,
       any_live=any_live,
     )
 
@@ -223,11 +231,10 @@ class Clipper:
         for a, b in zip(update, unclipped)
       ]
     )
-    self.variables["cosine"].assign(
-      tf.math.divide_no_nan(
-        dot, clipping.global_norm(update) * clipping.global_norm(unclipped)
-      )
+    cosine = tf.math.divide_no_nan(
+      dot, clipping.global_norm(update) * clipping.global_norm(unclipped)
     )
+    replicas.assign([self.variables["cosine"]], [cosine])
 
   def statistics(self):
     """The last step, as Python numbers; call it on the host.
