@@ -149,6 +149,8 @@ def compare(seconds):
 def main(arguments):
   cli.no_arguments(arguments)
   experiment.check_fields(_CONFIG.value)
+  if _JSON.value:
+    workdir.require_parent(_JSON.value, "--json")
   strategy = cluster.make_strategy(_CONFIG.value.cores)
   steps = make_steps(_CONFIG.value, strategy, METHODS)
   figures = compare(interleave(steps, _ROUNDS.value))

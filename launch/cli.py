@@ -20,7 +20,11 @@ _DESK = os.path.join(
 @functools.cache
 def config_flag():
   """--config=FILE and --config.field=value; the desk experiment by default."""
-  return config_flags.DEFINE_config_file("config", _DESK, lock_config=True)
+  try:
+    return config_flags.DEFINE_config_file("config", _DESK, lock_config=True)
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    # ml_collections reads the overrides of the default file here already.
+    sys.exit(_unknown_field(error))
 
 
 @functools.cache
@@ -69,6 +73,10 @@ def run(program, main, required=(), verbosity=logging.INFO):
   def parse(argv):
     try:
       return flags.FLAGS(argv)
+    except (AttributeError, KeyError) as error:
+      if not isinstance(_root(error), (AttributeError, KeyError)):
+        raise
+      return sys.exit(f"{program}: {_unknown_field(error)}")
     except _FLAG_MISTAKES as error:
       if not isinstance(_root(error), _FLAG_MISTAKES):
         # A fault in the config's own code: its author needs the trace.
@@ -89,6 +97,14 @@ def run(program, main, required=(), verbosity=logging.INFO):
   tf.get_logger().setLevel("WARNING")
   flags.mark_flags_as_required(required)
   app.run(guarded, flags_parser=parse)
+
+
+def _unknown_field(error):
+  return (
+    "--config.FIELD=VALUE must name a field of the config, with a value of its "
+    "type; launch/configs/base.py explains them. Received: "
+    f"{_one_line(error)}"
+  )
 
 
 def _root(error):

@@ -4,7 +4,7 @@ import os
 
 import tensorflow as tf
 
-from tf_pcc.data import corpora, joining, records, synthetic, text
+from tf_pcc.data import audio, corpora, joining, records, synthetic, text
 
 KINDS = ("synthetic", "digits", "records")
 SPLITS = ("train", "validation", "test")
@@ -45,7 +45,13 @@ def open_splits(config, progress=True):
     cache = os.path.expanduser(data.cache)
     counts = _counts(data.utterances)
     if data.kind == "synthetic":
-      spec = synthetic.SyntheticCorpus(seed=data.corpus_seed, splits=counts)
+      spec = synthetic.SyntheticCorpus(
+        seed=data.corpus_seed,
+        splits=counts,
+        voices=tuple(data.voices),
+        pitch=tuple(data.pitch),
+        rate=tuple(data.rate),
+      )
       paths = synthetic.generate(spec, cache, progress=progress)
     else:
       if not data.manifest:
@@ -62,6 +68,7 @@ def open_splits(config, progress=True):
       paths = joining.generate(spec, cache, progress=progress)
   splits = {name: records.Records(path) for name, path in paths.items()}
   for name, split in splits.items():
+    _check_rate(split, paths[name])
     # Found now, not when the trained model is to be scored.
     if not any(split.texts):
       raise ValueError(
@@ -69,6 +76,15 @@ def open_splits(config, progress=True):
         f"Received: data.{name}={paths[name]!r}, {len(split)} utterances"
       )
   return splits
+
+
+def _check_rate(opened, path):
+  if opened.sample_rate != audio.SAMPLE_RATE:
+    raise ValueError(
+      f"Records must be at {audio.SAMPLE_RATE} Hz, as the models' features "
+      "are: prepare them without --sample_rate. Received: "
+      f"sample_rate={opened.sample_rate}, records={path}"
+    )
 
 
 def _counts(utterances):
@@ -98,7 +114,9 @@ def open_any(path):
     ValueError: when there is nothing to evaluate at `path`.
   """
   if tf.io.gfile.exists(os.path.join(path, "index.json")):
-    return records.Records(path), []
+    opened = records.Records(path)
+    _check_rate(opened, path)
+    return opened, []
   corpus = corpora.read_corpus(path)
   found, unread = [], []
   for utterance, waveform in zip(corpus, corpus.waveforms()):

@@ -82,10 +82,13 @@ def report(result):
 
 def main(arguments):
   cli.no_arguments(arguments)
+  if _JSON.value:
+    # Found now, not when there is something to lose.
+    workdir.require_parent(_JSON.value, "--json")
   result = evaluate(_WORKDIR.value, _DATA.value, _BATCH.value)
+  print(report(result))
   if _JSON.value:
     workdir.write_json(_JSON.value, result)
-  print(report(result))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ and `config.policy`; train, evaluate, transcribe and benchmark all come here.
 """
 
 import math
+import operator
 
 import keras
 from absl import logging
@@ -27,6 +28,9 @@ _SMALLEST = {
   "validate_every": 0,
   "keep_checkpoints": 0,
   "evaluation_batch": 1,
+  "clipping.microbatches": 1,
+  "clipping.batch_clip_norm": 0,
+  "optimizer.warmup_steps": 0,
 }
 # Arguments of Keras optimizers that `config.clipping` stands for.
 _INSTEAD = {
@@ -35,6 +39,7 @@ _INSTEAD = {
   "clipvalue": "clipping.method and clipping.bound",
   "gradient_accumulation_steps": "clipping.microbatches",
   "loss_scale_factor": "policy=mixed_bfloat16, which needs no loss scaling",
+  "learning_rate": "optimizer.learning_rate and optimizer.schedule",
 }
 
 
@@ -71,10 +76,23 @@ def check_fields(config):
       f"unknown={sorted(given - known)}, missing={sorted(known - given)}"
     )
   for name, smallest in _SMALLEST.items():
-    if config[name] < smallest:
+    value = operator.attrgetter(name)(config)
+    if not value >= smallest:
       raise ValueError(
-        f"{name} must be at least {smallest}. Received: {name}={config[name]}"
+        f"{name} must be at least {smallest}. Received: {name}={value}"
       )
+  rate = config.optimizer.learning_rate
+  if not 0 < rate < math.inf:
+    raise ValueError(
+      "optimizer.learning_rate must be a finite number above 0. "
+      f"Received: optimizer.learning_rate={rate}"
+    )
+  buckets = config.data.buckets_seconds
+  if any(not seconds > 0 for seconds in buckets):
+    raise ValueError(
+      "data.buckets_seconds must be above 0. "
+      f"Received: data.buckets_seconds={tuple(buckets)}"
+    )
   if config.policy not in POLICIES:
     raise ValueError(
       f"policy must be one of {POLICIES}; float16 with loss scaling corrupts "
@@ -100,6 +118,15 @@ def make_clipping(config, per_core_batch):
     raise ValueError(
       f"clipping.method must be one of {METHODS}. "
       f"Received: clipping.method={fields.method!r}"
+    )
+  if fields.method in ("none", "batch") and (
+    fields.batch_clip_norm or fields.microbatches > 1
+  ):
+    raise ValueError(
+      f"clipping.method={fields.method} clips no core: microbatches must be 1 "
+      "and batch_clip_norm 0 (the norm of batch is clipping.bound). Received: "
+      f"clipping.microbatches={fields.microbatches}, "
+      f"clipping.batch_clip_norm={fields.batch_clip_norm}"
     )
   if fields.method == "none":
     return None

@@ -32,6 +32,16 @@ class Score:
   errors: tuple[int, ...]
 
 
+def require_jiwer():
+  """Raises ImportError with advice where jiwer, an extra, is not installed."""
+  try:
+    import jiwer  # noqa: F401
+  except ImportError as error:
+    raise ImportError(
+      "Error rates need jiwer: pip install -e '.[speech]', or pip install jiwer"
+    ) from error
+
+
 def transcribe(model, tokenizer, records, batch_size=32):
   """Greedy transcripts of all records.
 

@@ -36,6 +36,8 @@ from tf_pcc.data import batching
 _CONFIG = cli.config_flag()
 _WORKDIR = cli.workdir_flag()
 _EXAMPLES = 3
+# Batches that tell the features' global statistics, where a model wants them.
+_ADAPT_STEPS = 50
 
 
 def train(config, directory, strategy):
@@ -55,6 +57,7 @@ def train(config, directory, strategy):
     KeyboardInterrupt: after saving a checkpoint, when interrupted.
   """
   # ---- Check before anything takes time -------------------------------------
+  scoring.require_jiwer()
   experiment.check_fields(config)
   cores = strategy.num_replicas_in_sync
   if config.batch % cores:
@@ -123,6 +126,10 @@ def train(config, directory, strategy):
     inserted=inserted and inserted.insertions(),
     total_steps=config.steps,
   )
+
+  if first_step == 0:
+    head = batches.dataset(stop_step=min(_ADAPT_STEPS, config.steps))
+    model.adapt(x for x, _ in head)
 
   def pipeline(context):
     dataset = batches.dataset(
@@ -303,7 +310,9 @@ def main(arguments):
   try:
     summary = train(_CONFIG.value, _WORKDIR.value, strategy)
   except KeyboardInterrupt:
-    print("launch.train: stopped and saved; the same command goes on from here")
+    saved = workdir.checkpoint_paths(_WORKDIR.value)
+    step = f"from step {saved[-1][0]}" if saved else "from the start"
+    print(f"launch.train: stopped; the same command goes on {step}")
     sys.exit(130)
   print(report(summary))
 

@@ -58,6 +58,24 @@ def write_text(path, content):
   tf.io.gfile.rename(temporary, path, overwrite=True)
 
 
+def require_parent(path, name):
+  """Refuses a file whose directory is not there.
+
+  Args:
+    path: file to be written later.
+    name: the flag it came by.
+
+  Raises:
+    ValueError: when its directory does not exist.
+  """
+  parent = os.path.dirname(path)
+  if parent and not tf.io.gfile.isdir(parent):
+    raise ValueError(
+      f"{name} must be a file in a directory that exists. Received: "
+      f"{name}={path}"
+    )
+
+
 def read_json(path):
   """Reads a JSON file."""
   with tf.io.gfile.GFile(path) as file:

@@ -166,6 +166,17 @@ class ConformerCTC(PerCoreModel):
     """Makes all weights without data; call it inside `strategy.scope()`."""
     self.build()
 
+  def adapt(self, inputs) -> None:
+    """Fills the statistics of features with normalization="global", if so.
+
+    Call it before training, on part of the training set.
+
+    Args:
+      inputs: iterable of dicts like `call` takes.
+    """
+    if self.log_mel.normalization == "global":
+      self.log_mel.adapt((x["audio"], x["audio_length"]) for x in inputs)
+
   def call(self, x, training=False):
     features, length = self.log_mel(
       x["audio"], x["audio_length"], training=training

@@ -37,6 +37,11 @@ def get_config():
   data.cache = "~/.cache/tf_pcc"
   data.utterances = {"train": 8000, "validation": 200, "test": 400}
   data.corpus_seed = 0
+  # synthetic: voices ENGINE:NAME (engines nanotts and espeak, an extra) and the
+  # ranges of the factors of pitch and rate; see tf_pcc.data.synthetic.
+  data.voices = ("nanotts:en-US", "nanotts:en-GB")
+  data.pitch = (0.7, 1.5)
+  data.rate = (0.85, 1.3)
   # Largest length of each bucket in seconds; empty: one bucket that fits all.
   data.buckets_seconds = ()
 
