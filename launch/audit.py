@@ -38,10 +38,8 @@ _PLAN = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string(
   "output", None, "Directory of the report; default: WORKDIR/audit."
 )
-_OVERWRITE = flags.DEFINE_bool(
-  "overwrite", False, "Whether to replace an earlier report."
-)
-_BATCH = flags.DEFINE_integer("batch", 64, "Rows of a batch.", lower_bound=1)
+_OVERWRITE = cli.overwrite_flag()
+_BATCH = cli.batch_flag()
 _REPORT = ("audit.json", "report.html")
 
 

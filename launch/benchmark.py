@@ -20,7 +20,7 @@ from tf_pcc.data import batching
 
 _CONFIG = cli.config_flag()
 _SUITE = flags.DEFINE_enum("suite", "clipping", ["clipping"], "What to time.")
-_JSON = flags.DEFINE_string("json", None, "File to write the figures to.")
+_JSON = cli.json_flag()
 _ROUNDS = flags.DEFINE_integer(
   "rounds", 40, "Steps of each method that are timed.", lower_bound=3
 )

@@ -33,6 +33,26 @@ def workdir_flag():
   return flags.DEFINE_string("workdir", None, "Directory of a training run.")
 
 
+@functools.cache
+def json_flag():
+  """--json=FILE."""
+  return flags.DEFINE_string("json", None, "File to write the figures to.")
+
+
+@functools.cache
+def batch_flag():
+  """--batch=ROWS."""
+  return flags.DEFINE_integer("batch", 32, "Rows of a batch.", lower_bound=1)
+
+
+@functools.cache
+def overwrite_flag():
+  """--overwrite."""
+  return flags.DEFINE_bool(
+    "overwrite", False, "Whether to replace an earlier report."
+  )
+
+
 # What a user's mistake raises: a value out of range, an extra that is not
 # installed, a file that is not there or not to be read or written.
 _MISTAKES = (

@@ -51,9 +51,7 @@ _QUICK = flags.DEFINE_bool(
   False,
   "QUICK numbers and at most two seeds: to see how it works in ten minutes.",
 )
-_OVERWRITE = flags.DEFINE_bool(
-  "overwrite", False, "Whether to replace an earlier report."
-)
+_OVERWRITE = cli.overwrite_flag()
 _QUICK_SEEDS = 2
 
 

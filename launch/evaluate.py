@@ -12,8 +12,8 @@ from launch import cli, datasets, scoring, workdir
 
 _WORKDIR = cli.workdir_flag()
 _DATA = flags.DEFINE_string("data", None, "Speech and transcripts.")
-_JSON = flags.DEFINE_string("json", None, "File to write the result to.")
-_BATCH = flags.DEFINE_integer("batch", 32, "Rows of a batch.", lower_bound=1)
+_JSON = cli.json_flag()
+_BATCH = cli.batch_flag()
 _WORST = 10
 
 

@@ -8,13 +8,13 @@ and the exit code is then 1.
 
 import sys
 
-from absl import flags, logging
+from absl import logging
 
 from launch import cli, scoring, workdir
 from tf_pcc.data import audio, records
 
 _WORKDIR = cli.workdir_flag()
-_BATCH = flags.DEFINE_integer("batch", 16, "Rows of a batch.", lower_bound=1)
+_BATCH = cli.batch_flag()
 
 
 def read_all(paths):

@@ -1,5 +1,9 @@
 """What programs say to bad input: one line, exit code 1, nothing written."""
 
+import pathlib
+import subprocess
+import sys
+
 import pytest
 
 
@@ -22,7 +26,24 @@ import pytest
     ("config.tokenizer.path = '/nowhere.json'", "/nowhere.json"),
     ("config.clipping.method = 'dpsgd'", "clipping.method='dpsgd'"),
     ("config.clipping.microbatches = 3", "clipping.microbatches=3"),
+    ("config.clipping.microbatches = 0", "clipping.microbatches=0"),
+    (
+      "config.clipping.method = 'batch'; config.clipping.batch_clip_norm = 0.1",
+      "clipping.batch_clip_norm=0.1",
+    ),
+    (
+      "config.clipping.method = 'none'; config.clipping.microbatches = 2",
+      "clipping.microbatches=2",
+    ),
     ("config.clipping.dead_cores = 'some'", "dead_cores='some'"),
+    ("config.optimizer.learning_rate = float('nan')", "learning_rate=nan"),
+    ("config.optimizer.learning_rate = -1.0", "learning_rate=-1.0"),
+    ("config.optimizer.warmup_steps = -5", "optimizer.warmup_steps=-5"),
+    (
+      "config.optimizer.arguments = {'learning_rate': 5.0}",
+      "learning_rate=5.0",
+    ),
+    ("config.data.buckets_seconds = (-1.0,)", "data.buckets_seconds=(-1.0,)"),
     ("config.optimizer.name = 'adams'", "optimizer.name='adams'"),
     ("config.optimizer.schedule = 'step'", "optimizer.schedule='step'"),
     ("config.optimizer.arguments = {'clipnorm': 1.0}", "clipnorm=1.0"),
@@ -127,3 +148,35 @@ def test_a_failure_of_the_program_keeps_its_trace(run_program, tmp_path):
   done = run_program("train", f"--config={path}", f"--workdir={tmp_path}")
   assert done.code != 0 and "ZeroDivisionError" in done.stderr
   assert "Traceback" in done.stderr
+
+
+def test_an_unknown_field_of_the_default_experiment(tmp_path):
+  """The default file is read while the program is imported."""
+  done = subprocess.run(
+    [
+      sys.executable,
+      "-m",
+      "launch.train",
+      f"--workdir={tmp_path / 'run'}",
+      "--config.clipping.typo=0",
+    ],
+    cwd=pathlib.Path(__file__).resolve().parents[2],
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=200,
+  )
+  assert done.returncode == 1
+  assert "Traceback" not in done.stderr
+  assert "typo" in done.stderr and "launch/configs/base.py" in done.stderr
+
+
+def test_a_result_that_could_not_be_written(run_program, tmp_path):
+  path = tmp_path / "missing" / "x.json"
+  done = run_program(
+    "evaluate",
+    f"--workdir={tmp_path}",
+    "--data=/nowhere",
+    f"--json={path}",
+  )
+  assert f"--json={path}" in done.complaint

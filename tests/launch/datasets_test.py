@@ -79,3 +79,17 @@ def test_vocabularies_learnt_and_given(make_config, corpus, tmp_path):
   config.tokenizer.kind = "wordpiece"
   given = datasets.make_tokenizer(config, train)
   assert given.get_config() == learnt.get_config()
+
+
+def test_records_of_another_rate_are_refused(make_config, tmp_path):
+  speech = [
+    (corpora.Utterance(f"u{i}", "", "YES"), np.zeros(8000, np.int16))
+    for i in range(3)
+  ]
+  path = str(tmp_path / "slow")
+  records.write_records(speech, path, sample_rate=8000, progress=False)
+  config = make_config(data={"train": path})
+  with pytest.raises(ValueError, match="Received: sample_rate=8000"):
+    datasets.open_splits(config)
+  with pytest.raises(ValueError, match="Received: sample_rate=8000"):
+    datasets.open_any(path)
