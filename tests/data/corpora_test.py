@@ -136,6 +136,86 @@ def test_bad_corpora(tmp_path, name, content, message):
     corpora.read_corpus(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+  ("row", "received"),
+  [
+    ({"audio_filepath": None}, "audio_filepath=None"),
+    ({"audio_filepath": 5}, "audio_filepath=5"),
+    ({"audio_filepath": ""}, "audio_filepath=''"),
+    ({"text": None}, "text=None"),
+    ({"text": 5}, "text=5"),
+    ({"duration": "long"}, "duration='long'"),
+    ({"duration": [1]}, "duration=[1]"),
+    ({"duration": True}, "duration=True"),
+    ({"duration": float("nan")}, "duration=nan"),
+    ({"duration": -1}, "duration=-1"),
+    ({"id": None}, "id=None"),
+    ({"speaker": {"name": "s"}}, "speaker={'name': 's'}"),
+  ],
+)
+def test_fields_of_a_nemo_manifest(tmp_path, row, received):
+  _wav(tmp_path / "x.wav")
+  good = {"audio_filepath": "x.wav", "text": "hello", "duration": 0.1, "id": 1}
+  path = tmp_path / "x.jsonl"
+  path.write_text(f"{json.dumps(good)}\n\n{json.dumps({**good, **row})}\n")
+  with pytest.raises(ValueError) as caught:
+    corpora.read_corpus(path)
+  assert str(caught.value).startswith(f"Line 3 of {path}: `")
+  assert str(caught.value).endswith(f"Received: {received}")
+
+
+@pytest.mark.parametrize(
+  ("line", "received"),
+  [
+    ("", "path=''"),
+    ("x.wav\t1.0", "text=None"),
+    ("\t1.0\tHELLO", "path=''"),
+    ("x.wav\tlong\tHELLO", "seconds='long'"),
+    ("x.wav\tinf\tHELLO", "seconds='inf'"),
+  ],
+)
+def test_fields_of_a_tsv_manifest(tmp_path, line, received):
+  path = tmp_path / "x.tsv"
+  path.write_text(f"id\tpath\tseconds\ttext\nu\tx.wav\t\tHELLO\nv\t{line}\n")
+  with pytest.raises(ValueError) as caught:
+    corpora.read_corpus(path)
+  assert str(caught.value).startswith(f"Line 3 of {path}: `")
+  assert str(caught.value).endswith(f"Received: {received}")
+
+
+@pytest.mark.parametrize(
+  ("name", "read"),
+  [
+    ("1-2.trans.txt", lambda path: corpora.read_corpus(path.parent)),
+    ("x.tsv", corpora.read_corpus),
+    ("x.jsonl", corpora.read_corpus),
+    ("x.txt", corpora.read_texts),
+  ],
+)
+def test_text_that_is_not_utf_8(tmp_path, name, read):
+  path = tmp_path / name
+  first = {
+    ".tsv": "id\tpath\ttext",
+    ".jsonl": '{"audio_filepath": "x.wav", "text": "caf\u00e9"}',
+  }.get(path.suffix, "1-2-3 CAF\u00c9")
+  path.write_bytes(
+    f"{first}\n".encode() + "u\tx.wav\tcaf\u00e9".encode("latin1")
+  )
+  with pytest.raises(ValueError, match="must be UTF-8") as caught:
+    read(path)
+  assert str(caught.value).startswith(f"Line 2 of {path} ")
+  assert str(caught.value).endswith(r"Received: line=b'u\tx.wav\tcaf\xe9'")
+
+
+def test_numbers_and_null_in_a_nemo_manifest(tmp_path):
+  _wav(tmp_path / "x.wav")
+  row = {"audio_filepath": "x.wav", "text": "a", "id": 7, "duration": None}
+  (tmp_path / "x.json").write_text(json.dumps({**row, "speaker": None}))
+  (utterance,) = corpora.read_corpus(tmp_path / "x.json")
+  assert (utterance.id, utterance.speaker) == ("7", "")
+  assert utterance.seconds is None
+
+
 def test_an_empty_folder(tmp_path):
   with pytest.raises(ValueError, match="none found"):
     corpora.read_corpus(tmp_path)

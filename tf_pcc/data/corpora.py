@@ -19,6 +19,7 @@ import collections
 import csv
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Callable
 
@@ -114,8 +115,8 @@ def read_corpus(path, max_missing_share=0.05):
     A `Corpus`.
 
   Raises:
-    ValueError: if there is nothing at `path`, no utterance in it, an id
-      occurs twice, or too much is missing.
+    ValueError: if there is nothing at `path`, no utterance in it, a line
+      cannot be used, an id occurs twice, or too much is missing.
   """
   path = os.fspath(path)
   if path.startswith("tfds:"):
@@ -164,8 +165,7 @@ def read_texts(path, ids=False):
   if not path.endswith(".txt"):
     return [utterance.text for utterance in read_corpus(path)]
   try:
-    with open(path, encoding="utf-8") as file:
-      lines = file.read().splitlines()
+    lines = list(_lines(path))
   except OSError as error:
     raise ValueError(
       f"`path` must be a readable file: {error}. Received: path={path}"
@@ -223,17 +223,32 @@ def _librispeech(root):
   return _assemble(root, texts, recordings, speakers, {})
 
 
+def _lines(path):
+  """The lines of a text file; one that is not UTF-8 is named."""
+  with open(path, encoding="utf-8", errors="surrogateescape") as file:
+    for number, line in enumerate(file, 1):
+      data = line.encode(errors="surrogateescape")
+      try:
+        yield data.decode()
+      except UnicodeDecodeError as error:
+        near = data[max(error.start - 20, 0) : error.end + 20]
+        raise ValueError(
+          f"Line {number} of {path} must be UTF-8. Received: line={near!r}"
+        ) from error
+
+
 def _trans_lines(path):
-  with open(path, encoding="utf-8") as file:
-    for line in file:
-      if line.strip():
-        key, _, text = line.strip().partition(" ")
-        yield key, normalize(text)
+  for line in _lines(path):
+    if line.strip():
+      key, _, text = line.strip().partition(" ")
+      yield key, normalize(text)
 
 
 def _tsv_rows(path):
-  with open(path, encoding="utf-8", newline="") as file:
-    rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+  rows = csv.DictReader(
+    _lines(path), delimiter="\t", quoting=csv.QUOTE_NONE, strict=True
+  )
+  try:
     missing = {"id", "path", "text"} - set(rows.fieldnames or ())
     if missing:
       raise ValueError(
@@ -241,35 +256,75 @@ def _tsv_rows(path):
         f"Received: columns={rows.fieldnames}, path={path}"
       )
     for row in rows:
-      if row["path"] is None or row["text"] is None:
-        raise ValueError(
-          f"Line {rows.line_num} of the manifest must have all columns. "
-          f"Received: path={path}"
-        )
-      yield row
+      where = f"Line {rows.line_num} of {path}"
+      yield {
+        "id": _string(where, "id", row["id"]),
+        "path": _string(where, "path", row["path"]),
+        "text": _string(where, "text", row["text"], empty=True),
+        "speaker": row.get("speaker") or "",
+        "seconds": _seconds(where, "seconds", row.get("seconds") or None),
+      }
+  except csv.Error as error:
+    raise ValueError(
+      f"Line {rows.line_num} must be tab-separated columns ({error}). "
+      f"Received: path={path}"
+    ) from error
 
 
 def _nemo_rows(path):
-  with open(path, encoding="utf-8") as file:
-    for number, line in enumerate(file, 1):
-      if not line.strip():
-        continue
-      try:
-        row = json.loads(line)
-        recording, text = row["audio_filepath"], row["text"]
-      except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-          f"Line {number} must be a JSON object with audio_filepath and text "
-          f"({error!r}). Received: path={path}"
-        ) from error
-      key = row.get("id", os.path.splitext(recording)[0])
-      yield {
-        "id": str(key),
-        "path": recording,
-        "text": text,
-        "speaker": str(row.get("speaker", "")),
-        "seconds": row.get("duration"),
-      }
+  for number, line in enumerate(_lines(path), 1):
+    if not line.strip():
+      continue
+    where = f"Line {number} of {path}"
+    try:
+      row = json.loads(line)
+      recording, text = row["audio_filepath"], row["text"]
+    except (ValueError, KeyError, TypeError) as error:
+      raise ValueError(
+        f"{where} must be a JSON object with audio_filepath and text "
+        f"({error!r}). Received: line={line.strip()[:80]}"
+      ) from error
+    recording = _string(where, "audio_filepath", recording)
+    key = row.get("id", os.path.splitext(recording)[0])
+    speaker = row.get("speaker")
+    yield {
+      "id": _string(where, "id", _name(key)),
+      "path": recording,
+      "text": _string(where, "text", text, empty=True),
+      "speaker": _string(
+        where, "speaker", "" if speaker is None else _name(speaker), empty=True
+      ),
+      "seconds": _seconds(where, "duration", row.get("duration")),
+    }
+
+
+def _name(value):
+  """Corpora number their speakers and utterances too."""
+  return str(value) if type(value) is int else value
+
+
+def _string(where, field, value, empty=False):
+  if not isinstance(value, str) or not (value or empty):
+    kind = "a string" if empty else "a string that is not empty"
+    raise ValueError(
+      f"{where}: `{field}` must be {kind}. Received: {field}={value!r}"
+    )
+  return value
+
+
+def _seconds(where, field, value):
+  if value is None:
+    return None
+  try:
+    seconds = math.nan if isinstance(value, bool) else float(value)
+  except (ValueError, TypeError, OverflowError):
+    seconds = math.nan
+  if not 0 <= seconds < math.inf:
+    raise ValueError(
+      f"{where}: `{field}` must be a finite number of seconds, 0 or more. "
+      f"Received: {field}={value!r}"
+    )
+  return seconds
 
 
 def _manifest(root, rows, folder):
@@ -285,8 +340,8 @@ def _manifest(root, rows, folder):
     root,
     {row["id"]: normalize(row["text"]) for row in rows},
     recordings,
-    {row["id"]: row.get("speaker") or "" for row in rows},
-    {row["id"]: float(row["seconds"]) for row in rows if row.get("seconds")},
+    {row["id"]: row["speaker"] for row in rows},
+    {row["id"]: row["seconds"] for row in rows},
   )
 
 
