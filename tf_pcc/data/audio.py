@@ -8,6 +8,7 @@ bound to TensorFlow 2.16 and 2.17) the host side uses soundfile.
 import functools
 import io
 import os
+import re
 import struct
 import warnings
 
@@ -36,6 +37,9 @@ _INSTALL = (
   "pip install tensorflow-io==0.37.1 beside TensorFlow 2.17, or "
   "pip install soundfile"
 )
+_NO_SAMPLES = "The audio must not be empty: it has zero samples."
+# How TensorFlow wraps an op's own words when it runs eagerly.
+_OP_NAMES = re.compile(r"\{\{.*?\}\}|\[Op:[^\]]*\](?: name:.*)?")
 
 
 @functools.lru_cache(maxsize=1)
@@ -133,7 +137,7 @@ def decode(data, backend=None):
         waveform = file.read(dtype="float32", always_2d=True)
         rate, expected = file.samplerate, file.frames
     except reader.LibsndfileError as error:
-      raise ValueError(f"The audio cannot be decoded: {error}.") from error
+      raise _undecodable(error.error_string) from error
     if len(waveform) < expected:
       raise ValueError(
         f"The audio is truncated: {len(waveform)} of {expected} samples."
@@ -141,11 +145,16 @@ def decode(data, backend=None):
   else:
     raise ValueError(f"Decoding audio needs a library: {_INSTALL}.")
   if not waveform.size:
-    raise ValueError("The audio must not be empty: it has zero samples.")
+    raise ValueError(_NO_SAMPLES)
   waveform = waveform.mean(axis=1, dtype=np.float32)
   if not np.isfinite(waveform).all():
     raise ValueError("The audio must be finite: it has NaN or Inf samples.")
   return np.clip(waveform, -1, 1), int(rate)
+
+
+def _undecodable(reason):
+  reason = " ".join(reason.removeprefix("Error : ").split()).rstrip(". ")
+  return ValueError(f"The audio cannot be decoded: {reason}.")
 
 
 def _decode_tensorflow(data):
@@ -155,7 +164,7 @@ def _decode_tensorflow(data):
   try:
     waveform, rate = _decode_compressed(tf.constant(data), kind)
   except tf.errors.OpError as error:
-    raise ValueError(f"The audio cannot be decoded: {error.message}.") from None
+    raise _undecodable(_OP_NAMES.sub("", error.message)) from None
   return waveform.numpy(), int(rate)
 
 
@@ -168,7 +177,9 @@ def _decode_wav(data):
       warnings.filterwarnings("ignore", message=".*not understood")
       rate, samples = scipy.io.wavfile.read(io.BytesIO(data))
   except (ValueError, Warning, EOFError, IndexError, struct.error) as error:
-    raise ValueError(f"The audio cannot be decoded: {error}.") from error
+    raise _undecodable(str(error)) from error
+  if not samples.size:
+    raise ValueError(_NO_SAMPLES)
   samples = samples.reshape(len(samples), -1)
   if samples.dtype.kind == "f":
     return samples.astype(np.float32), rate
