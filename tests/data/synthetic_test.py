@@ -58,19 +58,19 @@ def test_generated_once_and_the_same_whatever_the_processes(
   assert synthetic.generate(_spec(), tmp_path / "1") == one
 
 
-def test_stopped_it_goes_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_stopped_it_loses_unfinished_units(tmp_path, monkeypatch, processes):
   monkeypatch.setattr(tts, "UNIT", 5)
-  speak, spoken = tts.speak_unit, []
+  speak, sentences = tts.speak_unit, _spec().sentences()["train"]
 
   def stop_at_the_second(texts, voices):
-    if len(spoken) == 1:
+    if texts == sentences[5:10]:
       raise KeyboardInterrupt
-    spoken.append(texts)
     return speak(texts, voices)
 
   monkeypatch.setattr(tts, "speak_unit", stop_at_the_second)
   with pytest.raises(KeyboardInterrupt):
-    synthetic.generate(_spec(), tmp_path, 1, progress=False)
+    synthetic.generate(_spec(), tmp_path, processes, progress=False)
   assert not list(tmp_path.glob("*/train"))
   spoken_again = []
 
@@ -79,8 +79,9 @@ def test_stopped_it_goes_on(tmp_path, monkeypatch):
     return speak(texts, voices)
 
   monkeypatch.setattr(tts, "speak_unit", count)
-  paths = synthetic.generate(_spec(), tmp_path, 1, progress=False)
-  assert spoken[0] not in spoken_again
+  paths = synthetic.generate(_spec(), tmp_path, processes, progress=False)
+  assert sentences[:5] not in spoken_again
+  assert sentences[5:10] in spoken_again
   assert len(records.Records(paths["train"])) == 12
 
 

@@ -145,7 +145,9 @@ class SyntheticCorpus:
 def generate(spec, cache_dir, processes=None, progress=True):
   """Speaks the corpus, once: a cached one is returned at once.
 
-  Stopping it loses at most the utterances being spoken; the next call goes on.
+  Utterances are spoken in units of 250 (`tts.UNIT`). Stopping it loses the
+  unfinished units, at most one for each process; the next call speaks only
+  what is not finished.
 
   Args:
     spec: A `SyntheticCorpus`.
