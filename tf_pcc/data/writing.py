@@ -61,7 +61,7 @@ def write_records(
 
   Raises:
     ValueError: if there is no utterance, an id occurs twice, `output_dir`
-      exists already, or too many utterances were skipped.
+      exists already or cannot be written, or too many utterances were skipped.
   """
   read = getattr(utterances, "waveforms", None)
   items = list(utterances)
@@ -143,7 +143,11 @@ def write_shards(
 
   Returns:
     The index, a dict.
+
+  Raises:
+    ValueError: as for `write_records`.
   """
+  from tensorflow import errors
   from tensorflow.io import gfile
 
   if encoding not in ENCODINGS:
@@ -154,14 +158,20 @@ def write_shards(
   if not total:
     raise ValueError("`sources` must hold at least one utterance.")
   output_dir = os.fspath(output_dir).rstrip("/")
-  if gfile.exists(output_dir):
-    raise ValueError(
-      "`output_dir` must not exist yet: records are never overwritten. "
-      f"Received: output_dir={output_dir}"
-    )
   partial = output_dir + ".partial"
   plan = digest([FORMAT, key, len(sources), encoding, sample_rate])
-  _open_partial(partial, plan)
+  try:
+    if gfile.exists(output_dir):
+      raise ValueError(
+        "`output_dir` must not exist yet: records are never overwritten. "
+        f"Received: output_dir={output_dir}"
+      )
+    _open_partial(partial, plan)
+  except errors.OpError as error:
+    raise ValueError(
+      f"`output_dir` must be in a folder to write to: {error.message}. "
+      f"Received: output_dir={output_dir}"
+    ) from error
   bar = tqdm(total=total, unit=" utterances", disable=not progress)
   bar.set_description(os.path.basename(output_dir))
   workers = workers or os.cpu_count()
