@@ -10,8 +10,9 @@ was. The exit code is 0 only if the records are whole.
 
 import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 
+from launch import cli
 from tf_pcc.data import audio, corpora, records
 
 _CORPUS = flags.DEFINE_string(
@@ -85,9 +86,8 @@ def subset(corpus, max_seconds, first, sample_rate):
   return found
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise app.UsageError(f"no arguments but flags. Received: {argv[1:]}")
+def main(arguments):
+  cli.no_arguments(arguments)
   try:
     corpus = corpora.read_corpus(_CORPUS.value, _MISSING.value)
     chosen = corpus
@@ -102,10 +102,12 @@ def main(argv):
       max_skipped_share=_SKIPPED.value,
       workers=_WORKERS.value,
     )
-  except ValueError as error:
-    sys.exit(f"launch.prepare: {error}")
   except KeyboardInterrupt:
-    sys.exit("launch.prepare: stopped; the same command goes on from here")
+    print(
+      "launch.prepare: stopped; the same command goes on from here",
+      file=sys.stderr,
+    )
+    sys.exit(130)
   print(
     f"{index['utterances']} utterances, {index['seconds'] / 3600:.2f} h, "
     f"{len(index['shards'])} shards: {_OUTPUT.value}"
@@ -118,6 +120,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-  logging.set_verbosity(logging.INFO)
-  flags.mark_flags_as_required(["corpus", "output"])
-  app.run(main)
+  cli.run("launch.prepare", main, required=["corpus", "output"])

@@ -7,10 +7,9 @@ A `.txt` file is taken as transcripts: one a line, after an utterance id if
 `--ids` is given (LibriSpeech's own form).
 """
 
-import sys
+from absl import flags
 
-from absl import app, flags
-
+from launch import cli
 from tf_pcc.data import corpora, text
 
 _CORPUS = flags.DEFINE_string(
@@ -31,15 +30,11 @@ _OUTPUT = flags.DEFINE_string("output", None, "File to write (JSON).")
 _IDS = flags.DEFINE_bool("ids", False, "Lines of a .txt begin with an id.")
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise app.UsageError(f"no arguments but flags. Received: {argv[1:]}")
-  try:
-    texts = corpora.read_texts(_CORPUS.value, _IDS.value)
-    tokenizer = text.build_tokenizer(_KIND.value, texts, _SIZE.value)
-    tokenizer.save(_OUTPUT.value)
-  except (ValueError, ImportError, OSError) as error:
-    sys.exit(f"launch.vocabulary: {error}")
+def main(arguments):
+  cli.no_arguments(arguments)
+  texts = corpora.read_texts(_CORPUS.value, _IDS.value)
+  tokenizer = text.build_tokenizer(_KIND.value, texts, _SIZE.value)
+  tokenizer.save(_OUTPUT.value)
   labels = sum(map(len, tokenizer.encode_batch(texts)))
   words = sum(len(line.split()) for line in texts)
   print(
@@ -49,5 +44,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-  flags.mark_flags_as_required(["corpus", "output"])
-  app.run(main)
+  cli.run("launch.vocabulary", main, required=["corpus", "output"])

@@ -57,20 +57,56 @@ def test_stereo_at_8_khz_with_one_broken_file(tmp_path):
   ("arguments", "message"),
   [
     (["--output=OUT"], "--corpus"),
+    (["--corpus=CORPUS"], "--output"),
+    (["--corpus=CORPUS", "--output=OUT", "--rate=8000"], "'rate'"),
+    (["--corpus=CORPUS", "--output=OUT", "--shards=0"], "shards=0"),
+    (["--corpus=CORPUS", "--output=OUT", "--shards=9"], "shards=9"),
+    (["--corpus=CORPUS", "--output=OUT", "more"], "more"),
+    (["--corpus=CORPUS", "--output=/proc/x/y"], "output_dir=/proc/x/y"),
+    (
+      ["--corpus=CORPUS", "--output=CORPUS/manifest.tsv/y"],
+      "manifest.tsv/y",
+    ),
     (["--corpus=/nowhere/at/all", "--output=OUT"], "path=/nowhere/at/all"),
     (["--corpus=CORPUS", "--output=CORPUS"], "never overwritten"),
   ],
 )
-def test_user_errors_are_one_message(tmp_path, arguments, message):
+def test_user_errors_are_one_line(run_program, tmp_path, arguments, message):
   corpus = _corpus(tmp_path / "corpus", count=3)
   replaced = [
     a.replace("CORPUS", str(corpus)).replace("OUT", str(tmp_path / "out"))
     for a in arguments
   ]
-  done = _run(*replaced)
-  assert done.returncode == 1
-  assert message in done.stderr and "Traceback" not in done.stderr
+  done = run_program("prepare", *replaced)
+  assert done.code == 1 and message in done.complaint
   assert not list(tmp_path.glob("out*"))
+
+
+def test_stopped_it_says_that_it_goes_on(tmp_path):
+  # The first Ctrl-C arrives while shards are written.
+  code = (
+    "import runpy\n"
+    "from tf_pcc.data import audio\n"
+    "def stop(*_):\n"
+    "  raise KeyboardInterrupt\n"
+    "audio.load = stop\n"
+    "runpy.run_module('launch.prepare', run_name='__main__')\n"
+  )
+  corpus, output = _corpus(tmp_path / "corpus", count=3), tmp_path / "out"
+  done = subprocess.run(
+    [sys.executable, "-c", code, f"--corpus={corpus}", f"--output={output}"],
+    cwd=ROOT,
+    env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=200,
+  )
+  assert done.returncode == 130 and "Traceback" not in done.stderr
+  assert "the same command goes on from here" in done.stderr
+  assert output.with_suffix(".partial").exists() and not output.exists()
+  assert _run(f"--corpus={corpus}", f"--output={output}").returncode == 0
+  assert len(records.Records(output)) == 3
 
 
 @pytest.mark.slow

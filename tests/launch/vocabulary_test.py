@@ -46,18 +46,26 @@ def test_a_text_file_becomes_wordpieces(tmp_path):
   [
     (["--corpus=/nowhere/at/all", "--output=OUT"], "path=/nowhere/at/all"),
     (["--corpus=TEXT", "--output=OUT", "--size=3"], "size=3"),
+    (["--corpus=TEXT"], "--output"),
+    (["--output=OUT"], "--corpus"),
+    (["--corpus=TEXT", "--output=OUT", "--kind=syllable"], "syllable"),
+    (["--corpus=TEXT", "--output=OUT", "more"], "more"),
+    (["--corpus=EMPTY", "--output=OUT", "--kind=character"], "non-empty"),
+    (
+      ["--corpus=TEXT", "--output=/proc/x/y", "--kind=character"],
+      "/proc/x",
+    ),
   ],
 )
-def test_user_errors_are_one_message(tmp_path, arguments, message):
+def test_user_errors_are_one_line(run_program, tmp_path, arguments, message):
   (tmp_path / "text.txt").write_text("HELLO\n")
-  done = _run(
-    *(
-      a.replace("TEXT", str(tmp_path / "text.txt")).replace(
-        "OUT", str(tmp_path / "out.json")
-      )
-      for a in arguments
-    )
-  )
-  assert done.returncode == 1
-  assert message in done.stderr and "Traceback" not in done.stderr
+  (tmp_path / "empty.txt").write_text("\n")
+  replaced = [
+    a.replace("TEXT", str(tmp_path / "text.txt"))
+    .replace("EMPTY", str(tmp_path / "empty.txt"))
+    .replace("OUT", str(tmp_path / "out.json"))
+    for a in arguments
+  ]
+  done = run_program("vocabulary", *replaced)
+  assert done.code == 1 and message in done.complaint
   assert not list(tmp_path.glob("out*"))
