@@ -1,0 +1,113 @@
+"""Labels and lengths of a batch, as a transducer's loss needs them."""
+
+import tensorflow as tf
+
+from models import transducer_lattice
+
+
+class Targets:
+  """Labels and lengths of a batch, checked and made safe to index with."""
+
+  def __init__(
+    self,
+    labels,
+    label_length,
+    length,
+    batch,
+    frames,
+    columns,
+    vocab,
+    blank_index,
+  ):
+    if not tf.is_tensor(vocab) and not 0 <= blank_index < vocab:
+      raise ValueError(
+        f"blank_index must be a class, 0 to {vocab - 1}. "
+        f"Received: blank_index={blank_index}"
+      )
+    labels = _integers("labels", labels, 2)
+    label_length = _integers("label_length", label_length, 1)
+    length = _integers("length", length, 1)
+    for name, value in (
+      ("labels", labels),
+      ("label_length", label_length),
+      ("length", length),
+    ):
+      if not tf.is_tensor(batch) and value.shape[0] not in (None, batch):
+        raise ValueError(
+          f"{name} must have one row for each of {batch} utterances. "
+          f"Received: {name}.shape={value.shape}"
+        )
+    if not tf.is_tensor(columns) and labels.shape[1] not in (None, columns - 1):
+      raise ValueError(
+        f"labels must have U columns where logits or prediction have U + 1, "
+        f"here {columns - 1}. Received: labels.shape={labels.shape}"
+      )
+    inside = tf.sequence_mask(label_length, columns - 1)
+    wrong = {
+      "length": tf.logical_or(length < 0, length > frames),
+      "label_length": tf.logical_or(
+        label_length < 0, label_length > columns - 1
+      ),
+      "labels": tf.reduce_any(
+        inside
+        & ((labels < 0) | (labels >= vocab) | tf.equal(labels, blank_index)),
+        axis=1,
+      ),
+    }
+    if tf.executing_eagerly():
+      values = {"length": length, "label_length": label_length}
+      right = {
+        "length": f"be 0 to {frames}, the number of frames",
+        "label_length": f"be 0 to {columns - 1}, the number of labels",
+        "labels": f"hold classes, 0 to {vocab - 1}, but not {blank_index}",
+      }
+      for name, rows in wrong.items():
+        rows = rows.numpy()
+        if rows.any():
+          value = values.get(name, labels).numpy()[rows][0]
+          raise ValueError(
+            f"{name} must {right[name]}, in every utterance. "
+            f"Received: {name}={value.tolist()} in utterance {rows.argmax()}"
+          )
+    self.wrong = tf.reduce_any(tf.stack(list(wrong.values())), axis=0)
+    self.length = tf.clip_by_value(length, 0, frames)
+    self.label_length = tf.clip_by_value(label_length, 0, columns - 1)
+    # After the last label the next one is never asked for.
+    tokens = tf.pad(labels, [[0, 0], [0, 1]])
+    self.tokens = tf.ensure_shape(
+      tokens, [None, None if tf.is_tensor(columns) else columns]
+    )
+
+  def losses(self, blank, label):
+    """Losses [B], and what `arcs` needs, from log probabilities."""
+    log_likelihood, log_odds = transducer_lattice.forward(
+      blank, label, self.length, self.label_length
+    )
+    loss = tf.where(self.wrong, float("nan"), -log_likelihood)
+    return loss, log_odds
+
+  def arcs(self, loss, log_odds, upstream, frames):
+    """Occupancies of blanks and labels, times the gradient of the loss."""
+    loss = loss[:, None, None]
+    upstream = tf.cast(upstream, tf.float32)[:, None, None]
+    left_out = tf.equal(upstream, 0.0) | tf.math.is_inf(loss)
+    return [
+      tf.where(
+        left_out,
+        0.0,
+        tf.where(tf.math.is_nan(loss), float("nan"), arc * upstream),
+      )
+      for arc in transducer_lattice.occupancies(
+        log_odds, self.length, self.label_length, frames
+      )
+    ]
+
+
+def _integers(name, value, rank):
+  value = tf.convert_to_tensor(value)
+  if not value.dtype.is_integer or value.shape.rank != rank:
+    raise ValueError(
+      f"{name} must be integers, {['[B]', '[B, U]'][rank - 1]}. "
+      f"Received: {name}={value.dtype.name} {value.shape}"
+    )
+  return tf.cast(value, tf.int32)
