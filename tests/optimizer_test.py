@@ -352,3 +352,8 @@ def test_statistics_and_apply_before_the_build_are_refused():
     optimizer.statistics()
   with pytest.raises(ValueError, match="trainable_variables must be given"):
     optimizer.apply([tf.ones(2)])
+
+
+def test_inner_optimizer_must_be_one():
+  with pytest.raises(ValueError, match="Received: inner_optimizer=None"):
+    tf_pcc.PerCoreClipping(None, 1.0)

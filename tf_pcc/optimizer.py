@@ -311,6 +311,11 @@ class PerCoreClipping(keras.optimizers.Optimizer):
 
 def _check_inner(optimizer):
   """Refuses what would clip, scale or accumulate a second time."""
+  if not isinstance(optimizer, keras.optimizers.Optimizer):
+    raise ValueError(
+      "inner_optimizer must be a Keras optimizer or the name of one. "
+      f"Received: inner_optimizer={optimizer!r}"
+    )
   if isinstance(optimizer, PerCoreClipping):
     raise ValueError(
       "inner_optimizer must not clip per core itself. "
