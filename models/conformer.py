@@ -242,6 +242,11 @@ class ConformerEncoder(keras.layers.Layer):
       x = block(x, positions, mask, training=training)
     return x, lengths
 
+  @property
+  def dim(self):
+    """Width of the output."""
+    return self.config.dim
+
   def frames(self, frames):
     """Output frames for `frames` feature frames (an int or integer array)."""
     return self.subsampling.frames(frames)

@@ -55,25 +55,6 @@ def test_loss_equals_enumeration(dtype, jit_compile):
     np.testing.assert_allclose(got[b], want, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-  ("weights", "want"),
-  [(None, 3.0), ([1, 1, 1], 3.0), ([1, 0, 3], 4.0), ([0, 0, 0], 0.0)],
-)
-def test_weighted_mean(weights, want):
-  values = tf.constant([1.0, 3.0, 5.0])
-  if weights is not None:
-    weights = tf.constant(weights, tf.float32)
-  assert float(ctc.weighted_mean(values, weights)) == want
-
-
-def test_weight_0_keeps_a_nan_out_of_loss_and_gradient():
-  values = tf.Variable([1.0, np.nan])
-  with tf.GradientTape() as tape:
-    loss = ctc.weighted_mean(values, tf.constant([2.0, 0.0]))
-  assert float(loss) == 1.0
-  assert tape.gradient(loss, values).numpy().tolist() == [1.0, 0.0]
-
-
 def test_loss_is_the_mean_of_example_losses_on_every_replica(make_strategy):
   strategy = make_strategy(2)
   with strategy.scope():

@@ -1,0 +1,187 @@
+"""What all speech models share: hearing, losses as means, saving."""
+
+import tensorflow as tf
+
+from models import features as _features
+from models import specaugment as _specaugment
+from tf_pcc.training import PerCoreModel
+
+
+def weighted_mean(values, weights=None):
+  """Mean of float32 [B] values; with weights, 0 when all of them are 0.
+
+  Values of weight 0 are left out by selection: a NaN among them stays out.
+  """
+  if weights is None:
+    return tf.reduce_mean(values)
+  weights = tf.cast(tf.reshape(weights, [-1]), values.dtype)
+  total = tf.reduce_sum(
+    tf.where(weights > 0, values * weights, tf.zeros_like(values))
+  )
+  return tf.math.divide_no_nan(total, tf.reduce_sum(weights))
+
+
+def finite_length(values, length):
+  """Lengths, but 0 for utterances with a NaN or infinity in a valid frame.
+
+  What a decoder takes: an utterance that could not be heard has no words.
+
+  Args:
+    values: float [B, T, D].
+    length: int32 [B], valid frames.
+
+  Returns:
+    int32 [B].
+  """
+  finite = tf.reduce_all(tf.math.is_finite(values), axis=-1)
+  finite |= ~tf.sequence_mask(length, tf.shape(values)[1])
+  return tf.where(tf.reduce_all(finite, axis=1), length, 0)
+
+
+class Recogniser(PerCoreModel):
+  """Log-mel features, SpecAugment and an encoder; the base of all families.
+
+  Takes x = {"audio": float32 [B, S] in [-1, 1], "audio_length": int32 [B]
+  samples} and y = {"labels": int32 [B, U], "label_length": int32 [B]}. Token 0
+  is the blank.
+
+  A family sets `self.encoder` in its constructor, after calling this one: a
+  layer with `encoder(features, lengths, training) -> (float [B, T, dim], int32
+  [B])`, `frames(frames)` and `dim`. It puts its further arguments into
+  `self.config`, and writes:
+
+  - `build_outputs(dim)`: builds what comes after the encoder;
+  - `call(x, training)`: dict of outputs, among them "length", int32 [B]; what
+    it needs of the encoder comes from `self.encode(x, training)`;
+  - `example_losses(y, outputs)`: float32 [B], nats an utterance;
+  - `decode(outputs)`: greedy token ids int32 [B, U] and their number int32 [B],
+    in the graph, of static shapes;
+  - `n_best(outputs, n, beam_width)`: ids int32 [B, n, U] padded with 0, their
+    numbers int32 [B, n], and log-probabilities float32 [B, n], best first.
+
+  Args:
+    vocab_size: int, number of classes, the blank included.
+    features: dict of arguments of `features.LogMel`, or None.
+    specaugment: dict of arguments of `specaugment.SpecAugment`, or None.
+    seed: int, for the noise of training; weights are drawn from Keras's global
+      seed (`keras.utils.set_random_seed`).
+
+  Raises:
+    ValueError: If there is no token but the blank.
+  """
+
+  # Spreads the seeds of a model's layers, so that seeds 0 and 1 share none.
+  _SEED_STRIDE = 4096
+
+  def __init__(
+    self,
+    *,
+    vocab_size: int,
+    features: dict | None = None,
+    specaugment: dict | None = None,
+    seed: int = 0,
+    **kwargs,
+  ):
+    super().__init__(**kwargs)
+    if vocab_size < 2:
+      raise ValueError(
+        "vocab_size must be at least 2, the blank and one token. "
+        f"Received: vocab_size={vocab_size}"
+      )
+    # A bfloat16 policy would round the waveform before the features.
+    self.autocast = False
+    self.config = {
+      "vocab_size": int(vocab_size),
+      "features": dict(features or {}),
+      "specaugment": dict(specaugment or {}),
+      "seed": int(seed),
+    }
+    self.log_mel = _features.LogMel(
+      **{"seed": self.layer_seed(0), **self.config["features"]}
+    )
+    self.specaugment = _specaugment.SpecAugment(
+      **{"seed": self.layer_seed(1), **self.config["specaugment"]}
+    )
+
+  def layer_seed(self, index: int) -> int:
+    """A seed for a layer: 0 and 1 are taken, encoders get 2 and onwards."""
+    return self.config["seed"] * self._SEED_STRIDE + index
+
+  def build(self, input_shape=None):
+    """Makes all weights; the shapes do not depend on the input's."""
+    if self.built:
+      return
+    self.log_mel.build((None, None))
+    self.specaugment.build((None, None, self.log_mel.mels))
+    self.encoder.build((None, None, self.log_mel.mels))
+    self.build_outputs(self.encoder.dim)
+    self.built = True
+
+  def build_outputs(self, dim: int) -> None:
+    """Builds the layers after the encoder, whose width is `dim`."""
+    raise NotImplementedError("a Recogniser must write build_outputs")
+
+  def build_from_signature(self) -> None:
+    """Makes all weights without data; call it inside `strategy.scope()`."""
+    self.build()
+
+  def adapt(self, inputs) -> None:
+    """Fills the statistics of features with normalization="global", if so.
+
+    Call it before training, on part of the training set.
+
+    Args:
+      inputs: iterable of dicts like `call` takes.
+    """
+    if self.log_mel.normalization == "global":
+      self.log_mel.adapt((x["audio"], x["audio_length"]) for x in inputs)
+
+  def encode(self, x, training=False):
+    """Audio to the encoder's output, float [B, T, dim], and its length."""
+    features, length = self.log_mel(
+      x["audio"], x["audio_length"], training=training
+    )
+    features = self.specaugment(features, length, training=training)
+    return self.encoder(features, length, training=training)
+
+  def compute_loss(
+    self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+  ):
+    """Mean of `example_losses` over this core's own examples.
+
+    Args:
+      x: ignored.
+      y: dict of labels and their lengths.
+      y_pred: what `call` returned.
+      sample_weight: float [B] or None; all zero gives 0.
+      training: ignored.
+
+    Returns:
+      float32 scalar, nats per utterance.
+    """
+    return weighted_mean(self.example_losses(y, y_pred), sample_weight)
+
+  def example_losses(self, y, outputs):
+    """float32 [B], every utterance's loss in nats."""
+    raise NotImplementedError("a Recogniser must write example_losses")
+
+  def decode(self, outputs):
+    """Greedy token ids int32 [B, U] and their number int32 [B]."""
+    raise NotImplementedError("a Recogniser must write decode")
+
+  def frames(self, samples):
+    """Output frames for `samples` samples (an int or an integer array).
+
+    Labels fit CTC where frames >= labels + repeated neighbours.
+    """
+    return self.encoder.frames(self.log_mel.frames(samples))
+
+  def get_config(self):
+    return {**super().get_config(), **self.config}
+
+  def get_build_config(self):
+    # Keras rebuilds a loaded model only if there is something to rebuild from.
+    return {"from_signature": True}
+
+  def build_from_config(self, config):
+    self.build_from_signature()
