@@ -1,12 +1,14 @@
 """From CTC logits to token ids: greedy and prefix beam search."""
 
+import numpy as np
 import tensorflow as tf
 
 
 def greedy(logits: tf.Tensor, lengths: tf.Tensor, blank: int = 0):
   """The best path, repeats collapsed, blanks dropped.
 
-  Static shapes throughout, so it also compiles for a TPU.
+  Static shapes throughout, so it also compiles for a TPU. An utterance with a
+  valid frame that is not finite, as samples of NaN give, has no tokens.
 
   Args:
     logits: float [B, T, V].
@@ -26,7 +28,7 @@ def greedy(logits: tf.Tensor, lengths: tf.Tensor, blank: int = 0):
   batch, time = tf.unstack(tf.shape(best))
   previous = tf.pad(best[:, :-1], [[0, 0], [1, 0]], constant_values=-1)
   keep = (best != previous) & (best != blank)
-  keep &= tf.sequence_mask(lengths, time)
+  keep &= tf.sequence_mask(_finite_lengths(logits, lengths), time)
   # Dropped frames go to one slot behind the end, which is cut off.
   slot = tf.where(keep, tf.cumsum(tf.cast(keep, tf.int32), axis=1) - 1, time)
   row = tf.broadcast_to(tf.range(batch)[:, None], tf.shape(slot))
@@ -50,6 +52,10 @@ def beam_search(
   `tf.nn.ctc_beam_search_decoder`, which wants the blank last: classes are moved
   there and back. CPU only, not for XLA.
 
+  An utterance with fewer than `n_best` sequences, as one of no frames or of a
+  single one, is filled up with empty sequences of score -inf. One with a valid
+  frame that is not finite has the empty sequence alone.
+
   Args:
     logits: float [B, T, V]; normalised here.
     lengths: int32 [B], valid frames.
@@ -63,8 +69,6 @@ def beam_search(
 
   Raises:
     ValueError: If not 1 <= n_best <= beam_width.
-    tf.errors.InvalidArgumentError: If an utterance has fewer than `n_best`
-      sequences, as one without frames has for n_best > 1.
   """
   if not 1 <= n_best <= beam_width:
     raise ValueError(
@@ -72,24 +76,64 @@ def beam_search(
       f"Received: n_best={n_best}"
     )
   logits = tf.cast(logits, tf.float32)
+  batch, time, classes = tf.unstack(tf.shape(logits))
+  lengths = _finite_lengths(logits, lengths)
+  valid = tf.sequence_mask(lengths, time)[..., None]
+  logits = tf.where(valid, logits, 0.0)
   logits = tf.concat(
     [logits[..., :blank], logits[..., blank + 1 :], logits[..., blank, None]],
     axis=-1,
   )
+  logits = _with_fillers(logits, lengths, n_best)
   paths, scores = tf.nn.ctc_beam_search_decoder(
-    tf.transpose(logits, [1, 0, 2]), lengths, beam_width, n_best
+    tf.transpose(logits, [1, 0, 2]), lengths + 1, beam_width, n_best
   )
-  batch = tf.shape(logits)[0]
   longest = tf.reduce_max([path.dense_shape[1] for path in paths])
-  ids, counts = [], []
-  for path in paths:
-    tokens = path.values + tf.cast(path.values >= blank, path.values.dtype)
-    shape = tf.stack([tf.cast(batch, tf.int64), longest])
-    path = tf.SparseTensor(path.indices, tokens, shape)
-    ids.append(tf.cast(tf.sparse.to_dense(path, blank), tf.int32))
-    counts.append(
-      tf.math.unsorted_segment_sum(
-        tf.ones_like(path.indices[:, 0], tf.int32), path.indices[:, 0], batch
-      )
-    )
-  return tf.stack(ids, axis=1), tf.stack(counts, axis=1), scores
+  shape = tf.stack([tf.cast(batch, tf.int64), longest])
+  found = tf.stack(
+    [
+      tf.sparse.to_dense(tf.SparseTensor(p.indices, p.values, shape), -1)
+      for p in paths
+    ],
+    axis=1,
+  )
+  ids = tf.cast(found, tf.int32)
+  real = tf.reduce_all(ids < classes - 1, axis=2)
+  keep = (ids >= 0) & real[..., None]
+  ids = tf.where(keep, ids + tf.cast(ids >= blank, tf.int32), blank)
+  counts = tf.reduce_sum(tf.cast(keep, tf.int32), axis=2)
+  return ids, counts, tf.where(real, scores, -np.inf)
+
+
+def _finite_lengths(logits, lengths):
+  """The lengths, 0 for utterances with a valid frame that is not finite."""
+  finite = tf.reduce_all(tf.math.is_finite(logits), axis=-1)
+  finite |= ~tf.sequence_mask(lengths, tf.shape(logits)[1])
+  return tf.where(tf.reduce_all(finite, axis=1), lengths, 0)
+
+
+def _with_fillers(logits, lengths, count):
+  """Adds `count` classes that only a frame behind the end can emit.
+
+  There the blank is certain and the new classes are hopeless, yet less so than
+  anything else that is impossible: they fill the beam of an utterance with few
+  sequences, which `tf.nn.ctc_beam_search_decoder` refuses, and change no other.
+
+  Args:
+    logits: float32 [B, T, V], the blank last.
+    lengths: int32 [B].
+    count: int.
+
+  Returns:
+    float32 [B, T + 1, V + count], the blank last and the new before it.
+  """
+  impossible, hopeless = -1e30, -1e20
+  batch, time, classes = tf.unstack(tf.shape(logits))
+  fillers = tf.fill([batch, time, count], impossible)
+  logits = tf.concat([logits[..., :-1], fillers, logits[..., -1:]], axis=-1)
+  logits = tf.pad(logits, [[0, 0], [0, 1], [0, 0]])
+  behind = tf.concat(
+    [tf.fill([classes - 1], impossible), tf.fill([count], hopeless), [0.0]], 0
+  )
+  at_end = tf.range(time + 1)[None, :, None] == lengths[:, None, None]
+  return tf.where(at_end, behind, logits)

@@ -83,9 +83,48 @@ def test_n_best_must_fit_the_beam():
     decoding.beam_search(tf.zeros([1, 2, 3]), [2], beam_width=4, n_best=5)
 
 
-def test_beam_of_an_empty_utterance():
-  ids, counts, scores = decoding.beam_search(tf.zeros([2, 4, 3]), [0, 4])
-  assert counts[0].numpy() == [0] and scores[0, 0] == 0
-  assert np.isfinite(scores[1, 0])
-  with pytest.raises(tf.errors.InvalidArgumentError, match="Less leaves"):
-    decoding.beam_search(tf.zeros([2, 4, 3]), [0, 4], n_best=2)
+def test_beam_fills_up_where_there_are_fewer_sequences():
+  # Without frames there is one sequence, with one frame and 3 classes 3.
+  rng = np.random.default_rng(0)
+  logits = rng.normal(size=[3, 4, 3]).astype(np.float32)
+  ids, counts, scores = decoding.beam_search(
+    logits, [0, 1, 4], beam_width=8, n_best=5
+  )
+  assert counts[0].numpy().tolist() == [0] * 5
+  assert scores[0].numpy().tolist() == [0] + [-np.inf] * 4
+  want = _enumerate(logits[1, :1])
+  for n, (labels, score) in enumerate(want):
+    assert tuple(ids[1, n, : counts[1, n]].numpy()) == labels
+    np.testing.assert_allclose(scores[1, n], score, rtol=1e-5)
+  assert scores[1, 3:].numpy().tolist() == [-np.inf] * 2
+  assert not np.any(ids[1, 3:])
+  assert np.all(np.isfinite(scores[2]))
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_greedy_hears_nothing_in_what_is_not_finite(jit_compile):
+  logits = np.zeros([4, 5, 3], np.float32)
+  logits[:, :, 1] = 1
+  logits[0, 2, 1], logits[1, 0, 2], logits[3, 4, 0] = np.nan, np.inf, np.nan
+  decode = tf.function(decoding.greedy, jit_compile=jit_compile)
+  # The last is bad behind its end only.
+  _, counts = decode(logits, [5, 5, 5, 3])
+  assert counts.numpy().tolist() == [0, 0, 1, 1]
+
+
+def test_beam_hears_nothing_in_what_is_not_finite():
+  rng = np.random.default_rng(0)
+  logits = rng.normal(size=[3, 5, 3]).astype(np.float32)
+  clean = decoding.beam_search(logits, [5, 5, 3], 8, n_best=2)
+  logits[0, 2], logits[2, 4, 0] = np.nan, np.inf
+  ids, counts, scores = decoding.beam_search(logits, [5, 5, 3], 8, n_best=2)
+  assert counts[0].numpy().tolist() == [0, 0]
+  assert scores[0].numpy().tolist() == [0, -np.inf]
+  np.testing.assert_array_equal(ids[1:], clean[0][1:])
+  np.testing.assert_array_equal(scores[1:], clean[2][1:])
+
+
+def test_no_utterances():
+  empty = tf.zeros([0, 4, 3])
+  lengths = tf.zeros([0], tf.int32)
+  assert decoding.greedy(empty, lengths)[0].shape == (0, 4)
