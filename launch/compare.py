@@ -5,28 +5,32 @@
   python -m launch.compare --config=launch/configs/desk_memorization.py \
     --quick --workdir=runs/quick
 
-Every method and seed is trained and audited in processes of its own, one at a
-time; stopped, the same command goes on where it was. DIR/report/report.html
-shows word error rate and memorization over steps, memorization at matched word
-error rate (paired over seeds) and what a step costs; DIR/runs/METHOD-SEED is a
-run's --workdir, DIR/bounds.json says how the bounds were chosen.
+Every method and seed is trained and audited in processes of its own, as many
+at a time as there are CPU cores for (--parallel); stopped, the same command
+goes on where it was. DIR/report/report.html shows word error rate and
+memorization over steps, memorization at matched word error rate (paired over
+seeds) and what a step costs; DIR/runs/METHOD-SEED is a run's --workdir,
+DIR/bounds.json says how the bounds were chosen.
 
 A config's file may hold dicts of field: value that go over the config:
 METHODS[method] for one method, QUICK for --quick, CHOICE for the runs that
 choose a bound out of BOUNDS.
 """
 
+import contextlib
 import os
 import platform
 import shlex
 import signal
 import sys
+import threading
 
+import tensorflow as tf
 from absl import flags
 from ml_collections import config_flags
 from tqdm import tqdm
 
-from launch import cli, comparison, experiment, processes
+from launch import cli, comparison, datasets, experiment, processes
 
 _CONFIG = cli.config_flag()
 _WORKDIR = cli.workdir_flag()
@@ -51,6 +55,14 @@ _QUICK = flags.DEFINE_bool(
   False,
   "QUICK numbers and at most two seeds: to see how it works in ten minutes.",
 )
+_PARALLEL = flags.DEFINE_integer(
+  "parallel",
+  None,
+  "Runs at a time, each on its share of the CPU cores; default: as many as get "
+  "config.cores CPU cores each, 1 where there is a GPU. Each takes the memory "
+  "of a whole training run.",
+  lower_bound=1,
+)
 _OVERWRITE = cli.overwrite_flag()
 _QUICK_SEEDS = 2
 
@@ -63,6 +75,8 @@ class Progress:
   """
 
   def __init__(self, jobs):
+    self._lock = threading.Lock()
+    self._active = []
     self._done = {job.directory: job.step() for job in jobs}
     self._bar = tqdm(
       total=sum(job.config.steps for job in jobs),
@@ -72,19 +86,26 @@ class Progress:
       smoothing=0.05,
     )
 
-  def watch(self, job):
-    """A function that looks how far a job is."""
-
-    def look():
-      step = job.step()
+  def look(self, job):
+    """Looks how far a job is."""
+    step = job.step()
+    with self._lock:
       self._bar.update(step - self._done[job.directory])
       self._done[job.directory] = step
 
-    return look
+  @contextlib.contextmanager
+  def doing(self, what):
+    """Shows in front of the bar, for the time of the context, what goes on."""
+    self._say(self._active.append, what)
+    try:
+      yield
+    finally:
+      self._say(self._active.remove, what)
 
-  def say(self, what):
-    """Shows what is going on in front of the bar."""
-    self._bar.set_description(what)
+  def _say(self, change, what):
+    with self._lock:
+      change(what)
+      self._bar.set_description(", ".join(self._active))
 
   def __enter__(self):
     return self
@@ -93,13 +114,14 @@ class Progress:
     self._bar.close()
 
 
-def choose_bounds(directory, plan, progress):
+def choose_bounds(directory, plan, progress, parallel=1):
   """The bound of each method that has one, by validation error.
 
   Args:
     directory: the comparison's.
     plan: dict from method to a list of `comparison.Job`, one for each bound.
     progress: `Progress`.
+    parallel: int, runs at a time.
 
   Returns:
     dict as in DIR/bounds.json: method to {"bound": float, "tried": [[bound,
@@ -107,20 +129,44 @@ def choose_bounds(directory, plan, progress):
     clips least.
   """
   result = comparison.read_bounds(directory)
+  plan = {method: jobs for method, jobs in plan.items() if method not in result}
+  processes.run_all(
+    [_task(job, progress) for jobs in plan.values() for job in jobs], parallel
+  )
   for method, jobs in plan.items():
-    if method in result:
-      continue
-    for job in jobs:
-      progress.say(f"bound: {job.name}")
-      job.train(progress.watch(job))
     tried = [
       [job.config.clipping.bound, job.summary()["validation_wer"]]
       for job in jobs
     ]
     bound, _ = min(tried, key=lambda pair: (pair[1], -pair[0]))
     result[method] = {"bound": bound, "tried": tried}
-    comparison.write_bounds(directory, result)
+  comparison.write_bounds(directory, result)
   return result
+
+
+def _task(job, progress, audit=False):
+  """Training a job, and auditing it, as `processes.run_all` takes it."""
+
+  def do(check, cpus):
+    def watch():
+      check()
+      progress.look(job)
+
+    with progress.doing(job.name):
+      job.train(watch, cpus)
+    if audit:
+      with progress.doing(f"{job.name}, audit"):
+        job.audit(check, cpus)
+
+  return do
+
+
+def _parallel(config):
+  if _PARALLEL.value:
+    return _PARALLEL.value
+  if tf.config.list_physical_devices("GPU"):
+    return 1
+  return max(1, len(processes.available_cpus()) // config.cores)
 
 
 def run():
@@ -168,22 +214,25 @@ def run():
   seeds = range(_CONFIG.value.seed, _CONFIG.value.seed + count)
   # The methods in turn for each seed: what is there early can be compared.
   jobs = [settings.job(m, seed) for seed in seeds for m in methods]
+  parallel = _parallel(jobs[0].config)
+  # Synthetic speech is made once and for all, on all CPU cores.
+  datasets.open_splits(jobs[0].config)
   with Progress([*sum(trials.values(), []), *jobs]) as progress:
-    bounds = choose_bounds(directory, trials, progress)
-    for number, job in enumerate(jobs, 1):
-      if job.method in bounds:
-        job = settings.job(
-          job.method, job.seed, bound=bounds[job.method]["bound"]
-        )
-      jobs[number - 1] = job
-      progress.say(f"run {number} of {len(jobs)}: {job.name}")
-      job.train(progress.watch(job))
-      progress.say(f"run {number} of {len(jobs)}: {job.name}, audit")
-      job.audit()
+    bounds = choose_bounds(directory, trials, progress, parallel)
+    jobs = [
+      settings.job(job.method, job.seed, bounds[job.method]["bound"])
+      if job.method in bounds
+      else job
+      for job in jobs
+    ]
+    processes.run_all(
+      [_task(job, progress, audit=True) for job in jobs], parallel
+    )
   notes = [
     f"Command: python -m launch.compare {shlex.join(sys.argv[1:])}",
     f"Hardware: {os.cpu_count()} CPU cores, {platform.machine()}, "
-    f"{platform.system()}. Times are medians over runs, tracing left out.",
+    f"{platform.system()}; runs at a time: {parallel}. Times are medians over "
+    "runs, tracing left out.",
     "Baseline: batch clipping, which is applied to the aggregate, is what most "
     "people call gradient clipping."
     if baseline == "batch"

@@ -53,24 +53,32 @@ class Job:
     steps = [line["step"] for line in metrics.read(self.directory)]
     return min(max(steps, default=0), self.config.steps)
 
-  def train(self, watch):
-    """Trains it, or goes on; a finished run is left alone."""
+  def train(self, watch, cpus=None):
+    """Trains it, or goes on; a finished run is left alone.
+
+    Args:
+      watch: as `processes.run` takes it, and so is the next.
+      cpus: set of CPU cores.
+    """
     if self.summary() is None:
       processes.run(
         "launch.train",
         [*self.arguments, f"--workdir={self.directory}"],
         os.path.join(self.directory, "log.txt"),
         watch,
+        cpus,
       )
     watch()
 
-  def audit(self):
-    """Audits its checkpoints, unless that was done."""
+  def audit(self, watch, cpus=None):
+    """Audits its checkpoints, unless that was done; arguments as of `train`."""
     if not os.path.exists(os.path.join(self.directory, "audit", "report.html")):
       processes.run(
         "launch.audit",
         [f"--workdir={self.directory}", "--checkpoints=all", "--overwrite"],
         os.path.join(self.directory, "log.txt"),
+        watch,
+        cpus,
       )
 
   def audited(self):

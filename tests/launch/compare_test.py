@@ -143,6 +143,55 @@ def test_a_failed_program_shows_its_last_words(tmp_path):
   assert "$ python -m launch.no_such_mod --steps=3" in log.read_text()
 
 
+def _sleeper(log, seconds, seen):
+  """A task that logs its CPU cores and sleeps; `seen` gets (log, time)."""
+  code = (
+    "import os, time; print(sorted(os.sched_getaffinity(0)), flush=True); "
+    f"time.sleep({seconds})"
+  )
+
+  def task(check, cpus):
+    def watch():
+      check()
+      seen.append((log.name, time.monotonic()))
+
+    # A module of Python's own that runs code given on the command line.
+    processes.run("timeit", ["-n1", "-r1", code], log, watch, cpus)
+
+  return task
+
+
+@pytest.mark.skipif(
+  not hasattr(os, "sched_setaffinity"),
+  reason="this system cannot bind processes to CPU cores",
+)
+def test_tasks_run_side_by_side_on_cores_of_their_own(tmp_path):
+  seen = []
+  logs = [tmp_path / name for name in "abc"]
+  processes.run_all([_sleeper(log, 2, seen) for log in logs], 2)
+  spans = {
+    log.name: [t for name, t in seen if name == log.name] for log in logs
+  }
+  assert max(spans["a"][0], spans["b"][0]) < min(spans["a"][-1], spans["b"][-1])
+  cores = [json.loads(log.read_text().splitlines()[1]) for log in logs]
+  mine = processes.available_cpus()
+  assert all(len(found) == max(1, len(mine) // 2) for found in cores)
+  if len(mine) > 1:
+    assert not set(cores[0]) & set(cores[1])
+
+
+def test_when_one_task_fails_the_others_are_ended(tmp_path):
+  seen = []
+
+  def fail(check, cpus):
+    processes.run("launch.no_such_mod", [], tmp_path / "fail", check, cpus)
+
+  start = time.monotonic()
+  with pytest.raises(processes.ProgramFailed, match="no_such_mod"):
+    processes.run_all([_sleeper(tmp_path / "long", 600, seen), fail, fail], 2)
+  assert time.monotonic() - start < 60
+
+
 def _compare(config_file, directory, *arguments):
   return subprocess.Popen(
     [
