@@ -140,5 +140,29 @@ class ConformerCTC(recogniser.Recogniser):
 
     Audio that is not finite has none.
     """
+    return decoding.greedy(outputs["logits"], outputs["length"])
+
+  def n_best(self, outputs, n, beam_width):
+    """The n best label sequences; see `decoding.beam_search`.
+
+    Args:
+      outputs: what `call` returned.
+      n: int, at most `beam_width`.
+      beam_width: int, prefixes kept in every frame.
+
+    Returns:
+      int32 [B, n, U] ids padded with 0, int32 [B, n] their numbers, and float32
+      [B, n] log-probabilities, best first.
+    """
+    return decoding.beam_search(
+      outputs["logits"], outputs["length"], beam_width, n
+    )
+
+  def frame_log_probs(self, outputs):
+    """CTC's log-probabilities, float32 [B, T, V], and lengths int32 [B].
+
+    What alignment and fusion with a language model take. Audio that is not
+    finite has no frames.
+    """
     length = recogniser.finite_length(outputs["logits"], outputs["length"])
-    return decoding.greedy(outputs["logits"], length)
+    return tf.nn.log_softmax(outputs["logits"]), length

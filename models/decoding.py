@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from models import recogniser
+
 
 def greedy(logits: tf.Tensor, lengths: tf.Tensor, blank: int = 0):
   """The best path, repeats collapsed, blanks dropped.
@@ -28,7 +30,7 @@ def greedy(logits: tf.Tensor, lengths: tf.Tensor, blank: int = 0):
   batch, time = tf.unstack(tf.shape(best))
   previous = tf.pad(best[:, :-1], [[0, 0], [1, 0]], constant_values=-1)
   keep = (best != previous) & (best != blank)
-  keep &= tf.sequence_mask(_finite_lengths(logits, lengths), time)
+  keep &= tf.sequence_mask(recogniser.finite_length(logits, lengths), time)
   # Dropped frames go to one slot behind the end, which is cut off.
   slot = tf.where(keep, tf.cumsum(tf.cast(keep, tf.int32), axis=1) - 1, time)
   row = tf.broadcast_to(tf.range(batch)[:, None], tf.shape(slot))
@@ -77,7 +79,7 @@ def beam_search(
     )
   logits = tf.cast(logits, tf.float32)
   batch, time, classes = tf.unstack(tf.shape(logits))
-  lengths = _finite_lengths(logits, lengths)
+  lengths = recogniser.finite_length(logits, lengths)
   valid = tf.sequence_mask(lengths, time)[..., None]
   logits = tf.where(valid, logits, 0.0)
   logits = tf.concat(
@@ -103,13 +105,6 @@ def beam_search(
   ids = tf.where(keep, ids + tf.cast(ids >= blank, tf.int32), blank)
   counts = tf.reduce_sum(tf.cast(keep, tf.int32), axis=2)
   return ids, counts, tf.where(real, scores, -np.inf)
-
-
-def _finite_lengths(logits, lengths):
-  """The lengths, 0 for utterances with a valid frame that is not finite."""
-  finite = tf.reduce_all(tf.math.is_finite(logits), axis=-1)
-  finite |= ~tf.sequence_mask(lengths, tf.shape(logits)[1])
-  return tf.where(tf.reduce_all(finite, axis=1), lengths, 0)
 
 
 def _with_fillers(logits, lengths, count):

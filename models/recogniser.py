@@ -137,10 +137,14 @@ class Recogniser(PerCoreModel):
       self.log_mel.adapt((x["audio"], x["audio_length"]) for x in inputs)
 
   def encode(self, x, training=False):
-    """Audio to the encoder's output, float [B, T, dim], and its length."""
-    features, length = self.log_mel(
-      x["audio"], x["audio_length"], training=training
+    """Audio to the encoder's output, float [B, T, dim], and its length.
+
+    A length beyond the audio's end is that end, one below 0 is 0.
+    """
+    length = tf.clip_by_value(
+      tf.cast(x["audio_length"], tf.int32), 0, tf.shape(x["audio"])[1]
     )
+    features, length = self.log_mel(x["audio"], length, training=training)
     features = self.specaugment(features, length, training=training)
     return self.encoder(features, length, training=training)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import conformer, ctc
+from models import conformer, ctc, decoding
 
 ENCODER = {"dim": 16, "blocks": 1, "heads": 2, "kernel": 3, "dropout": 0.2}
 
@@ -141,3 +141,33 @@ def test_blank_prior_is_what_the_bias_says(prior):
 def test_blank_prior_out_of_range_is_refused(prior):
   with pytest.raises(ValueError, match="Received: blank_prior="):
     ctc.BlankPrior(prior)
+
+
+def test_lengths_end_with_the_audio():
+  model = _small()
+  audio = tf.random.stateless_normal([3, 4000], [1, 2]) * 0.1
+  given = model({"audio": audio, "audio_length": tf.constant([9999, -5, 4000])})
+  meant = model({"audio": audio, "audio_length": tf.constant([4000, 0, 4000])})
+  np.testing.assert_array_equal(given["length"], meant["length"])
+  assert given["length"][0] == model.frames(4000) and given["length"][1] == 0
+  np.testing.assert_array_equal(given["logits"], meant["logits"])
+
+
+def test_n_best_and_frame_log_probs():
+  model = _small()
+  audio = np.random.default_rng(0).normal(size=[3, 6000]).astype(np.float32)
+  audio[1, 50] = np.nan
+  outputs = model({"audio": audio, "audio_length": tf.constant([6000] * 3)})
+  ids, counts, scores = model.n_best(outputs, 2, 64)
+  want = decoding.beam_search(outputs["logits"], outputs["length"], 64, 2)
+  np.testing.assert_array_equal(ids, want[0])
+  np.testing.assert_array_equal(scores, want[2])
+  assert np.all(np.diff(scores[0]) <= 0)
+  # A score is the log-probability that the loss is made of.
+  y = {"labels": ids[:, 0], "label_length": counts[:, 0]}
+  losses = model.example_losses(y, outputs)
+  np.testing.assert_allclose(scores[0, 0], -losses[0], atol=1e-2)
+  log_probs, length = model.frame_log_probs(outputs)
+  assert length.numpy().tolist() == [model.frames(6000), 0, model.frames(6000)]
+  total = np.exp(log_probs).sum(-1)
+  np.testing.assert_allclose(total[[0, 2]], 1, rtol=1e-5)
