@@ -30,16 +30,36 @@ def relative_shift(scores: tf.Tensor) -> tf.Tensor:
   """Turns scores by distance into scores by key.
 
   Args:
-    scores: [B, H, T, 2T - 1], entry [.., i, j] for distance T - 1 - j.
+    scores: [B, H, T, K + T - 1] of T queries, the last of K frames; entry
+      [.., i, j] for distance K - 1 - j.
 
   Returns:
-    [B, H, T, T], entry [.., i, j] for distance i - j.
+    [B, H, T, K], entry [.., i, j] for distance K - T + i - j.
   """
   batch, heads, time, distances = tf.unstack(tf.shape(scores))
   scores = tf.pad(scores, [[0, 0], [0, 0], [0, 0], [1, 0]])
   scores = tf.reshape(scores, [batch, heads, distances + 1, time])
   scores = tf.reshape(scores[:, :, 1:], [batch, heads, time, distances])
-  return scores[..., :time]
+  return scores[..., : distances + 1 - time]
+
+
+def chunk_mask(time, chunk_frames: int, left_chunks: int) -> tf.Tensor:
+  """Which frames a frame sees: its own chunk and some before.
+
+  Args:
+    time: int or int32 scalar, frames T.
+    chunk_frames: int, frames of a chunk.
+    left_chunks: int, chunks before a frame's own.
+
+  Returns:
+    bool [T, T], entry [i, j] whether frame i sees frame j.
+
+  References:
+    Zhang et al., arXiv 2012.05481, section 2.2 (chunk-based masks).
+  """
+  chunk = tf.range(time) // chunk_frames
+  behind = chunk[:, None] - chunk[None, :]
+  return (behind >= 0) & (behind <= left_chunks)
 
 
 @keras.saving.register_keras_serializable(package="tf_pcc_models")
@@ -47,7 +67,7 @@ class RelativeSelfAttention(keras.layers.Layer):
   """Multi-head self-attention over content and relative position.
 
   score(i, j) = ((q_i + u) . k_j + (q_i + v) . r_{i-j}) / sqrt(head width), the
-  softmax in float32 over the utterance's own frames.
+  softmax in float32 over the frames that the mask lets a frame see.
 
   Args:
     dim: int, width of input and output.
@@ -92,16 +112,47 @@ class RelativeSelfAttention(keras.layers.Layer):
     Args:
       x: float [B, T, dim].
       positions: float [2T - 1, dim], `relative_positions(T, dim)`.
-      mask: bool [B, T], the valid frames.
+      mask: bool [B, T], the valid frames, or [B, T, T], those frame i sees.
 
     Returns:
       float [B, T, dim].
     """
+    query, key, value = self._project(x)
+    mask = mask[:, None, None] if len(mask.shape) == 2 else mask[:, None]
+    return self._attend(query, key, value, positions, mask)
+
+  def step(self, x, positions, mask, past):
+    """Attends from the next T frames of a stream to them and P before them.
+
+    Args:
+      x: float [B, T, dim].
+      positions: float [P + 2T - 1, dim], the first of
+        `relative_positions(P + T, dim)`.
+      mask: bool [B, P + T], the frames seen.
+      past: pair of float [B, heads, P, width], keys and values before.
+
+    Returns:
+      float [B, T, dim], and the next `past`.
+    """
+    query, *now = self._project(x)
+    key, value = (
+      tf.concat([tf.cast(before, new.dtype), new], axis=2)
+      for before, new in zip(past, now)
+    )
+    y = self._attend(query, key, value, positions, mask[:, None, None])
+    time = tf.shape(x)[1]
+    return y, (key[:, :, time:], value[:, :, time:])
+
+  def _project(self, x):
+    """Queries, keys and values [B, heads, T, width]."""
     batch, time = tf.unstack(tf.shape(x)[:2])
     heads = tf.reshape(
       self.query_key_value(x), [batch, time, 3, self.heads, self.width]
     )
-    query, key, value = tf.unstack(tf.transpose(heads, [2, 0, 3, 1, 4]))
+    return tf.unstack(tf.transpose(heads, [2, 0, 3, 1, 4]))
+
+  def _attend(self, query, key, value, positions, mask):
+    batch, time = tf.shape(query)[0], tf.shape(query)[2]
     position = tf.reshape(
       self.position(positions), [-1, self.heads, self.width]
     )
@@ -112,9 +163,7 @@ class RelativeSelfAttention(keras.layers.Layer):
       tf.matmul(query + position_bias, tf.transpose(position, [1, 2, 0]))
     )
     scores *= self.width**-0.5
-    scores = tf.where(
-      mask[:, None, None, :], tf.cast(scores, tf.float32), _MASKED
-    )
+    scores = tf.where(mask, tf.cast(scores, tf.float32), _MASKED)
     weights = tf.cast(tf.nn.softmax(scores), value.dtype)
     mixed = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])
     return self.output_projection(tf.reshape(mixed, [batch, time, self.dim]))

@@ -9,7 +9,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from models import attention, convolution, dropout, subsampling
+from models import attention, convolution, dropout, feed_forward, subsampling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +25,13 @@ class ConformerConfig:
     subsampling: "conv2d" (the paper's) or "conv1d" (cheap).
     subsampling_factor: 2, 4, 6 or 8 feature frames become one.
     dropout: rate in every residual branch.
+    causal: whether the depthwise convolution sees the past only.
+    chunk_frames: frames (after subsampling) of a chunk, whose frames see each
+      other and `left_chunks` chunks before theirs; 0: all see all.
+    left_chunks: chunks before its own that a frame sees.
+
+  Raises:
+    ValueError: If a number of chunks or frames is negative.
   """
 
   dim: int
@@ -35,6 +42,16 @@ class ConformerConfig:
   subsampling: str = "conv2d"
   subsampling_factor: int = 4
   dropout: float = 0.1
+  causal: bool = False
+  chunk_frames: int = 0
+  left_chunks: int = 0
+
+  def __post_init__(self):
+    for name in ("chunk_frames", "left_chunks"):
+      if getattr(self, name) < 0:
+        raise ValueError(
+          f"{name} must be at least 0. Received: {name}={getattr(self, name)}"
+        )
 
 
 # S, M and L are table 1 of the paper; tiny is this package's own, for CPUs.
@@ -52,50 +69,6 @@ SIZES = {
   "M": ConformerConfig(dim=256, blocks=16, heads=4),
   "L": ConformerConfig(dim=512, blocks=17, heads=8),
 }
-
-
-@keras.saving.register_keras_serializable(package="tf_pcc_models")
-class FeedForward(keras.layers.Layer):
-  """Norm, expansion, swish, projection, with dropout after both.
-
-  Args:
-    dim: int, width of input and output.
-    factor: int, hidden width over `dim`.
-    rate: float, dropout.
-    seed: int.
-  """
-
-  def __init__(self, dim, factor=4, rate=0.0, seed=0, **kwargs):
-    super().__init__(**kwargs)
-    self.dim, self.factor = int(dim), int(factor)
-    self.rate, self.seed = float(rate), int(seed)
-    policy = self.dtype_policy
-    self.norm = keras.layers.LayerNormalization(dtype=policy)
-    self.expand = keras.layers.Dense(
-      self.dim * self.factor, activation=convolution.swish, dtype=policy
-    )
-    self.project = keras.layers.Dense(self.dim, dtype=policy)
-    self.inner_dropout = dropout.ReplicaDropout(rate, seed, dtype=policy)
-    self.outer_dropout = dropout.ReplicaDropout(rate, seed + 1, dtype=policy)
-
-  def build(self, x_shape):
-    self.norm.build((None, None, self.dim))
-    self.expand.build((None, None, self.dim))
-    self.project.build((None, None, self.dim * self.factor))
-    self.built = True
-
-  def call(self, x, training=False):
-    x = self.inner_dropout(self.expand(self.norm(x)), training=training)
-    return self.outer_dropout(self.project(x), training=training)
-
-  def get_config(self):
-    return {
-      **super().get_config(),
-      "dim": self.dim,
-      "factor": self.factor,
-      "rate": self.rate,
-      "seed": self.seed,
-    }
 
 
 @keras.saving.register_keras_serializable(package="tf_pcc_models")
@@ -118,7 +91,7 @@ class ConformerBlock(keras.layers.Layer):
     policy = self.dtype_policy
     dim, rate = config.dim, config.dropout
     factor = config.feed_forward_factor
-    self.first = FeedForward(dim, factor, rate, seed, dtype=policy)
+    self.first = feed_forward.FeedForward(dim, factor, rate, seed, dtype=policy)
     self.attention_norm = keras.layers.LayerNormalization(dtype=policy)
     self.attention = attention.RelativeSelfAttention(
       dim, config.heads, dtype=policy
@@ -128,15 +101,19 @@ class ConformerBlock(keras.layers.Layer):
     )
     self.convolution_norm = keras.layers.LayerNormalization(dtype=policy)
     self.convolution = convolution.ConvolutionModule(
-      dim, config.kernel, dtype=policy
+      dim, config.kernel, config.causal, dtype=policy
     )
     self.convolution_dropout = dropout.ReplicaDropout(
       rate, seed + 3, dtype=policy
     )
-    self.second = FeedForward(dim, factor, rate, seed + 4, dtype=policy)
+    self.second = feed_forward.FeedForward(
+      dim, factor, rate, seed + 4, dtype=policy
+    )
     self.norm = keras.layers.LayerNormalization(dtype=policy)
 
-  def build(self, x_shape, positions_shape=None, mask_shape=None):
+  def build(
+    self, x_shape, positions_shape=None, mask_shape=None, seen_shape=None
+  ):
     for layer in (
       self.first,
       self.attention_norm,
@@ -149,25 +126,66 @@ class ConformerBlock(keras.layers.Layer):
       layer.build((None, None, self.config.dim))
     self.built = True
 
-  def call(self, x, positions, mask, training=False):
+  def call(self, x, positions, mask, seen=None, training=False):
     """Applies the block.
 
     Args:
       x: float [B, T, dim].
       positions: float [2T - 1, dim].
       mask: bool [B, T], the valid frames.
+      seen: bool [B, T, T], the frames that frame i sees, or None for all the
+        valid ones.
       training: bool, turns dropout on.
 
     Returns:
       float [B, T, dim].
     """
     x += 0.5 * self.first(x, training=training)
-    branch = self.attention(self.attention_norm(x), positions, mask)
+    branch = self.attention(
+      self.attention_norm(x), positions, mask if seen is None else seen
+    )
     x += self.attention_dropout(branch, training=training)
     branch = self.convolution(self.convolution_norm(x), mask)
     x += self.convolution_dropout(branch, training=training)
     x += 0.5 * self.second(x, training=training)
     return self.norm(x)
+
+  def initial_state(self, batch: int):
+    """What `step` takes before a stream's first chunk: zeros."""
+    config = self.config
+    past = config.left_chunks * config.chunk_frames
+    heads = [batch, config.heads, past, config.dim // config.heads]
+    return {
+      "keys": tf.zeros(heads),
+      "values": tf.zeros(heads),
+      "convolution": tf.zeros([batch, config.kernel - 1, config.dim]),
+    }
+
+  def step(self, x, positions, mask, seen, past):
+    """Applies the block to the next chunk of a stream.
+
+    Args:
+      x: float [B, T, dim].
+      positions: float [P + 2T - 1, dim] for P frames before the chunk.
+      mask: bool [B, T], the valid frames.
+      seen: bool [B, P + T], the valid frames, those before included.
+      past: what `initial_state` or the last step returned.
+
+    Returns:
+      float [B, T, dim], and the next `past`.
+    """
+    x += 0.5 * self.first(x)
+    branch, (keys, values) = self.attention.step(
+      self.attention_norm(x), positions, seen, (past["keys"], past["values"])
+    )
+    x += branch
+    branch, convolution_past = self.convolution.step(
+      self.convolution_norm(x), mask, past["convolution"]
+    )
+    x += branch
+    x += 0.5 * self.second(x)
+    past = {"keys": keys, "values": values, "convolution": convolution_past}
+    return self.norm(x), past
 
   def get_config(self):
     return {
@@ -175,6 +193,18 @@ class ConformerBlock(keras.layers.Layer):
       "config": dataclasses.asdict(self.config),
       "seed": self.seed,
     }
+
+
+# What a block carries from chunk to chunk.
+_STATE = ("keys", "values", "convolution")
+
+
+def _stack(states):
+  """States of blocks to one of [B, blocks, ...] float32 tensors."""
+  return {
+    name: tf.stack([tf.cast(s[name], tf.float32) for s in states], axis=1)
+    for name in _STATE
+  }
 
 
 @keras.saving.register_keras_serializable(package="tf_pcc_models")
@@ -237,10 +267,79 @@ class ConformerEncoder(keras.layers.Layer):
     time = x.shape[1] if x.shape[1] is not None else tf.shape(x)[1]
     positions = attention.relative_positions(time, self.config.dim)
     positions = tf.cast(positions, x.dtype)
-    mask = tf.sequence_mask(lengths, time)
+    mask, seen = tf.sequence_mask(lengths, time), None
+    if self.config.chunk_frames:
+      seen = mask[:, None, :] & attention.chunk_mask(
+        time, self.config.chunk_frames, self.config.left_chunks
+      )
     for block in self.blocks:
-      x = block(x, positions, mask, training=training)
+      x = block(x, positions, mask, seen, training=training)
     return x, lengths
+
+  def initial_state(self, batch: int) -> dict[str, tf.Tensor]:
+    """What `step` takes before a stream's first chunk.
+
+    Args:
+      batch: int, streams B.
+
+    Returns:
+      dict of float32 and int32 tensors, the first axis B; for N blocks the
+      second axis of keys, values and convolution is N.
+
+    Raises:
+      ValueError: If the encoder looks ahead, so cannot stream.
+    """
+    config = self.config
+    if not (config.causal and config.chunk_frames):
+      raise ValueError(
+        "A Conformer streams with causal=True and chunk_frames above 0. "
+        f"Received: causal={config.causal}, chunk_frames={config.chunk_frames}"
+      )
+    state = _stack([block.initial_state(batch) for block in self.blocks])
+    for index, past in enumerate(self.subsampling.initial_state(batch)):
+      state[f"subsampling_{index}"] = past
+    return {**state, "frames": tf.zeros([batch], tf.int32)}
+
+  def step(self, features, lengths, state):
+    """Encodes the next chunk of a stream.
+
+    Chunks one after another give what `call` gives of the whole.
+
+    Args:
+      features: float [B, chunk_frames * subsampling_factor, F].
+      lengths: int32 [B], valid frames; less than all only at the end.
+      state: what `initial_state` or the last step returned.
+
+    Returns:
+      float [B, chunk_frames, dim], int32 [B], the valid frames, and the next
+      state.
+    """
+    config, following = self.config, {}
+    x, lengths, past = self.subsampling.step(
+      tf.cast(features, self.compute_dtype),
+      lengths,
+      [state[f"subsampling_{i}"] for i in range(len(self.subsampling.strides))],
+    )
+    for index, tensor in enumerate(past):
+      following[f"subsampling_{index}"] = tensor
+    chunk, before = (
+      config.chunk_frames,
+      config.left_chunks * config.chunk_frames,
+    )
+    positions = attention.relative_positions(before + chunk, config.dim)
+    positions = tf.cast(positions[: before + 2 * chunk - 1], x.dtype)
+    mask = tf.sequence_mask(lengths, chunk)
+    started = tf.range(before) >= before - state["frames"][:, None]
+    seen = tf.concat([started, mask], axis=1)
+    pasts = []
+    for index, block in enumerate(self.blocks):
+      past = {name: state[name][:, index] for name in _STATE}
+      x, past = block.step(x, positions, mask, seen, past)
+      pasts.append(past)
+    following |= _stack(pasts)
+    # More than the attention can see need not be counted.
+    following["frames"] = tf.minimum(state["frames"] + lengths, before)
+    return x, lengths, following
 
   @property
   def dim(self):

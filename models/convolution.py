@@ -13,20 +13,25 @@ def swish(x):
   return x * tf.sigmoid(x)
 
 
-def depthwise_convolution(x, kernel):
+def depthwise_convolution(x, kernel, past=None):
   """Convolves every channel over time with its own kernel.
 
   Args:
     x: float [B, T, C].
     kernel: float [K, C].
+    past: None, or float [B, K - 1, C], the frames before; then no frame after
+      the own is seen.
 
   Returns:
     float [B, T, C]: y[t] = sum_k kernel[k] * x[t + k - (K - 1) // 2], zero
-    outside.
+    outside; with `past`, sum_k kernel[k] * x[t + k - (K - 1)].
   """
   taps = kernel.shape[0]
   before = (taps - 1) // 2
-  x = tf.pad(x, [[0, 0], [before, taps - 1 - before], [0, 0]])
+  if past is None:
+    x = tf.pad(x, [[0, 0], [before, taps - 1 - before], [0, 0]])
+  else:
+    x = tf.concat([past, x], axis=1)
   y = tf.nn.depthwise_conv2d(
     x[:, None], kernel[None, :, :, None], strides=[1, 1, 1, 1], padding="VALID"
   )
@@ -45,14 +50,15 @@ class ConvolutionModule(keras.layers.Layer):
   Args:
     dim: int, width of input and output.
     kernel: int, frames the depthwise convolution sees.
+    causal: bool, whether it sees the own frame and those before only.
 
   References:
     Gulati et al., arXiv 2005.08100, figure 2.
   """
 
-  def __init__(self, dim: int, kernel: int, **kwargs):
+  def __init__(self, dim: int, kernel: int, causal: bool = False, **kwargs):
     super().__init__(**kwargs)
-    self.dim, self.kernel = int(dim), int(kernel)
+    self.dim, self.kernel, self.causal = int(dim), int(kernel), bool(causal)
     dense = keras.layers.Dense
     self.expand = dense(2 * self.dim, dtype=self.dtype_policy)
     self.norm = keras.layers.LayerNormalization(dtype=self.dtype_policy)
@@ -81,10 +87,40 @@ class ConvolutionModule(keras.layers.Layer):
     Returns:
       float [B, T, dim].
     """
+    x = self._gate(x, mask)
+    past = None
+    if self.causal:
+      past = tf.zeros([tf.shape(x)[0], self.kernel - 1, self.dim], x.dtype)
+    return self._convolve(x, past)
+
+  def step(self, x, mask, past):
+    """Applies the causal module to the next frames of a stream.
+
+    Args:
+      x: float [B, T, dim].
+      mask: bool [B, T], the valid frames.
+      past: float [B, kernel - 1, dim], zeros or what the last step returned.
+
+    Returns:
+      float [B, T, dim], and the next `past`.
+    """
+    x = self._gate(x, mask)
+    past = tf.cast(past, x.dtype)
+    following = tf.concat([past, x], axis=1)[:, tf.shape(x)[1] :]
+    return self._convolve(x, past), following
+
+  def _gate(self, x, mask):
     value, gate = tf.split(self.expand(x), 2, axis=-1)
-    x = value * tf.sigmoid(gate) * tf.cast(mask, x.dtype)[:, :, None]
-    x = depthwise_convolution(x, tf.cast(self.depthwise, x.dtype))
+    return value * tf.sigmoid(gate) * tf.cast(mask, x.dtype)[:, :, None]
+
+  def _convolve(self, x, past):
+    x = depthwise_convolution(x, tf.cast(self.depthwise, x.dtype), past)
     return self.project(swish(self.norm(x)))
 
   def get_config(self):
-    return {**super().get_config(), "dim": self.dim, "kernel": self.kernel}
+    return {
+      **super().get_config(),
+      "dim": self.dim,
+      "kernel": self.kernel,
+      "causal": self.causal,
+    }

@@ -31,10 +31,13 @@ class LogMel(keras.layers.Layer):
       utterance's own frames), "global" (by stored statistics, which `adapt`
       fills and the model's file keeps) or "none".
     dither: float, standard deviation of noise added to the samples in training.
+    causal: bool; True puts window - hop zeros before the waveform, so that
+      every hop of samples completes one frame, as a stream needs (see `step`).
     seed: int, for the dither.
 
   Raises:
-    ValueError: If `normalization` is unknown.
+    ValueError: If `normalization` is unknown, or causal frames would leave
+      samples out.
 
   Example:
     >>> lengths = tf.constant([16000, 8000])
@@ -56,6 +59,7 @@ class LogMel(keras.layers.Layer):
     log_floor: float = 1e-6,
     normalization: str = "utterance",
     dither: float = 0.0,
+    causal: bool = False,
     seed: int = 0,
     **kwargs,
   ):
@@ -75,9 +79,17 @@ class LogMel(keras.layers.Layer):
     self.log_floor = float(log_floor)
     self.normalization = normalization
     self.dither = float(dither)
+    self.causal = bool(causal)
     self.seed = int(seed)
     self.window = round(self.sample_rate * self.window_ms / 1000)
     self.hop = round(self.sample_rate * self.hop_ms / 1000)
+    if self.causal and self.window < self.hop:
+      raise ValueError(
+        "LogMel's window_ms must be at least hop_ms where causal=True. "
+        f"Received: window_ms={window_ms}, hop_ms={hop_ms}"
+      )
+    # Samples of silence before the waveform.
+    self.margin = self.window - self.hop if self.causal else 0
     self.fft_length = 1 << (self.window - 1).bit_length()
     # Made here once: as ops it would be traced anew on every core.
     with tf.init_scope():
@@ -117,9 +129,43 @@ class LogMel(keras.layers.Layer):
       audio += self.dither * tf.random.stateless_normal(
         tf.shape(audio), seeds.next_seed(self.generator), alg="philox"
       )
-    lengths = tf.cast(lengths, tf.int32)
+    lengths = tf.cast(lengths, tf.int32) + self.margin
     frames = tf.maximum(lengths - self.window + self.hop, 0) // self.hop
-    features = self._log_energies(audio)
+    audio = tf.pad(audio, [[0, 0], [self.margin, 0]])
+    return self._normalize(self._log_energies(audio), frames), frames
+
+  def initial_state(self, batch: int) -> tf.Tensor:
+    """The samples before a stream's first, float32 [batch, window - hop]."""
+    return tf.zeros([batch, self.margin])
+
+  def step(self, audio, lengths, past):
+    """Computes the features of the next part of a stream.
+
+    Parts one after another give the frames that `call` gives of the whole.
+
+    Args:
+      audio: float32 [B, n * hop].
+      lengths: int32 [B], valid samples; less than all only at the end.
+      past: what `initial_state` or the last step returned.
+
+    Returns:
+      float32 [B, n, mels], int32 [B], the valid frames, and the next `past`.
+
+    Raises:
+      ValueError: If the frames are not causal, or normalised over utterances.
+    """
+    if not self.causal or self.normalization == "utterance":
+      raise ValueError(
+        "LogMel.step needs causal=True and normalization='global' or 'none'. "
+        f"Received: causal={self.causal}, normalization={self.normalization!r}"
+      )
+    audio = tf.concat([past, audio], axis=1)
+    frames = tf.cast(lengths, tf.int32) // self.hop
+    features = self._normalize(self._log_energies(audio), frames)
+    return features, frames, audio[:, tf.shape(audio)[1] - self.margin :]
+
+  def _normalize(self, features, frames):
+    """Normalises the valid frames and zeroes the others."""
     mask = tf.sequence_mask(frames, tf.shape(features)[1])[:, :, None]
     # A select, because a product would let NaN in the padding through.
     features = tf.where(mask, features, 0.0)
@@ -133,7 +179,7 @@ class LogMel(keras.layers.Layer):
       features -= self.mean
       features *= tf.math.rsqrt(self.variance + _VARIANCE_FLOOR)
       features = tf.where(mask, features, 0.0)
-    return features, frames
+    return features
 
   def adapt(self, batches) -> None:
     """Fills the statistics of `normalization="global"` from speech.
@@ -155,7 +201,10 @@ class LogMel(keras.layers.Layer):
       self.build((None, None))
     count, total, squares = 0, np.zeros(self.mels), np.zeros(self.mels)
     for audio, lengths in batches:
-      features = self._log_energies(tf.convert_to_tensor(audio, tf.float32))
+      audio = tf.pad(
+        tf.convert_to_tensor(audio, tf.float32), [[0, 0], [self.margin, 0]]
+      )
+      features = self._log_energies(audio)
       valid = np.arange(features.shape[1]) < np.reshape(
         self.frames(lengths), [-1, 1]
       )
@@ -174,9 +223,8 @@ class LogMel(keras.layers.Layer):
 
   def frames(self, samples):
     """Valid frames for `samples` samples (an int or an integer array)."""
-    return np.maximum(np.asarray(samples) - self.window + self.hop, 0) // (
-      self.hop
-    )
+    samples = np.asarray(samples) + self.margin
+    return np.maximum(samples - self.window + self.hop, 0) // self.hop
 
   def _log_energies(self, audio):
     shortage = tf.maximum(self.window - tf.shape(audio)[1], 0)
@@ -201,6 +249,7 @@ class LogMel(keras.layers.Layer):
       "log_floor",
       "normalization",
       "dither",
+      "causal",
       "seed",
     ):
       config[field] = getattr(self, field)

@@ -15,6 +15,8 @@ class ConvolutionSubsampling(keras.layers.Layer):
   become ceil(T / s) whatever T is, and frames behind an utterance's end are
   zeroed before each of them: padding never reaches a valid frame. (Keras's
   padding="same" would shift the grid with the parity of the padded length.)
+  Output j needs no frame after factor * (j + 1) - 1, so a stream cut in parts
+  of a multiple of `factor` frames waits for nothing (see `step`).
 
   Args:
     dim: int, width of the output and number of filters.
@@ -61,7 +63,10 @@ class ConvolutionSubsampling(keras.layers.Layer):
 
   def build(self, features_shape, lengths_shape=None):
     bands = features_shape[-1]
+    # What each convolution sees of a frame, channels apart.
+    self.bands = []
     for stride, convolution in zip(self.strides, self.convolutions):
+      self.bands.append(bands)
       if self.kind == "conv2d":
         channels = 1 if convolution is self.convolutions[0] else self.dim
         convolution.build((None, None, bands, channels))
@@ -83,22 +88,55 @@ class ConvolutionSubsampling(keras.layers.Layer):
     Returns:
       float [B, ceil(T / factor), dim] and int32 [B], the valid frames.
     """
+    past = self.initial_state(tf.shape(features)[0], features.dtype)
+    features, lengths, _ = self.step(features, lengths, past, end=True)
+    return features, lengths
+
+  def initial_state(self, batch, dtype="float32") -> list[tf.Tensor]:
+    """The frames before a stream's first: zeros, one tensor a convolution."""
+    shapes = [
+      [stride - 1, self.bands[index], 1 if index == 0 else self.dim]
+      if self.kind == "conv2d"
+      else [stride - 1, self.bands[index]]
+      for index, stride in enumerate(self.strides)
+    ]
+    return [tf.zeros([batch, *shape], dtype) for shape in shapes]
+
+  def step(self, features, lengths, past, end=False):
+    """Subsamples the next part of a stream.
+
+    Args:
+      features: float [B, n * factor, F]; any number of frames at the end.
+      lengths: int32 [B], valid frames; less than all only at the end.
+      past: what `initial_state` or the last step returned.
+      end: bool, whether nothing comes after.
+
+    Returns:
+      float [B, n, dim], int32 [B], the valid frames, and the next `past`.
+    """
     if self.kind == "conv2d":
       features = features[..., None]
-    for stride, convolution in zip(self.strides, self.convolutions):
-      margin = [stride - 1, stride - 1]
+    following = []
+    for stride, convolution, before in zip(
+      self.strides, self.convolutions, past
+    ):
       spatial = len(features.shape) - 2
       mask = tf.sequence_mask(lengths, tf.shape(features)[1])
       mask = tf.cast(mask, features.dtype)
       features *= mask[(..., *[None] * spatial)]
-      features = tf.pad(features, [[0, 0], *[margin] * spatial, [0, 0]])
-      features = convolution(features)
+      features = tf.concat([tf.cast(before, features.dtype), features], axis=1)
+      following.append(features[:, tf.shape(features)[1] - stride + 1 :])
+      margins = [[0, 0] for _ in features.shape]
+      margins[1][1] = stride - 1 if end else 0
+      if self.kind == "conv2d":
+        margins[2] = [stride - 1, stride - 1]
+      features = convolution(tf.pad(features, margins))
       lengths = -(-lengths // stride)
     if self.kind == "conv2d":
       batch, time = tf.unstack(tf.shape(features)[:2])
       width = features.shape[2] * features.shape[3]
       features = self.project(tf.reshape(features, [batch, time, width]))
-    return features, lengths
+    return features, lengths, following
 
   def frames(self, frames):
     """Output frames for `frames` input frames (an int or an integer array)."""
