@@ -55,6 +55,20 @@ def test_blank_is_zero_and_counted(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_surfaces_of_any_ids_make_the_text(kind):
+  tokenizer = _build(kind)
+  assert len(tokenizer.surfaces) == tokenizer.vocab_size
+  assert tokenizer.surfaces[0] == ""
+  generator = random.Random(7)
+  for _ in range(100):
+    ids = generator.choices(range(tokenizer.vocab_size), k=6)
+    text_ = tokenizer.decode(ids)
+    assert "".join(tokenizer.surfaces[i] for i in ids).strip() == text_
+    for mark in ("#", "\u2581", text.BLANK):
+      assert mark not in text_
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_save_and_load_give_an_equal_tokenizer(kind, tmp_path):
   tokenizer = _build(kind)
   tokenizer.save(tmp_path / "deep" / "vocabulary.json")

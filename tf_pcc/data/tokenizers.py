@@ -26,6 +26,8 @@ class Tokenizer(abc.ABC):
 
   Attributes:
     pieces: Tuple of all pieces, the blank first, so `pieces[i]` has id `i`.
+    surfaces: Tuple with what each id adds to a text, spaces included, "" for
+      the blank: joined, and stripped at the ends, they are the text.
     vocab_size: `len(pieces)`: the CTC blank is counted.
   """
 
@@ -41,6 +43,7 @@ class Tokenizer(abc.ABC):
     if BLANK in pieces:
       raise ValueError(f"`pieces` must not hold {BLANK!r}: it is id 0 already.")
     self.pieces = (BLANK, *pieces)
+    self.surfaces = ("", *map(self._surface, pieces))
     self._ids = {piece: i for i, piece in enumerate(self.pieces)}
 
   @property
@@ -87,7 +90,7 @@ class Tokenizer(abc.ABC):
         a CTC path is the decoder's work.
 
     Returns:
-      A string.
+      A string without space at its ends.
     """
     ids = np.asarray(ids, np.int64).reshape(-1)
     bad = ids[(ids < 0) | (ids >= self.vocab_size)]
@@ -95,7 +98,7 @@ class Tokenizer(abc.ABC):
       raise ValueError(
         f"`ids` must be in [0, {self.vocab_size}). Received: ids={bad.tolist()}"
       )
-    return self._join([self.pieces[i] for i in ids if i])
+    return "".join(self.surfaces[i] for i in ids).strip()
 
   def get_config(self):
     """The JSON-serialisable description that `tokenizer_from_config` reads."""
@@ -129,8 +132,8 @@ class Tokenizer(abc.ABC):
     """Yields a list of ids, or None, for each text."""
 
   @abc.abstractmethod
-  def _join(self, pieces):
-    """The text of a list of pieces."""
+  def _surface(self, piece):
+    """What a piece adds to a text."""
 
   def __eq__(self, other):
     return (
@@ -171,8 +174,8 @@ class CharacterTokenizer(Tokenizer):
       ids = [self._ids.get(c) for c in text]
       yield None if None in ids else ids
 
-  def _join(self, pieces):
-    return "".join(pieces)
+  def _surface(self, piece):
+    return piece
 
 
 class _ByWords(Tokenizer):
@@ -211,8 +214,8 @@ class WordTokenizer(_ByWords):
   def _unknown(self, text):
     return next((w for w in text.split() if w not in self._ids), None)
 
-  def _join(self, pieces):
-    return " ".join(pieces)
+  def _surface(self, piece):
+    return " " + piece
 
 
 class WordpieceTokenizer(_ByWords):
@@ -252,11 +255,8 @@ class WordpieceTokenizer(_ByWords):
         return word
     return None
 
-  def _join(self, pieces):
-    words = [
-      p[len(JOINER) :] if p.startswith(JOINER) else " " + p for p in pieces
-    ]
-    return "".join(words).strip()
+  def _surface(self, piece):
+    return piece[len(JOINER) :] if piece.startswith(JOINER) else " " + piece
 
 
 class SentencepieceTokenizer(Tokenizer):
@@ -294,8 +294,8 @@ class SentencepieceTokenizer(Tokenizer):
   def _unknown(self, text):
     return next((c for c in text if self._encode_all([c])[0] is None), text)
 
-  def _join(self, pieces):
-    return "".join(pieces).replace(_SPACE_MARK, " ").strip()
+  def _surface(self, piece):
+    return piece.replace(_SPACE_MARK, " ")
 
 
 def tensorflow_text_module():
