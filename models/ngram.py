@@ -1,0 +1,86 @@
+"""A word n-gram language model, from a file in ARPA form, by kenlm.
+
+kenlm comes from PyPI as source and is compiled on installation: an extra.
+"""
+
+import math
+
+_LN10 = math.log(10.0)
+
+
+class NgramModel:
+  """Log-probabilities of words, one after another.
+
+  Words are looked up as they are written: transcripts are upper case, so the
+  file's words must be. A word that the file does not have gets the probability
+  of `<unk>`, or 1e-100 where that is missing too.
+
+  Args:
+    path: file in ARPA form, or a binary of kenlm's.
+
+  Raises:
+    ImportError: If kenlm is not installed.
+    ValueError: If the file cannot be read as a language model.
+
+  Example:
+    >>> model = NgramModel("bigram.arpa")
+    >>> state = model.start()
+    >>> log_p, state = model.advance(state, "HELLO")
+    >>> log_p += model.end(state)
+
+  References:
+    Heafield, "KenLM: Faster and Smaller Language Model Queries", WMT 2011.
+  """
+
+  def __init__(self, path):
+    kenlm = _kenlm_module()
+    config = kenlm.Config()
+    config.show_progress = False
+    config.arpa_complain = kenlm.ARPALoadComplain.NONE
+    try:
+      self._model = kenlm.Model(str(path), config)
+    except (OSError, RuntimeError) as error:
+      raise ValueError(
+        "arpa must be an n-gram language model in ARPA form: "
+        f"{error}. Received: arpa={path}"
+      ) from error
+    self._state = kenlm.State
+
+  @property
+  def order(self) -> int:
+    """The n of n-gram."""
+    return self._model.order
+
+  def start(self):
+    """The state before a sentence's first word."""
+    state = self._state()
+    self._model.BeginSentenceWrite(state)
+    return state
+
+  def advance(self, state, word):
+    """Says a word.
+
+    Args:
+      state: what `start` or the last `advance` returned; it is not changed.
+      word: string.
+
+    Returns:
+      The word's log-probability (natural), a float, and the next state.
+    """
+    after = self._state()
+    return self._model.BaseScore(state, word, after) * _LN10, after
+
+  def end(self, state):
+    """Log-probability (natural) that the sentence ends here, a float."""
+    return self.advance(state, "</s>")[0]
+
+
+def _kenlm_module():
+  try:
+    import kenlm
+  except ImportError as error:
+    raise ImportError(
+      "Language models need kenlm, which pip compiles: pip install -e '.[lm]', "
+      "or pip install kenlm"
+    ) from error
+  return kenlm
