@@ -1,4 +1,4 @@
-"""A Conformer recogniser trained with connectionist temporal classification."""
+"""Recognisers trained with connectionist temporal classification."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from models import conformer, decoding, recogniser
+from models import conformer, decoding, lstm, recogniser
 
 
 def ctc_losses(labels, label_length, logits, length):
@@ -70,30 +70,24 @@ def output_layer(vocab_size, blank_prior):
   )
 
 
-@keras.saving.register_keras_serializable(package="tf_pcc_models")
-class ConformerCTC(recogniser.Recogniser):
-  """Conformer encoder and CTC output layer; input as `Recogniser` says.
+class CTC(recogniser.Recogniser):
+  """An encoder and a CTC output layer; input as `Recogniser` says.
 
-  Gives {"logits": float32 [B, T, V], "length": int32 [B]}.
+  Gives {"logits": float32 [B, T, V], "length": int32 [B]}. A family names its
+  encoder's layer in `encoder_layer`.
 
   Args:
     vocab_size: int, number of classes, the blank included.
-    encoder: `conformer.ConformerConfig` or its dict.
+    encoder: the encoder's config, a dataclass or its dict.
     features: dict of arguments of `features.LogMel`, or None.
     specaugment: dict of arguments of `specaugment.SpecAugment`, or None.
     blank_prior: float, probability of the blank before training, see
       `BlankPrior`.
     seed: int, for the noise of training; weights are drawn from Keras's global
       seed (`keras.utils.set_random_seed`).
-
-  Example:
-    >>> model = ConformerCTC(vocab_size=30, encoder=conformer.SIZES["tiny"])
-    >>> model.build_from_signature()
-    >>> length = tf.constant([16000])
-    >>> x = {"audio": tf.zeros([1, 16000]), "audio_length": length}
-    >>> model(x)["logits"].shape
-    TensorShape([1, 25, 30])
   """
+
+  encoder_layer = None
 
   def __init__(
     self,
@@ -113,11 +107,11 @@ class ConformerCTC(recogniser.Recogniser):
       seed=seed,
       **kwargs,
     )
-    if isinstance(encoder, conformer.ConformerConfig):
+    if dataclasses.is_dataclass(encoder):
       encoder = dataclasses.asdict(encoder)
     self.config["encoder"] = dict(encoder)
     self.config["blank_prior"] = float(blank_prior)
-    self.encoder = conformer.ConformerEncoder(
+    self.encoder = self.encoder_layer(
       self.config["encoder"], seed=self.layer_seed(2), dtype=self.dtype_policy
     )
     self.head = output_layer(vocab_size, blank_prior)
@@ -166,3 +160,37 @@ class ConformerCTC(recogniser.Recogniser):
     """
     length = recogniser.finite_length(outputs["logits"], outputs["length"])
     return tf.nn.log_softmax(outputs["logits"]), length
+
+
+@keras.saving.register_keras_serializable(package="tf_pcc_models")
+class ConformerCTC(CTC):
+  """`CTC` with a Conformer; `encoder` is a `conformer.ConformerConfig`.
+
+  Example:
+    >>> model = ConformerCTC(vocab_size=30, encoder=conformer.SIZES["tiny"])
+    >>> model.build_from_signature()
+    >>> length = tf.constant([16000])
+    >>> x = {"audio": tf.zeros([1, 16000]), "audio_length": length}
+    >>> model(x)["logits"].shape
+    TensorShape([1, 25, 30])
+  """
+
+  encoder_layer = conformer.ConformerEncoder
+
+
+@keras.saving.register_keras_serializable(package="tf_pcc_models")
+class LSTMCTC(CTC):
+  """`CTC` with LSTM layers; `encoder` is an `lstm.LSTMConfig`.
+
+  Source: Graves et al., arXiv 1303.5778.
+
+  Example:
+    >>> model = LSTMCTC(vocab_size=30, encoder=lstm.SIZES["tiny"])
+    >>> model.build_from_signature()
+    >>> length = tf.constant([16000])
+    >>> x = {"audio": tf.zeros([1, 16000]), "audio_length": length}
+    >>> model(x)["logits"].shape
+    TensorShape([1, 25, 30])
+  """
+
+  encoder_layer = lstm.LSTMEncoder

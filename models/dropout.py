@@ -30,6 +30,7 @@ class ReplicaDropout(keras.layers.Layer):
       )
     self.rate = float(rate)
     self.seed = int(seed)
+    self.supports_masking = True
     if self.rate:
       self.generator = keras.random.SeedGenerator(self.seed)
 
