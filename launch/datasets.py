@@ -48,6 +48,7 @@ def open_splits(config, progress=True):
       spec = synthetic.SyntheticCorpus(
         seed=data.corpus_seed,
         splits=counts,
+        words=synthetic.COMMON_WORDS[: data.words or None],
         voices=tuple(data.voices),
         pitch=tuple(data.pitch),
         rate=tuple(data.rate),

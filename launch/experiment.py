@@ -28,6 +28,7 @@ _SMALLEST = {
   "validate_every": 0,
   "keep_checkpoints": 0,
   "evaluation_batch": 1,
+  "data.words": 0,
   "clipping.microbatches": 1,
   "clipping.batch_clip_norm": 0,
   "optimizer.warmup_steps": 0,

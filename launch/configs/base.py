@@ -37,6 +37,8 @@ def get_config():
   data.cache = "~/.cache/tf_pcc"
   data.utterances = {"train": 8000, "validation": 200, "test": 400}
   data.corpus_seed = 0
+  # synthetic: how many of the common words sentences are made of; 0: all.
+  data.words = 0
   # synthetic: voices ENGINE:NAME (engines nanotts and espeak, an extra) and the
   # ranges of the factors of pitch and rate; see tf_pcc.data.synthetic.
   data.voices = ("nanotts:en-US", "nanotts:en-GB")

@@ -28,12 +28,14 @@ class Figure:
     title: Heading.
     text: What the plot shows, in words and numbers.
     png: The image.
+    one_run: Whether it shows one of several runs.
   """
 
   name: str
   title: str
   text: str
   png: bytes
+  one_run: bool = False
 
 
 def _pyplot():

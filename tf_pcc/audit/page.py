@@ -3,14 +3,12 @@
 import base64
 import html
 
-from tf_pcc.audit import exposure, figures, results
+from tf_pcc.audit import exposure, figures, page_comparison, results, tables
 from tf_pcc.audit.style import STYLE
 from tf_pcc.audit.summary import COLUMNS
 
 # With more runs than this, their tables start folded.
 _OPEN_RUNS = 4
-# With more columns than this, a table puts limits below their estimate.
-_WIDE = 7
 
 
 def render(audit, drawn):
@@ -26,28 +24,39 @@ def render(audit, drawn):
   title = html.escape(audit["title"])
   parts = [f"<h1>{title}</h1>"]
   parts += [f"<p>{html.escape(note)}</p>" for note in audit["notes"]]
-  parts.append(_plan_section(audit))
   if audit["comparison"]:
-    parts.append(_comparison_section(audit))
-  parts.append(_runs_section(audit))
-  if drawn:
-    parts.append('<section><h2>Plots</h2><div class="figures">')
-    parts += [_figure(figure) for figure in drawn]
-    parts.append("</div></section>")
-  if audit["noise_masking"]:
-    parts.append(_noise_masking_section(audit["noise_masking"]))
+    parts.append(page_comparison.in_short(audit))
+  parts.append(_figures("Plots", [f for f in drawn if not f.one_run]))
   for table in audit["tables"]:
     parts.append(
       f"<section><h2>{html.escape(table['title'])}</h2>"
       f"<p>{html.escape(table['text'])}</p>"
-      f"{_table(table['headings'], table['rows'])}</section>"
+      f"{tables.render(table['headings'], table['rows'])}</section>"
     )
+  if audit["comparison"]:
+    parts.append(page_comparison.in_full(audit))
+  parts.append(_plan_section(audit))
+  parts.append(_runs_section(audit))
+  if audit["noise_masking"]:
+    parts.append(_noise_masking_section(audit["noise_masking"]))
+  parts.append(
+    _figures("Plots of single runs", [f for f in drawn if f.one_run])
+  )
   body = "\n".join(parts)
   return (
     '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
     '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     f"<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n"
     f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+  )
+
+
+def _figures(heading, drawn):
+  if not drawn:
+    return ""
+  inside = "\n".join(map(_figure, drawn))
+  return (
+    f'<section><h2>{heading}</h2><div class="figures">{inside}</div></section>'
   )
 
 
@@ -61,39 +70,6 @@ def _figure(figure):
     f'src="data:image/png;base64,{data}">'
     f"<figcaption>{text}</figcaption></figure>"
   )
-
-
-def _table(headings, rows, breaks=()):
-  """A table whose cells carry their heading, so that a phone can stack them.
-
-  Rows whose index is in `breaks` start a new group.
-  """
-  wide = ' class="wide"' if len(headings) > _WIDE else ""
-  head = "".join(f'<th scope="col">{html.escape(h)}</th>' for h in headings)
-  lines = []
-  for index, row in enumerate(rows):
-    first, *rest = [_wrapped(html.escape(str(cell))) for cell in row]
-    cells = "".join(
-      f'<td data-label="{html.escape(heading)}">{cell}</td>'
-      for heading, cell in zip(headings[1:], rest)
-    )
-    label = html.escape(headings[0])
-    mark = ' class="first"' if index in breaks else ""
-    lines.append(
-      f'<tr{mark}><th scope="row" data-label="{label}">{first}</th>{cells}</tr>'
-    )
-  return (
-    f"<table{wide}><thead><tr>{head}</tr></thead>"
-    f"<tbody>{''.join(lines)}</tbody></table>"
-  )
-
-
-def _wrapped(cell):
-  """A cell whose limits in parentheses stay together on one line."""
-  estimate, space, limits = cell.partition(" (")
-  if not space:
-    return cell
-  return f'<span>{estimate} <span class="limits">({limits}</span></span>'
 
 
 def _plan_section(audit):
@@ -161,7 +137,7 @@ def _runs_section(audit):
     parts.append(
       f"<details{opened}><summary>{html.escape(name)}: step {entry['step']}"
       f"{wer}</summary><p>{html.escape(about)}</p>"
-      f"{_table(headings, rows)}</details>"
+      f"{tables.render(headings, rows)}</details>"
     )
   parts.append("</section>")
   return "\n".join(parts)
@@ -171,90 +147,8 @@ def _cell(interval, unit):
   if interval is None:
     return "–"
   if unit == "%":
-    return _compact(interval, 100, 1)
-  return _compact(interval, 1, 2)
-
-
-def _compact(interval, scale, digits):
-  """ "12.3 (10.1 to 15.0)"; a dash without an estimate, no limits without."""
-  if interval is None or interval["estimate"] is None:
-    return "–"
-  keys = ("estimate", "low", "high")
-  numbers = [
-    f"{scale * interval[key]:.{digits}f}".replace("-", "−")
-    for key in keys
-    if interval[key] is not None
-  ]
-  if len(numbers) < 3:
-    return numbers[0]
-  return f"{numbers[0]} ({numbers[1]} to {numbers[2]})"
-
-
-def _comparison_section(audit):
-  comparison = audit["comparison"]
-  baseline = comparison["baseline"]
-  parts = [
-    "<section><h2>Equally good recognisers compared</h2>",
-    "<p>Memorization where each run's word error rate first reaches the target "
-    "(straight lines between checkpoints); differences to "
-    f"{html.escape(baseline)} are paired over seeds, with Student's t. Less "
-    "or more: the whole interval says less or more memorization; undecided: it "
-    "holds zero, or too few seeds were compared.</p>",
-  ]
-  headings = ["method", "at", "value", f"minus {baseline}", "pairs"]
-  headings += [f"against {baseline}"]
-  for name in comparison["figures"]:
-    rows = [r for r in comparison["matched_wer"] if r["figure"] == name]
-    lowest = min((row["target"] for row in rows), default=None)
-    parts.append(f"<h3>{html.escape(results.meaning(name)[0])}</h3>")
-    for others in (False, True):
-      chosen = [r for r in rows if (r["target"] != lowest) == others]
-      table = _comparison_table(name, "WER ", chosen, headings, "{:.2%}")
-      if others and chosen:
-        table = (
-          "<details><summary>At higher word error rates</summary>"
-          f"{table}</details>"
-        )
-      parts.append(table if chosen else "")
-  parts.append(
-    "<h2>Equal steps compared</h2><p>The same at equal numbers of training "
-    "steps. The better-trained recogniser has had more chance to memorize, so "
-    "this alone misleads.</p>"
-  )
-  for name in [*comparison["figures"], "wer"]:
-    rows = [r for r in comparison["matched_steps"] if r["figure"] == name]
-    parts.append(f"<h3>{html.escape(results.meaning(name)[0])}</h3>")
-    parts.append(_comparison_table(name, "step ", rows, headings, "{:.0f}"))
-  parts.append("</section>")
-  return "\n".join(parts)
-
-
-def _comparison_table(name, what, rows, headings, form):
-  scale = results.meaning(name)[1]
-  # A word error rate is no memorization: it gets no verdict in such words.
-  words = {"less": "less memorized", "more": "more memorized"}
-  if name == "wer":
-    words = {"less": "lower", "more": "higher"}
-  lines = []
-  breaks = [
-    index
-    for index, row in enumerate(rows)
-    if index and row["target"] != rows[index - 1]["target"]
-  ]
-  for row in rows:
-    unreached = f", {len(row['unreached'])} not reached"
-    lines.append(
-      [
-        row["method"],
-        what + form.format(row["target"]),
-        _compact(row["value"], scale, 2),
-        _compact(row["difference"], scale, 2),
-        f"{len(row['seeds'] if row['pairs'] is None else row['pairs'])}"
-        f"{unreached if row['unreached'] else ''}",
-        words.get(row["verdict"], row["verdict"]) or "baseline",
-      ]
-    )
-  return _table(headings, lines, breaks)
+    return tables.number(interval, 100, 1)
+  return tables.number(interval, 1, 2)
 
 
 def _noise_masking_section(found):
@@ -263,8 +157,8 @@ def _noise_masking_section(found):
       name,
       result["count"],
       f"{result['mask']}, {result['snr_db']:g} dB",
-      _compact(result["exact"], 100, 1),
-      _compact(result["any_secret"], 100, 1),
+      tables.number(result["exact"], 100, 1),
+      tables.number(result["any_secret"], 100, 1),
     ]
     for name, result in found.items()
   ]
@@ -272,5 +166,5 @@ def _noise_masking_section(found):
   return (
     "<section><h2>Noise masking</h2><p>The secret's sound was replaced; how "
     "often the recogniser wrote it down nevertheless.</p>"
-    f"{_table(headings, rows)}</section>"
+    f"{tables.render(headings, rows)}</section>"
   )

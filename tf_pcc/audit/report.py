@@ -70,6 +70,7 @@ def draw_figures(audit):
           figure,
           name=f"{figure.name}_{index}",
           title=f"{figure.title}: {entry['run']}",
+          one_run=True,
         )
       single.append(figure)
   return drawn + single

@@ -1,0 +1,119 @@
+"""The report's comparison of methods: in short, then figure by figure."""
+
+import html
+
+from tf_pcc.audit import compare, results, tables
+
+_LESS_OR_MORE = {"less": "less memorized", "more": "more memorized"}
+# A word error rate is no memorization: it gets no verdict in such words.
+_LOWER_OR_HIGHER = {"less": "lower", "more": "higher"}
+
+
+def in_short(audit):
+  """What came out, a row a method, as an HTML section."""
+  comparison = audit["comparison"]
+  baseline = comparison["baseline"]
+  runs = results.training_runs(audit["checkpoints"], ())
+  lowest = min(row["target"] for row in comparison["matched_wer"])
+  target = f"WER {lowest:.2%}"
+  headings = ["method", "last WER, %", f"steps to {target}"]
+  headings += [
+    f"{results.meaning(name)[0]}, at {target}" for name in comparison["figures"]
+  ]
+  rows = []
+  for method in dict.fromkeys(run.method for run in runs):
+    last = [100 * run.wer[-1] for run in runs if run.method == method]
+    row = [method, _of_seeds(last)]
+    for name in comparison["figures"]:
+      [found] = [
+        row
+        for row in comparison["matched_wer"]
+        if (row["method"], row["figure"], row["target"])
+        == (method, name, lowest)
+      ]
+      if len(row) == 2:
+        row.append(tables.number(found["step"], 1, 0))
+      cell = tables.number(found["value"], results.meaning(name)[1], 1)
+      if found["verdict"]:
+        cell += f", {_verdict(found, name)}"
+      row.append(cell)
+    rows.append(row)
+  seeds = len({run.seed for run in runs})
+  return (
+    "<section><h2>In short</h2><p>Means"
+    f" over {seeds} seed{'s' * (seeds > 1)} with Student's t intervals. "
+    f"{html.escape(target)} is the lowest that every run reaches: there all "
+    "recognisers are equally good. Less or more: than "
+    f"{html.escape(baseline)}, paired over seeds, the whole interval of the "
+    "difference; undecided: it holds zero, or too few seeds were compared.</p>"
+    f"{tables.render(headings, rows)}</section>"
+  )
+
+
+def in_full(audit):
+  """Every figure at matched word error rates and equal steps, as sections."""
+  comparison = audit["comparison"]
+  baseline = comparison["baseline"]
+  headings = ["method", "at", "value", f"minus {baseline}", "pairs"]
+  headings += [f"against {baseline}"]
+  parts = [
+    "<section><h2>Equally good recognisers compared</h2>",
+    "<p>Memorization where each run's word error rate first reaches the target "
+    "(straight lines between checkpoints); differences to "
+    f"{html.escape(baseline)} are paired over seeds.</p>",
+  ]
+  for name in comparison["figures"]:
+    rows = [r for r in comparison["matched_wer"] if r["figure"] == name]
+    parts.append(_folded(name, _table(name, "WER ", rows, headings, "{:.2%}")))
+  parts.append(
+    "</section><section><h2>Equal steps compared</h2><p>The same at equal "
+    "numbers of training steps. The better-trained recogniser has had more "
+    "chance to memorize, so this alone misleads.</p>"
+  )
+  for name in [*comparison["figures"], "wer"]:
+    rows = [r for r in comparison["matched_steps"] if r["figure"] == name]
+    parts.append(_folded(name, _table(name, "step ", rows, headings, "{:.0f}")))
+  parts.append("</section>")
+  return "\n".join(parts)
+
+
+def _folded(name, table):
+  words = html.escape(results.meaning(name)[0])
+  return f"<details><summary>{words}</summary>{table}</details>"
+
+
+def _of_seeds(values):
+  low, high = compare.mean_over_seeds(values)[1:]
+  mean = sum(values) / len(values)
+  if low != low:
+    return f"{mean:.2f}"
+  return f"{mean:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _verdict(row, name):
+  words = _LOWER_OR_HIGHER if name == "wer" else _LESS_OR_MORE
+  return words.get(row["verdict"], row["verdict"])
+
+
+def _table(name, what, rows, headings, form):
+  scale = results.meaning(name)[1]
+  lines = []
+  breaks = [
+    index
+    for index, row in enumerate(rows)
+    if index and row["target"] != rows[index - 1]["target"]
+  ]
+  for row in rows:
+    unreached = f", {len(row['unreached'])} not reached"
+    lines.append(
+      [
+        row["method"],
+        what + form.format(row["target"]),
+        tables.number(row["value"], scale, 2),
+        tables.number(row["difference"], scale, 2),
+        f"{len(row['seeds'] if row['pairs'] is None else row['pairs'])}"
+        f"{unreached if row['unreached'] else ''}",
+        _verdict(row, name) or "baseline",
+      ]
+    )
+  return tables.render(headings, lines, breaks)
