@@ -105,6 +105,7 @@ def _module(function):
     node.attr["shape"].shape.CopyFrom(variable.shape)
     node.attr["shared_name"].s = f"variable{number}".encode()
     node.attr["container"].s = b""
+  _keep_copies(nodes)
   data = [tensor for tensor in graph.inputs if tensor.dtype != tf.resource]
   return pywrap_mlir.import_graphdef(
     graph_def,
@@ -113,8 +114,36 @@ def _module(function):
     [tensor.op.name for tensor in data],
     [_datatype(tensor.dtype) for tensor in data],
     [_shape(tensor.shape) for tensor in data],
-    [tensor.op.name for tensor in graph.outputs],
+    [
+      *(tensor.op.name for tensor in graph.outputs),
+      _finished(graph_def, graph),
+    ],
   )
+
+
+def _finished(graph_def, graph):
+  """Adds an output that waits for the step; without one it is pruned."""
+  name = graph.unique_name("finished")
+  node = graph_def.node.add(op="Const", name=name)
+  node.attr["dtype"].type = tf.int32.as_datatype_enum
+  node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(0))
+  node.input.extend(f"^{op.name}" for op in graph.control_outputs)
+  return name
+
+
+def _keep_copies(nodes):
+  """Leaves as many cores as there are copies of the variables.
+
+  The program of a core does not change: its collectives name all cores.
+  """
+  inputs = [n for n in nodes.values() if n.op == "TPUReplicatedInput"]
+  copies = min((node.attr["N"].i for node in inputs), default=0)
+  for node in inputs:
+    node.attr["N"].i = copies
+    del node.input[copies:]
+  for node in nodes.values():
+    if node.op == "TPUReplicateMetadata":
+      node.attr["num_replicas"].i = copies
 
 
 def _datatype(dtype):

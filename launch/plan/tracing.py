@@ -51,12 +51,17 @@ class _Resolver(tf.distribute.cluster_resolver.ClusterResolver):
     return {"TPU": self._cores}
 
 
-def tpu_strategy(cores):
+def tpu_strategy(cores, copies=None):
   """A `tf.distribute.TPUStrategy` whose cores are logical CPU devices.
 
   Args:
     cores: int, at most the number of logical CPU devices; those must be made
       before TensorFlow starts.
+    copies: int or None. With it, the step is traced for `cores` cores while
+      only so many copies of each variable exist: enough for the bridge and XLA,
+      whose program is one for all cores, and too few for
+      `launch.plan.copies`. Two at least: with one the core's number would be
+      taken for a constant.
 
   Returns:
     `tf.distribute.TPUStrategy`.
@@ -65,16 +70,22 @@ def tpu_strategy(cores):
     ValueError: when there are fewer logical CPU devices.
   """
   devices = len(tf.config.list_logical_devices("CPU"))
-  if not 1 <= cores <= devices:
+  if copies is None and not 1 <= cores <= devices:
     raise ValueError(
       f"cores must be between 1 and {devices}, the number of logical CPU "
       f"devices. Received: cores={cores}"
+    )
+  copies = cores if copies is None else copies
+  if not min(cores, 2) <= copies <= min(cores, devices):
+    raise ValueError(
+      f"copies must be between 2 and {min(cores, devices)}. "
+      f"Received: copies={copies}, cores={cores}"
     )
   strategy = tf.distribute.TPUStrategy(_Resolver(cores))
   # One packed handle for all copies of a variable needs a TPU's runtime.
   strategy._enable_packed_variable_in_eager_mode = False
   strategy.extended._tpu_devices = np.array(
-    [[f"{_HOST}:CPU:{core}"] for core in range(cores)], dtype=object
+    [[f"{_HOST}:CPU:{copy}"] for copy in range(copies)], dtype=object
   )
   return strategy
 

@@ -1,0 +1,161 @@
+"""JAX and libtpu in a virtual environment of their own.
+
+JAX wants NumPy 2 or later, TensorFlow 2.17 an earlier one, so they cannot live
+together; `launch.plan.xla_worker` runs there and talks by files. Only PyPI is
+asked. About 1.3 GB.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+import venv
+
+# Read together with TensorFlow 2.17.1's StableHLO; other versions may not be.
+PACKAGES = ("jax==0.10.2", "jaxlib==0.10.2", "libtpu==0.0.42.1")
+_WORKER = pathlib.Path(__file__).with_name("xla_worker.py")
+_READY = "ready.json"
+_POLL_SECONDS = 0.2
+
+
+def default_directory():
+  """~/.cache/tf_pcc/plan-VERSIONS."""
+  versions = "-".join(p.replace("==", "-") for p in PACKAGES[::2])
+  return os.path.expanduser(f"~/.cache/tf_pcc/plan-{versions}")
+
+
+def setup(directory=None):
+  """Makes the environment, or finishes one that was not.
+
+  Args:
+    directory: where; `default_directory()` by default.
+
+  Returns:
+    str, the directory.
+
+  Raises:
+    OSError: when pip cannot install the packages, with its last words.
+  """
+  directory = pathlib.Path(directory or default_directory())
+  if is_ready(directory):
+    return str(directory)
+  if sys.version_info < (3, 11):
+    raise OSError(
+      f"{PACKAGES[0]} needs Python 3.11 or later: run launch.plan with it. "
+      f"Received: Python {sys.version.split()[0]}"
+    )
+  python = _python(directory)
+  if not python.exists():
+    venv.create(directory, with_pip=True)
+  # pip skips what an interrupted installation finished.
+  command = [str(python), "-m", "pip", "install", *PACKAGES]
+  done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+  if done.returncode:
+    raise OSError(
+      f"{' '.join(command)} ended with exit code {done.returncode}: "
+      f"{done.stderr.strip()[-500:]}"
+    )
+  part = directory / f"{_READY}.part"
+  part.write_text(json.dumps({"packages": PACKAGES}))
+  os.replace(part, directory / _READY)
+  return str(directory)
+
+
+def is_ready(directory=None):
+  """Whether `setup` came to its end there, with these packages."""
+  path = pathlib.Path(directory or default_directory()) / _READY
+  try:
+    return json.loads(path.read_text())["packages"] == list(PACKAGES)
+  except (OSError, ValueError, KeyError):
+    return False
+
+
+def require(directory=None):
+  """The environment's directory.
+
+  Raises:
+    ValueError: when it is not there, with the command that makes it.
+  """
+  if not is_ready(directory):
+    flag = f" --environment={directory}" if directory else ""
+    raise ValueError(
+      "launch.plan must have its compiler, JAX and libtpu in an environment of "
+      f"their own: run python -m launch.plan --setup{flag} once. Received: "
+      f"environment={directory or default_directory()}"
+    )
+  return directory or default_directory()
+
+
+def compile_for_tpu(program, topology, result, directory=None, watch=None):
+  """Compiles StableHLO ahead of time; see `launch.plan.xla_worker`.
+
+  Args:
+    program: file of StableHLO.
+    topology: str, as libtpu names it, such as "v5e:2x4".
+    result: file to write, JSON.
+    directory: of the environment.
+    watch: function of the seconds so far, called meanwhile.
+
+  Returns:
+    dict, what is in `result`.
+
+  Raises:
+    RuntimeError: when the compiler died, with its last words.
+  """
+  _run(["compile", program, topology, result], directory, watch)
+  return json.loads(pathlib.Path(result).read_text())
+
+
+def run_on_cpu(program, cores, arguments, result, directory=None):
+  """Runs StableHLO once on XLA's CPU devices.
+
+  Args:
+    program: file of StableHLO.
+    cores: int, number of devices.
+    arguments: .npz file of the arguments in order, each [cores, ...].
+    result: .npz file to write, of the results in order, each [cores, ...].
+    directory: of the environment.
+
+  Raises:
+    RuntimeError: when it did not come to its end, with its last words.
+  """
+  _run(["run", program, str(cores), arguments, result], directory)
+
+
+def _python(directory):
+  folder = "Scripts" if os.name == "nt" else "bin"
+  name = shutil.which("python", path=str(pathlib.Path(directory) / folder))
+  return pathlib.Path(name or pathlib.Path(directory) / folder / "python")
+
+
+def _run(arguments, directory, watch=None):
+  python = _python(require(directory))
+  result = pathlib.Path(arguments[-1])
+  result.unlink(missing_ok=True)
+  log = result.with_suffix(".log")
+  start = time.monotonic()
+  with log.open("w") as file:
+    # Isolated: neither this folder nor PYTHONPATH is searched for modules.
+    child = subprocess.Popen(
+      [str(python), "-I", str(_WORKER), *map(str, arguments)],
+      stdout=file,
+      stderr=subprocess.STDOUT,
+    )
+    try:
+      while child.poll() is None:
+        if watch:
+          watch(time.monotonic() - start)
+        time.sleep(_POLL_SECONDS)
+    except BaseException:
+      child.kill()
+      child.wait()
+      raise
+  if child.returncode or not result.exists():
+    last = log.read_text(errors="replace").splitlines()[-10:]
+    raise RuntimeError(
+      f"XLA's work ended with exit code {child.returncode}, see {log}: "
+      + "\n".join(last)
+    )

@@ -1,0 +1,154 @@
+"""XLA's work: compiles StableHLO for TPUs, or runs it on CPU devices.
+
+Runs in the environment that `launch.plan.environment` makes, where JAX is and
+TensorFlow is not, so nothing of this package is imported. Files carry what goes
+in and out:
+
+  python -I xla_worker.py compile PROGRAM.mlir v5e:2x4 RESULT.json
+  python -I xla_worker.py run PROGRAM.mlir CORES ARGUMENTS.npz RESULT.npz
+
+RESULT.json: "devices", "chip"; either "memory" (bytes), "flops", "bytes" and
+"hlo", the file of the compiled program, or "error". It is written last.
+
+Internals used, of the JAX that `environment.PACKAGES` names:
+`jax._src.compiler.get_compile_options`, `jax._src.interpreters.mlir`,
+`jax._src.lib.xla_client.DeviceList`, and the client's compile and execute.
+"""
+
+import json
+import os
+import sys
+
+os.environ.update(
+  JAX_PLATFORMS="cpu",
+  # No TPU VM's metadata server is asked, and one host stands for all.
+  TPU_SKIP_MDS_QUERY="1",
+  TPU_WORKER_HOSTNAMES="localhost",
+  TPU_WORKER_ID="0",
+)
+if sys.argv[1:2] == ["run"]:
+  os.environ["XLA_FLAGS"] = (
+    f"--xla_force_host_platform_device_count={sys.argv[3]}"
+  )
+
+import jax
+import numpy as np
+from jax._src import compiler
+from jax._src.interpreters import mlir
+from jax._src.lib import xla_client
+from jax._src.lib.mlir import ir
+from jax.experimental import topologies
+
+jax.config.update("jax_enable_x64", True)
+
+
+def load(path):
+  """The module in the file, without `mhlo.copy`, which XLA does not import."""
+  context = mlir.make_ir_context()
+  with context, open(path) as file:
+    module = ir.Module.parse(file.read())
+  copies = []
+
+  def visit(op):
+    for region in op.regions:
+      for block in region:
+        for inner in block:
+          visit(inner.operation)
+          if inner.operation.name == "mhlo.copy":
+            copies.append(inner.operation)
+
+  visit(module.operation)
+  for copy in copies:
+    copy.results[0].replace_all_uses_with(copy.operands[0])
+    copy.erase()
+  return context, module
+
+
+def options(devices, backend):
+  """One replica a device, one program."""
+  made = compiler.get_compile_options(
+    num_replicas=len(devices),
+    num_partitions=1,
+    device_assignment=np.array(devices).reshape(-1, 1),
+    backend=backend,
+  )
+  made.executable_build_options.use_spmd_partitioning = False
+  return made
+
+
+def compile_for_tpu(program, topology, result):
+  found = {}
+  try:
+    described = topologies.get_topology_desc(
+      platform="tpu", topology_name=topology
+    )
+    devices = list(described.devices)
+    found |= {"devices": len(devices), "chip": devices[0].device_kind}
+    context, module = load(program)
+    with context:
+      executable = devices[0].client.compile(
+        module,
+        executable_devices=xla_client.DeviceList(tuple(devices)),
+        compile_options=options(devices, None),
+      )
+    memory = executable.get_compiled_memory_stats()
+    cost = executable.cost_analysis()
+    cost = cost[0] if isinstance(cost, list) else cost
+    hlo = f"{result}.hlo"
+    with open(hlo, "w") as file:
+      for part in executable.hlo_modules():
+        file.write(part.to_string())
+    found |= {
+      "memory": {
+        name.removesuffix("_size_in_bytes"): getattr(memory, name)
+        for name in dir(memory)
+        if name.endswith("_size_in_bytes") and not name.startswith("host")
+      },
+      "flops": cost.get("flops"),
+      "bytes": cost.get("bytes accessed"),
+      "hlo": hlo,
+    }
+  except Exception as error:
+    found["error"] = str(error)
+  with open(f"{result}.part", "w") as file:
+    json.dump(found, file)
+  os.replace(f"{result}.part", result)
+
+
+def run_on_cpu(program, cores, arguments, result):
+  """Every argument and result has the cores as its first axis."""
+  devices = jax.devices("cpu")[:cores]
+  client = devices[0].client
+  context, module = load(program)
+  with context:
+    executable = client.compile_and_load(
+      module,
+      executable_devices=xla_client.DeviceList(tuple(devices)),
+      compile_options=options(devices, client),
+    )
+  sharding = jax.sharding.NamedSharding(
+    jax.sharding.Mesh(np.array(devices), ("core",)),
+    jax.sharding.PartitionSpec(),
+  )
+  with np.load(arguments) as held:
+    values = [held[f"arr_{i}"] for i in range(len(held.files))]
+  outputs = executable.execute_sharded(
+    [
+      jax.make_array_from_single_device_arrays(
+        each.shape[1:],
+        sharding,
+        [jax.device_put(v, d) for v, d in zip(each, devices)],
+      )
+      for each in values
+    ]
+  ).disassemble_into_single_device_arrays()
+  with open(f"{result}.part", "wb") as file:
+    np.savez(file, *[np.stack([np.asarray(a) for a in o]) for o in outputs])
+  os.replace(f"{result}.part", result)
+
+
+if __name__ == "__main__":
+  if sys.argv[1] == "compile":
+    compile_for_tpu(*sys.argv[2:])
+  else:
+    run_on_cpu(sys.argv[2], int(sys.argv[3]), *sys.argv[4:])
