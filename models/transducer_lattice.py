@@ -17,7 +17,7 @@ import tensorflow as tf
 _IMPOSSIBLE = -1e30
 
 
-@tf.function(autograph=False)
+@tf.function(autograph=False, jit_compile=True)
 def forward(blank, label, length, label_length):
   """Log likelihoods, by the forward recursion.
 
@@ -33,8 +33,8 @@ def forward(blank, label, length, label_length):
   Returns:
     float32 [B], log P(labels | frames): -inf when no path has a probability,
     as for labels without frames, NaN when an arc of a path is; and the float32
-    [T + U, B, U + 1] log odds, at every node but the first, of having come by a
-    blank, which `occupancies` takes.
+    [T + U + 1, B, U + 1] log odds, at every node but the first, of having come
+    by a blank, which `occupancies` takes.
   """
   blank, label = _reachable(blank, label, length, label_length)
   # Asked here, since a maximum is free to drop a NaN, and XLA's does.
@@ -57,7 +57,7 @@ def forward(blank, label, length, label_length):
     return diagonal - scale, log_odds, scale
 
   _, log_odds, scales = tf.scan(step, elements, (start, zeros, zeros[:, :1]))
-  # Of the last diagonal only the end of the path is left, and has the scale.
+  # On the diagonal of a path's end only the end is left, and has the scale.
   passed = tf.range(tf.shape(scales)[0])[:, None] < length + label_length
   log_likelihood = tf.reduce_sum(tf.where(passed, scales[..., 0], 0.0), axis=0)
   log_likelihood = tf.where(
@@ -66,7 +66,7 @@ def forward(blank, label, length, label_length):
   return tf.where(unknown, float("nan"), log_likelihood), log_odds
 
 
-@tf.function(autograph=False)
+@tf.function(autograph=False, jit_compile=True)
 def occupancies(log_odds, length, label_length, frames):
   """Probabilities, given the labels, of taking each arc of the lattice.
 
@@ -127,12 +127,13 @@ def _select(possible, log_probability):
 
 
 def _to_diagonals(x):
-  """[B, T, U + 1] to [T + U, B, U + 1]: node (t, u) at (t + u, u)."""
+  """[B, T, U + 1] to [T + U + 1, B, U + 1]: node (t, u) at (t + u, u)."""
   batch, frames, columns = _sizes(x)
-  steps = frames + columns - 1
+  # One more than has nodes: of no frames and no labels there still is one.
+  steps = frames + columns
   x = tf.transpose(x, [0, 2, 1])
   # Rows one too long for the matrix they are read into move by one each.
-  x = tf.pad(x, [[0, 0], [0, 0], [0, columns]], constant_values=_IMPOSSIBLE)
+  x = tf.pad(x, [[0, 0], [0, 0], [0, columns + 1]], constant_values=_IMPOSSIBLE)
   x = tf.reshape(x, [batch, columns * (steps + 1)])
   x = tf.reshape(x[:, : columns * steps], [batch, columns, steps])
   return tf.transpose(x, [2, 0, 1])

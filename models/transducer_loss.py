@@ -64,7 +64,9 @@ def transducer_losses(labels, label_length, logits, length, *, blank_index=0):
   )
 
   @tf.custom_gradient
-  def losses(logits):
+  def losses(watched):
+    # Or the caller's tape would record, and hold, what is computed here.
+    logits = tf.stop_gradient(watched)
     normalizer, *log_probabilities = transducer_slices.scores(
       logits, targets.tokens, blank_index
     )
@@ -72,11 +74,10 @@ def transducer_losses(labels, label_length, logits, length, *, blank_index=0):
 
     def gradient(upstream):
       arcs = targets.arcs(loss, log_odds, upstream, frames)
-      return _once(
-        transducer_slices.gradient(
-          logits, targets.tokens, normalizer, *arcs, blank_index
-        )
+      change = transducer_slices.gradient(
+        logits, targets.tokens, normalizer, *arcs, blank_index
       )
+      return _once(change, watched)
 
     return loss, gradient
 
@@ -143,7 +144,9 @@ def fused_transducer_losses(
   prediction = tf.where(inside, prediction, 0.0)
 
   @tf.custom_gradient
-  def losses(*inputs):
+  def losses(*watched):
+    # Or the caller's tape would record, and hold, what is computed here.
+    inputs = [tf.stop_gradient(x) for x in watched]
     normalizer, *log_probabilities = transducer_slices.joint_scores(
       *inputs, targets.tokens, blank_index, slice_frames
     )
@@ -154,7 +157,7 @@ def fused_transducer_losses(
       changes = transducer_slices.joint_gradient(
         *inputs, targets.tokens, normalizer, *arcs, blank_index, slice_frames
       )
-      return [_once(change) for change in changes]
+      return [_once(change, *watched) for change in changes]
 
     return loss, gradient
 
@@ -180,8 +183,9 @@ def _slice_frames(slice_frames, *sizes):
 
 
 @tf.custom_gradient
-def _once(value):
-  """Identity; a second derivative is an error instead of 0."""
+def _once(value, *inputs):
+  """The value; its derivative by the inputs is an error instead of nothing."""
+  del inputs
 
   def gradient(_):
     raise NotImplementedError(

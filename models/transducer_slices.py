@@ -38,23 +38,30 @@ def default_frames(batch, frames, columns, vocab):
 
 
 @tf.function(autograph=False, jit_compile=True)
-def scores(logits, tokens, blank_index):
+def scores(logits, tokens, blank_index, bias=0.0):
   """What the lattice needs of the logits.
 
   Args:
     logits: float [B, T, U + 1, V].
     tokens: int32 [B, U + 1], the next label at every column.
     blank_index: int.
+    bias: float32 [V], added to the logits.
 
   Returns:
     Three float32 [B, T, U + 1]: log of the sum of exp(logits), and the log
     probabilities of the blank and of the next label.
   """
-  return _scores(logits, tokens[:, None], blank_index)
+  logits = tf.cast(logits, tf.float32) + bias
+  normalizer = tf.reduce_logsumexp(logits, axis=-1)
+  # Elementwise instead of a gather: a TPU gathers one number at a time. Not a
+  # product with a one-hot vector either, since logits may be -inf.
+  chosen = tf.equal(tf.range(sizes(logits)[-1]), tokens[:, None, :, None])
+  label = tf.reduce_sum(tf.where(chosen, logits, 0.0), axis=-1)
+  return normalizer, logits[..., blank_index] - normalizer, label - normalizer
 
 
 @tf.function(autograph=False, jit_compile=True)
-def gradient(logits, tokens, normalizer, blank, label, blank_index):
+def gradient(logits, tokens, normalizer, blank, label, blank_index, bias=0.0):
   """The loss's gradient with respect to the logits.
 
   Args:
@@ -65,17 +72,23 @@ def gradient(logits, tokens, normalizer, blank, label, blank_index):
       gradient of the utterance's loss.
     label: float32 [B, T, U + 1], the same of the next label.
     blank_index: int.
+    bias: float32 [V], added to the logits.
 
   Returns:
     A tensor like logits, exactly 0 where both occupancies are 0.
   """
-  change = _gradient(
-    logits, tokens[:, None], normalizer, blank, label, blank_index
-  )
+  vocab = sizes(logits)[-1]
+  node = (blank + label)[..., None]
+  normalized = tf.cast(logits, tf.float32) + bias - normalizer[..., None]
+  change = tf.exp(normalized) * node
+  change -= tf.one_hot(tokens[:, None], vocab) * label[..., None]
+  change -= tf.one_hot(blank_index, vocab) * blank[..., None]
+  # Logits outside of an utterance may be NaN.
+  change = tf.where(tf.equal(node, 0.0), 0.0, change)
   return tf.cast(change, logits.dtype)
 
 
-@tf.function(autograph=False)
+@tf.function(autograph=False, jit_compile=True)
 def joint_scores(
   encoder, prediction, kernel, bias, tokens, blank_index, slice_frames
 ):
@@ -96,10 +109,8 @@ def joint_scores(
   frames = sizes(encoder)[1]
 
   def of_slice(part):
-    hidden = tf.tanh(part[:, :, None] + prediction[:, None])
-    return _scores(
-      tf.tensordot(hidden, kernel, 1) + bias, tokens[:, None], blank_index
-    )
+    logits = tf.tensordot(_hidden(part, prediction), kernel, 1)
+    return scores(logits, tokens, blank_index, bias)
 
   found = tf.map_fn(
     of_slice,
@@ -110,7 +121,7 @@ def joint_scores(
   return tuple(_join(x, frames) for x in found)
 
 
-@tf.function(autograph=False)
+@tf.function(autograph=False, jit_compile=True)
 def joint_gradient(
   encoder,
   prediction,
@@ -144,29 +155,26 @@ def joint_gradient(
     Four tensors, like encoder, prediction, kernel and bias.
   """
   batch, frames, width = sizes(encoder)
-  columns = sizes(prediction)[1]
   vocab = sizes(kernel)[1]
   slices = [_cut(x, slice_frames) for x in (encoder, normalizer, blank, label)]
   count = sizes(slices[0])[0]
 
   def body(index, parts, prediction_sum, kernel_sum, bias_sum):
     part, *arcs = (x[index] for x in slices)
-    hidden = tf.tanh(part[:, :, None] + prediction[:, None])
-    change = _gradient(
-      tf.tensordot(hidden, kernel, 1) + bias,
-      tokens[:, None],
-      *arcs,
-      blank_index,
-    )
+    hidden = _hidden(part, prediction)
+    logits = tf.tensordot(hidden, kernel, 1)
+    change = gradient(logits, tokens, *arcs, blank_index, bias)
     change = tf.reshape(change, [-1, vocab])
-    hidden = tf.reshape(hidden, [-1, width])
-    kernel_sum += tf.matmul(hidden, change, transpose_a=True)
-    bias_sum += tf.reduce_sum(change, axis=0)
+    kernel_sum += tf.matmul(
+      tf.reshape(hidden, [-1, width]), change, transpose_a=True
+    )
+    bias_sum += tf.matmul(
+      tf.ones_like(change[:, :1]), change, transpose_a=True
+    )[0]
     change = tf.matmul(change, kernel, transpose_b=True)
-    change *= 1.0 - tf.square(hidden)
-    change = tf.reshape(change, [batch, slice_frames, columns, width])
-    parts = parts.write(index, tf.reduce_sum(change, axis=2))
-    prediction_sum += tf.reduce_sum(change, axis=1)
+    of_part, of_prediction = _hidden_gradient(hidden, change)
+    parts = parts.write(index, of_part)
+    prediction_sum += of_prediction
     return index + 1, parts, prediction_sum, kernel_sum, bias_sum
 
   def more(index, *_):
@@ -201,32 +209,22 @@ def sizes(x):
   ]
 
 
-def _scores(logits, tokens, blank_index):
-  """`scores` of a slice: logits [..., U + 1, V], tokens [..., U + 1]."""
-  logits = tf.cast(logits, tf.float32)
-  normalizer = tf.reduce_logsumexp(logits, axis=-1)
-  # Elementwise instead of a gather: a TPU gathers one number at a time. Not a
-  # product with a one-hot vector either, since logits may be -inf.
-  chosen = tf.equal(tf.range(sizes(logits)[-1]), tokens[..., None])
-  label = tf.reduce_sum(tf.where(chosen, logits, 0.0), axis=-1)
-  return normalizer, logits[..., blank_index] - normalizer, label - normalizer
+def _hidden(encoder, prediction):
+  """[B, T, H] and [B, U + 1, H] to [B, T, U + 1, H]."""
+  return tf.tanh(encoder[:, :, None] + prediction[:, None])
 
 
-def _gradient(logits, tokens, normalizer, blank, label, blank_index):
-  """`gradient` of a slice, float32."""
-  vocab = sizes(logits)[-1]
-  node = (blank + label)[..., None]
-  change = tf.exp(tf.cast(logits, tf.float32) - normalizer[..., None]) * node
-  change -= tf.one_hot(tokens, vocab) * label[..., None]
-  change -= tf.one_hot(blank_index, vocab) * blank[..., None]
-  # Logits outside of an utterance may be NaN.
-  return tf.where(tf.equal(node, 0.0), 0.0, change)
+def _hidden_gradient(hidden, change):
+  """The gradients of `_hidden`'s arguments, given that of its result."""
+  change = tf.reshape(change, tf.shape(hidden)) * (1.0 - tf.square(hidden))
+  return tf.reduce_sum(change, axis=2), tf.reduce_sum(change, axis=1)
 
 
 def _cut(x, slice_frames):
   """[B, T, ...] to [slices, B, slice_frames, ...], the last filled with 0."""
   batch, frames, *rest = sizes(x)
   count = -(-frames // slice_frames)
+  count = tf.maximum(1, count) if tf.is_tensor(count) else max(1, count)
   padding = [[0, 0], [0, count * slice_frames - frames], *[[0, 0]] * len(rest)]
   x = tf.reshape(tf.pad(x, padding), [batch, count, slice_frames, *rest])
   return tf.transpose(x, [1, 0, *range(2, len(rest) + 3)])

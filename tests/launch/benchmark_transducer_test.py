@@ -1,0 +1,52 @@
+"""launch.benchmark_transducer: both forms of one loss, timed and weighed."""
+
+import json
+
+from launch import benchmark_transducer
+
+SIZES = {
+  "batch": 2,
+  "frames": 6,
+  "labels": 3,
+  "vocab": 5,
+  "dim": 4,
+  "hidden": 4,
+}
+
+
+def test_a_small_run(tmp_path, monkeypatch):
+  # Three processes that import TensorFlow would take longer than all the rest.
+  monkeypatch.setattr(
+    benchmark_transducer.processes,
+    "run",
+    lambda module, arguments, log: (
+      (tmp_path / "log").write_text(f"{module} {log}"),
+      _weigh(dict(a[2:].split("=") for a in arguments)),
+    ),
+  )
+  figures = benchmark_transducer.measure(SIZES, False, 3)
+  assert list(figures) == ["plain", "fused"]
+  for row in figures.values():
+    low, high = row["quartiles_seconds"]
+    assert 0 < low <= row["median_seconds"] <= high
+  plain, fused = figures["plain"], figures["fused"]
+  assert abs(plain["loss"] / fused["loss"] - 1) < 1e-5
+  # What the two forms weigh in the process of their own they are asked for.
+  assert plain["peak_bytes"] == 1000 * 5 and fused["peak_bytes"] == 100 * 5
+  json.dumps(figures)
+
+
+def _weigh(flags):
+  vocab, form = int(flags["vocab"]), flags["peak_of"]
+  with open(flags["json"], "w") as file:
+    json.dump({"peak_bytes": vocab * {"plain": 1000, "fused": 100}[form]}, file)
+
+
+def test_peak_counts_the_logits():
+  """64 MiB of them; some may find room that earlier tests left."""
+  sizes = {**SIZES, "batch": 8, "frames": 64, "labels": 63, "vocab": 512}
+  plain, fused = (
+    benchmark_transducer.peak_bytes(form, sizes, False)
+    for form in benchmark_transducer.FORMS
+  )
+  assert plain > 40 * 2**20 and fused < plain / 2
