@@ -3,19 +3,91 @@
 import dataclasses
 import inspect
 
-from models import conformer, ctc, features, specaugment
+from models import conformer, ctc, features, lstm, specaugment
 
 # Gentle for tiny, which sees words of a few frames; the paper's for the others.
-_SPECAUGMENT = {
-  "tiny": {
-    "frequency_masks": 1,
-    "frequency_width": 15,
-    "time_masks": 2,
-    "time_ratio": 0.05,
-  },
-  "S": {},
-  "M": {},
-  "L": {},
+_TINY_SPECAUGMENT = {
+  "frequency_masks": 1,
+  "frequency_width": 15,
+  "time_masks": 2,
+  "time_ratio": 0.05,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+  """How a config becomes a model.
+
+  A family's config has the fields size (a key of `sizes`, default "tiny"), the
+  dicts of overrides encoder (fields of the encoder's config), features
+  (`features.LogMel`) and specaugment (`specaugment.SpecAugment`), those of
+  `parts`, and the other arguments of the model, such as seed.
+
+  Attributes:
+    model: a `recogniser.Recogniser` class.
+    sizes: dict from a size to an encoder's config, a dataclass.
+    features: dict of `features.LogMel`'s arguments where they are not its
+      defaults.
+    parts: dict from the name of another dict of overrides to its known fields.
+  """
+
+  model: type
+  sizes: dict
+  features: dict = dataclasses.field(default_factory=dict)
+  parts: dict = dataclasses.field(default_factory=dict)
+
+  def build(self, name: str, config: dict, vocab_size: int):
+    """Makes the unbuilt model.
+
+    Args:
+      name: str, the family's, for messages.
+      config: dict of the family's fields.
+      vocab_size: int.
+
+    Returns:
+      A `recogniser.Recogniser`.
+
+    Raises:
+      ValueError: If a field is unknown or a value out of range.
+    """
+    encoder = type(next(iter(self.sizes.values())))
+    parts = {
+      "encoder": [field.name for field in dataclasses.fields(encoder)],
+      "features": _arguments(features.LogMel),
+      "specaugment": _arguments(specaugment.SpecAugment),
+      **self.parts,
+    }
+    others = set(_arguments(self.model)) - {"vocab_size", *parts}
+    _check(f"{name}'s config", config, ["size", *others, *parts])
+    size = config.get("size", "tiny")
+    if size not in self.sizes:
+      raise ValueError(
+        f"{name}'s size must be one of {sorted(self.sizes)}. "
+        f"Received: size={size!r}"
+      )
+    overrides = {part: dict(config.get(part) or {}) for part in parts}
+    for part, fields in parts.items():
+      _check(f"{name}'s {part}", overrides[part], fields)
+    return self.model(
+      vocab_size=vocab_size,
+      **{
+        **overrides,
+        "encoder": dataclasses.replace(
+          self.sizes[size], **overrides["encoder"]
+        ),
+        "features": {**self.features, **overrides["features"]},
+        "specaugment": {
+          **(_TINY_SPECAUGMENT if size == "tiny" else {}),
+          **overrides["specaugment"],
+        },
+        **{field: config[field] for field in others if field in config},
+      },
+    )
+
+
+MODELS = {
+  "conformer_ctc": Family(ctc.ConformerCTC, conformer.SIZES),
+  "lstm_ctc": Family(ctc.LSTMCTC, lstm.SIZES),
 }
 
 
@@ -30,45 +102,6 @@ def _check(what: str, given, known) -> None:
     raise ValueError(
       f"{what} knows the fields {sorted(known)}. Received: {unknown}"
     )
-
-
-def _conformer_ctc(config: dict, vocab_size: int):
-  """Builds `ctc.ConformerCTC`.
-
-  Config fields: size ("tiny", "S", "M", "L"; default "tiny"), seed (int),
-  blank_prior (float; default that of `ctc.ConformerCTC`), and the dicts of
-  overrides encoder (`conformer.ConformerConfig`), features (`features.LogMel`)
-  and specaugment (`specaugment.SpecAugment`).
-  """
-  known = {
-    "encoder": [f.name for f in dataclasses.fields(conformer.ConformerConfig)],
-    "features": _arguments(features.LogMel),
-    "specaugment": _arguments(specaugment.SpecAugment),
-  }
-  _check(
-    "conformer_ctc's config", config, ["size", "seed", "blank_prior", *known]
-  )
-  size = config.get("size", "tiny")
-  if size not in conformer.SIZES:
-    raise ValueError(
-      f"conformer_ctc's size must be one of {sorted(conformer.SIZES)}. "
-      f"Received: size={size!r}"
-    )
-  overrides = {part: dict(config.get(part) or {}) for part in known}
-  for part, fields in known.items():
-    _check(f"conformer_ctc's {part}", overrides[part], fields)
-  return ctc.ConformerCTC(
-    vocab_size=vocab_size,
-    encoder=dataclasses.replace(conformer.SIZES[size], **overrides["encoder"]),
-    features=overrides["features"],
-    specaugment={**_SPECAUGMENT[size], **overrides["specaugment"]},
-    **{
-      name: config[name] for name in ("seed", "blank_prior") if name in config
-    },
-  )
-
-
-MODELS = {"conformer_ctc": _conformer_ctc}
 
 
 def build_model(name: str, config: dict | None, vocab_size: int):
@@ -96,6 +129,6 @@ def build_model(name: str, config: dict | None, vocab_size: int):
     raise ValueError(
       f"The models are {sorted(MODELS)}. Received: name={name!r}"
     )
-  model = MODELS[name](dict(config or {}), vocab_size)
+  model = MODELS[name].build(name, dict(config or {}), vocab_size)
   model.build_from_signature()
   return model
