@@ -26,9 +26,7 @@ _WORKDIR = cli.workdir_flag()
 _CHECKPOINTS = flags.DEFINE_enum(
   "checkpoints", "last", ("all", "last"), "Which of the run's to audit."
 )
-_SAVED_MODEL = flags.DEFINE_string(
-  "saved_model", None, "Directory of a SavedModel to audit instead."
-)
+_SAVED_MODEL = cli.saved_model_flag()
 _TRANSCRIBE = flags.DEFINE_string(
   "transcribe", None, "MODULE:FUNCTION to audit instead, any recogniser."
 )

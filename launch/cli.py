@@ -46,6 +46,22 @@ def batch_flag():
 
 
 @functools.cache
+def step_flag():
+  """--step=STEP."""
+  return flags.DEFINE_integer(
+    "step", None, "Which checkpoint to take; default: the newest."
+  )
+
+
+@functools.cache
+def saved_model_flag():
+  """--saved_model=DIR."""
+  return flags.DEFINE_string(
+    "saved_model", None, "Directory of a SavedModel to use instead of a run."
+  )
+
+
+@functools.cache
 def overwrite_flag():
   """--overwrite."""
   return flags.DEFINE_bool(

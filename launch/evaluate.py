@@ -2,45 +2,57 @@
 
   python -m launch.evaluate --workdir=runs/desk --data=LibriSpeech/test-clean
   python -m launch.evaluate --workdir=runs/desk --data=data/test --json=wer.json
+  python -m launch.evaluate --workdir=runs/desk --data=data/test \
+    --beam_width=16 --arpa=words.arpa
 
 --data is a LibriSpeech-like folder, a manifest, or a directory of records.
 """
 
+import dataclasses
+
 from absl import flags
 
-from launch import cli, datasets, scoring, workdir
+from launch import cli, datasets, scoring, searching, workdir
 
 _WORKDIR = cli.workdir_flag()
 _DATA = flags.DEFINE_string("data", None, "Speech and transcripts.")
 _JSON = cli.json_flag()
 _BATCH = cli.batch_flag()
+_STEP = cli.step_flag()
+_SEARCH = searching.define_flags()
 _WORST = 10
 
 
-def evaluate(directory, data, batch_size=32):
-  """Scores a run's newest checkpoint.
+def evaluate(directory, data, batch_size=32, search=None, step=None):
+  """Scores a run's checkpoint.
 
   Args:
     directory: the run's directory.
     data: path of speech and transcripts.
     batch_size: int.
+    search: `searching.Search`, greedy by default.
+    step: int, which checkpoint; default: the newest.
 
   Returns:
-    dict with wer, cer, substitutions, deletions, insertions, words, utterances,
-    unread (list of [id, reason]), and worst: the ten utterances with the most
-    word errors, each with id, errors, reference and transcript.
+    dict with step, data, search, wer, cer, substitutions, deletions,
+    insertions, words, utterances, unread (list of [id, reason]), and worst: the
+    ten utterances with the most word errors, each with id, errors, reference
+    and transcript.
 
   Raises:
     ValueError: when there is no run or no speech.
   """
-  model, tokenizer, _, step = workdir.load_model(directory)
+  model, tokenizer, _, step = workdir.load_model(directory, step=step)
   records, unread = datasets.open_any(data)
-  transcripts = scoring.transcribe(model, tokenizer, records, batch_size)
+  search = search or searching.Search()
+  heard = searching.hear(model, tokenizer, records, batch_size, search)
+  transcripts = [h.text for h in heard]
   found = scoring.score(records.texts, transcripts)
   order = sorted(range(len(records)), key=lambda i: -found.errors[i])
   return {
     "step": step,
     "data": data,
+    "search": dataclasses.asdict(search),
     "wer": found.wer,
     "cer": found.cer,
     "substitutions": found.substitutions,
@@ -85,7 +97,9 @@ def main(arguments):
   if _JSON.value:
     # Found now, not when there is something to lose.
     workdir.require_parent(_JSON.value, "--json")
-  result = evaluate(_WORKDIR.value, _DATA.value, _BATCH.value)
+  result = evaluate(
+    _WORKDIR.value, _DATA.value, _BATCH.value, _SEARCH(), _STEP.value
+  )
   print(report(result))
   if _JSON.value:
     workdir.write_json(_JSON.value, result)

@@ -42,6 +42,29 @@ def require_jiwer():
     ) from error
 
 
+def batches(records, tokenizer, batch_size):
+  """Every utterance once, in batches of few shapes, each at most half padding.
+
+  Args:
+    records: `Records` or `MemoryRecords`.
+    tokenizer: `tf_pcc.data.text.Tokenizer`.
+    batch_size: int.
+
+  Yields:
+    The numbers of a batch's rows in the records, -1 for a filled row, and what
+    a model takes.
+  """
+  longest = max(records.samples) / records.sample_rate
+  found = batching.evaluation_batches(
+    records,
+    tokenizer,
+    batch_size,
+    bucket_boundaries_seconds=[longest * 2.0**-i for i in (3, 2, 1, 0)],
+  )
+  for rows, (x, _, _) in zip(found.rows, found):
+    yield rows, x
+
+
 def transcribe(model, tokenizer, records, batch_size=32):
   """Greedy transcripts of all records.
 
@@ -54,19 +77,13 @@ def transcribe(model, tokenizer, records, batch_size=32):
   Returns:
     list of strings, in the order of the records.
   """
-  longest = max(records.samples) / records.sample_rate
-  # Few shapes, each at most half padding.
-  boundaries = [longest * 2.0**-i for i in (3, 2, 1, 0)]
-  batches = batching.evaluation_batches(
-    records, tokenizer, batch_size, bucket_boundaries_seconds=boundaries
-  )
 
   @tf.function(reduce_retracing=False)
   def recognise(x):
     return model.decode(model(x, training=False))
 
   result = [""] * len(records)
-  for rows, (x, _, _) in zip(batches.rows, batches):
+  for rows, x in batches(records, tokenizer, batch_size):
     ids, lengths = (t.numpy() for t in recognise(x))
     for row, sequence, length in zip(rows, ids, lengths):
       if row >= 0:

@@ -243,18 +243,19 @@ def checkpoint_paths(directory):
   return [(int(path.rsplit("-", 1)[1]), path) for path in paths]
 
 
-def load_model(directory, checkpoint=None):
+def load_model(directory, checkpoint=None, step=None):
   """The trained recogniser of a run, for inference.
 
   Args:
     directory: the run's directory.
     checkpoint: path from `checkpoint_paths`, the newest by default.
+    step: int, names the checkpoint by its step instead.
 
   Returns:
     The model, its tokenizer, the config, and the step of the checkpoint.
 
   Raises:
-    ValueError: when there is no run or no checkpoint.
+    ValueError: when there is no run or no such checkpoint.
   """
   config = load_config(directory)
   paths = checkpoint_paths(directory)
@@ -263,6 +264,13 @@ def load_model(directory, checkpoint=None):
       "--workdir must hold a checkpoint: train first, with python -m "
       f"launch.train --workdir={directory}. Received: workdir={directory}"
     )
+  if step is not None:
+    if step not in dict(paths):
+      raise ValueError(
+        f"step must be that of a checkpoint: {[s for s, _ in paths]}. "
+        f"Received: step={step}"
+      )
+    checkpoint = dict(paths)[step]
   by_path = {path: step for step, path in paths}
   checkpoint = checkpoint or paths[-1][1]
   tokenizer = load_tokenizer(directory)

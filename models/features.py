@@ -234,7 +234,8 @@ class LogMel(keras.layers.Layer):
     spectrum = tf.signal.stft(
       audio, self.window, self.hop, fft_length=self.fft_length
     )
-    power = tf.math.real(spectrum * tf.math.conj(spectrum))
+    # Products of complex numbers are not among LiteRT's operations.
+    power = tf.math.real(spectrum) ** 2 + tf.math.imag(spectrum) ** 2
     return tf.math.log(tf.matmul(power, self.to_mel) + self.log_floor)
 
   def get_config(self):
