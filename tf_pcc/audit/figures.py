@@ -299,7 +299,7 @@ def roc_figure(name, repetitions, scores, holdout_scores, summary):
   )
 
 
-def curves_figure(name, title, text, curves, xlabel, ylabel, log_x=False):
+def curves_figure(name, title, text, curves, xlabel, ylabel, logarithmic=""):
   """Curves over checkpoints, one style for each name.
 
   Args:
@@ -310,7 +310,7 @@ def curves_figure(name, title, text, curves, xlabel, ylabel, log_x=False):
       style and a legend entry.
     xlabel: Label of the x axis.
     ylabel: Label of the y axis.
-    log_x: Whether the x axis is logarithmic.
+    logarithmic: "x" or "y", the axis that is; default neither.
 
   Returns:
     Figure.
@@ -329,10 +329,11 @@ def curves_figure(name, title, text, curves, xlabel, ylabel, log_x=False):
         **style(labels.index(label)),
       )
       shown.add(label)
-    if log_x:
-      axes.set_xscale("log")
-      axes.xaxis.set_major_formatter(_plain_number)
-      axes.xaxis.set_minor_formatter(_plain_number)
+    if logarithmic:
+      axes.set(**{f"{logarithmic}scale": "log"})
+      axis = getattr(axes, f"{logarithmic}axis")
+      axis.set_major_formatter(_plain_number)
+      axis.set_minor_formatter(_plain_number)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
 

@@ -4,6 +4,8 @@ import html
 
 from tf_pcc.audit import compare, results, tables
 
+# Figures in the first table; more do not fit a screen.
+_IN_SHORT = 3
 _LESS_OR_MORE = {"less": "less memorized", "more": "more memorized"}
 # A word error rate is no memorization: it gets no verdict in such words.
 _LOWER_OR_HIGHER = {"less": "lower", "more": "higher"}
@@ -17,14 +19,13 @@ def in_short(audit):
   lowest = min(row["target"] for row in comparison["matched_wer"])
   target = f"WER {lowest:.2%}"
   headings = ["method", "last WER, %", f"steps to {target}"]
-  headings += [
-    f"{results.meaning(name)[0]}, at {target}" for name in comparison["figures"]
-  ]
+  names = comparison["figures"][:_IN_SHORT]
+  headings += [f"{results.meaning(name)[0]}, at {target}" for name in names]
   rows = []
   for method in dict.fromkeys(run.method for run in runs):
     last = [100 * run.wer[-1] for run in runs if run.method == method]
     row = [method, _of_seeds(last)]
-    for name in comparison["figures"]:
+    for name in names:
       [found] = [
         row
         for row in comparison["matched_wer"]
@@ -39,9 +40,11 @@ def in_short(audit):
       row.append(cell)
     rows.append(row)
   seeds = len({run.seed for run in runs})
+  means = f"Means over {seeds} seeds with Student's t intervals."
+  if seeds == 1:
+    means = "One seed, so there are no intervals."
   return (
-    "<section><h2>In short</h2><p>Means"
-    f" over {seeds} seed{'s' * (seeds > 1)} with Student's t intervals. "
+    f"<section><h2>In short</h2><p>{means} "
     f"{html.escape(target)} is the lowest that every run reaches: there all "
     "recognisers are equally good. Less or more: than "
     f"{html.escape(baseline)}, paired over seeds, the whole interval of the "

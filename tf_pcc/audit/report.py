@@ -87,6 +87,7 @@ def _curves(audit):
   ]
   if not runs:
     return []
+  positive = min(min(run.wer) for run in runs) > 0
   drawn = [
     figures.curves_figure(
       "wer_steps",
@@ -95,7 +96,8 @@ def _curves(audit):
       "equal marks are seeds. Last values and their steps:",
       [(r.method, r.steps, 100 * np.array(r.wer)) for r in runs],
       "step",
-      "word error rate, %",
+      "word error rate, % (log scale)",
+      "y" if positive else "",
     )
   ]
   for name in names:
@@ -124,7 +126,7 @@ def _curves(audit):
         [(r.method, 100 * np.array(r.wer), y) for r, y in zip(runs, memorized)],
         "word error rate, % (log scale)",
         meaning,
-        log_x=min(min(r.wer) for r in runs) > 0,
+        "x" if positive else "",
       )
     )
   return drawn
