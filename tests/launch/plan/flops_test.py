@@ -1,0 +1,112 @@
+"""Operations counted from a graph are those of the formulas."""
+
+import keras
+import pytest
+import tensorflow as tf
+
+from launch.plan import flops
+from models import registry
+from tests.launch.plan import recognisers
+
+
+def step(model, batch, samples, labels=3):
+  x = {
+    "audio": tf.TensorSpec([batch, samples]),
+    "audio_length": tf.TensorSpec([batch], tf.int32),
+  }
+  y = {
+    "labels": tf.TensorSpec([batch, labels], tf.int32),
+    "label_length": tf.TensorSpec([batch], tf.int32),
+  }
+  return flops.of_step(model, (x, y))
+
+
+def test_the_conformer():
+  """Three times the forward pass, which a few products describe."""
+  dim, heads, factor, kernel, mels, vocabulary = 16, 2, 2, 3, 16, 8
+  model = registry.build_model(
+    "conformer_ctc", recognisers.CONFORMER, vocabulary
+  )
+  batch, samples = 2, 3200
+  found = step(model, batch, samples)
+  time = model.frames(samples)
+  early = model.log_mel.frames(samples)
+  rows = batch * time
+  block = "conformer_encoder/conformer_block"
+  assert found[f"{block}/feed_forward"] == (
+    3 * 2 * 2 * (2 * rows * dim * dim * factor)
+  )
+  pairs = batch * time * time * dim
+  positions = (2 * time - 1) * dim
+  attention = (
+    # Queries, keys, values and the output; positions have no gradient.
+    3 * 2 * rows * dim * 4 * dim
+    + 2 * 2 * positions * dim
+    # Scores of contents and positions, and the weighted values.
+    + 3 * 2 * 2 * pairs
+    + 3 * 2 * batch * time * positions
+  )
+  assert found[f"{block}/relative_self_attention"] == attention
+  assert found[f"{block}/convolution_module"] == (
+    3 * 2 * rows * dim * (2 * dim + dim + kernel)
+  )
+  assert found["dense"] == 3 * 2 * rows * dim * vocabulary
+  # Mel bands of the spectrum; nothing before the encoder has a gradient.
+  assert found["log_mel"] % (2 * batch * early * mels) == 0
+  assert heads == model.encoder.config.heads
+
+
+@pytest.mark.parametrize("rnn", [keras.layers.LSTM, keras.layers.GRU])
+def test_a_recurrent_layer_counts_its_steps(rnn):
+  layer = rnn(4, return_sequences=True)
+  layer.build((2, 5, 3))
+
+  @tf.function(autograph=False)
+  def gradient(x):
+    with tf.GradientTape() as tape:
+      loss = tf.reduce_sum(layer(x))
+    return tape.gradient(loss, layer.trainable_variables)
+
+  spec = tf.TensorSpec([2, 5, 3])
+  found = flops.of_graph(gradient.get_concrete_function(spec).graph)
+  gates = 4 if rnn is keras.layers.LSTM else 3
+  forward = 2 * 2 * (3 + 4) * 4 * gates * 5
+  # Each step once forward; backward the weights' gradient and the state's.
+  assert 2 * forward < sum(found.values()) <= 3.5 * forward
+
+
+def test_products_and_convolutions():
+  @tf.function(autograph=False)
+  def products(a, image, kernel, depthwise):
+    tf.matmul(a, a, transpose_b=True)
+    tf.matmul(a, a, transpose_a=True)
+    tf.einsum("bij,bkj->bik", a[None], a[None])
+    tf.nn.conv2d(image, kernel, strides=2, padding="VALID")
+    tf.nn.depthwise_conv2d(image, depthwise, [1, 1, 1, 1], padding="SAME")
+    return tf.transpose(a)
+
+  graph = products.get_concrete_function(
+    tf.TensorSpec([3, 5]),
+    tf.TensorSpec([2, 9, 7, 4]),
+    tf.TensorSpec([3, 3, 4, 6]),
+    tf.TensorSpec([3, 3, 4, 2]),
+  ).graph
+  assert sum(flops.of_graph(graph).values()) == 2 * (
+    3 * 3 * 5
+    + 5 * 5 * 3
+    + 3 * 3 * 5
+    + 2 * 4 * 3 * 6 * 3 * 3 * 4
+    + 2 * 9 * 7 * 8 * 9
+  )
+
+
+def test_an_endless_loop_of_products():
+  @tf.function(autograph=False)
+  def endless(a):
+    return tf.while_loop(
+      lambda a: tf.reduce_sum(a) < 1, lambda a: (tf.matmul(a, a),), (a,)
+    )
+
+  graph = endless.get_concrete_function(tf.TensorSpec([3, 3])).graph
+  with pytest.raises(ValueError, match="maximum_iterations.*Received: while"):
+    flops.of_graph(graph)
