@@ -16,7 +16,7 @@ class NgramModel:
   of `<unk>`, or 1e-100 where that is missing too.
 
   Args:
-    path: file in ARPA form, or a binary of kenlm's.
+    path: file in ARPA form, of bigrams or longer, or a binary of kenlm's.
 
   Raises:
     ImportError: If kenlm is not installed.
