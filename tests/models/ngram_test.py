@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from models import ngram
+from tests import bigrams
 
 # Words upper case, as transcripts are; A B has a bigram, B A backs off.
 ARPA = """\\data\\
@@ -81,3 +82,19 @@ def test_without_kenlm_it_is_said_how_to_get_it(monkeypatch, tmp_path):
   monkeypatch.setitem(sys.modules, "kenlm", None)
   with pytest.raises(ImportError, match="pip install"):
     ngram.NgramModel(tmp_path / "bigram.arpa")
+
+
+def test_an_estimated_model_gives_every_context_probability_one(tmp_path):
+  pytest.importorskip("kenlm", reason="language models are read by kenlm")
+  texts = ["A B C", "A B", "B B A", "C", ""]
+  bigrams.write_arpa(texts, tmp_path / "estimated.arpa")
+  model = ngram.NgramModel(tmp_path / "estimated.arpa")
+  for context in ([], ["A"], ["A", "B"], ["C"]):
+    state = model.start()
+    for word in context:
+      _, state = model.advance(state, word)
+    choices = ("A", "B", "C", "</s>", "<unk>")
+    total = sum(math.exp(model.advance(state, word)[0]) for word in choices)
+    assert total == pytest.approx(1, abs=1e-4)
+  likely, unlikely = _log10(model, ["A", "B"]), _log10(model, ["B", "C"])
+  assert likely > unlikely
