@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 
-from models import conformer, ctc, features, lstm, specaugment
+from models import conformer, ctc, features, lstm, specaugment, streaming
 
 # Gentle for tiny, which sees words of a few frames; the paper's for the others.
 _TINY_SPECAUGMENT = {
@@ -88,6 +88,9 @@ class Family:
 MODELS = {
   "conformer_ctc": Family(ctc.ConformerCTC, conformer.SIZES),
   "lstm_ctc": Family(ctc.LSTMCTC, lstm.SIZES),
+  "streaming_conformer_ctc": Family(
+    streaming.StreamingConformerCTC, streaming.SIZES, streaming.FEATURES
+  ),
 }
 
 
