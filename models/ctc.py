@@ -136,6 +136,14 @@ class CTC(recogniser.Recogniser):
     """
     return decoding.greedy(outputs["logits"], outputs["length"])
 
+  def decode_scored(self, outputs):
+    """As `decode`, and float32 [B], log-probabilities of the best paths.
+
+    0 for audio without frames, -inf for audio that is not finite.
+    """
+    scores = decoding.greedy_scores(outputs["logits"], outputs["length"])
+    return *self.decode(outputs), scores
+
   def n_best(self, outputs, n, beam_width):
     """The n best label sequences; see `decoding.beam_search`.
 

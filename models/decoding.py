@@ -41,6 +41,25 @@ def greedy(logits: tf.Tensor, lengths: tf.Tensor, blank: int = 0):
   return ids[:, :time] + blank, count
 
 
+def greedy_scores(logits: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+  """Log-probability of the best path, of which `greedy` makes the tokens.
+
+  Args:
+    logits: float [B, T, V]; normalised here.
+    lengths: int32 [B], valid frames.
+
+  Returns:
+    float32 [B], natural logarithms: 0 without frames, -inf where a valid frame
+    is not finite.
+  """
+  log_probs = tf.nn.log_softmax(tf.cast(logits, tf.float32))
+  best = tf.reduce_max(log_probs, axis=-1)
+  valid = tf.sequence_mask(lengths, tf.shape(best)[1])
+  scores = tf.reduce_sum(tf.where(valid, best, 0.0), axis=1)
+  usable = recogniser.finite_length(logits, lengths) == lengths
+  return tf.where(usable, scores, -np.inf)
+
+
 def beam_search(
   logits: tf.Tensor,
   lengths: tf.Tensor,

@@ -167,6 +167,9 @@ def test_n_best_and_frame_log_probs():
   y = {"labels": ids[:, 0], "label_length": counts[:, 0]}
   losses = model.example_losses(y, outputs)
   np.testing.assert_allclose(scores[0, 0], -losses[0], atol=1e-2)
+  *heard, scores = model.decode_scored(outputs)
+  np.testing.assert_array_equal(heard[0], model.decode(outputs)[0])
+  assert scores[1] == -np.inf and heard[1][1] == 0
   log_probs, length = model.frame_log_probs(outputs)
   assert length.numpy().tolist() == [model.frames(6000), 0, model.frames(6000)]
   total = np.exp(log_probs).sum(-1)

@@ -112,6 +112,21 @@ def test_greedy_hears_nothing_in_what_is_not_finite(jit_compile):
   assert counts.numpy().tolist() == [0, 0, 1, 1]
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_greedy_scores_are_of_the_best_path(jit_compile):
+  rng = np.random.default_rng(0)
+  logits = rng.normal(size=[4, 6, 5]).astype(np.float32)
+  logits[3, 5, 0] = np.nan
+  log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+  scores = tf.function(decoding.greedy_scores, jit_compile=jit_compile)
+  np.testing.assert_allclose(
+    scores(logits, [6, 4, 0, 5]),
+    [log_p[b, :n].max(1).sum() for b, n in ((0, 6), (1, 4), (2, 0), (3, 5))],
+    rtol=1e-5,
+  )
+  assert scores(logits, [6, 4, 0, 6])[3] == -np.inf
+
+
 def test_beam_hears_nothing_in_what_is_not_finite():
   rng = np.random.default_rng(0)
   logits = rng.normal(size=[3, 5, 3]).astype(np.float32)
