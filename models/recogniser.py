@@ -38,69 +38,37 @@ def finite_length(values, length):
   return tf.where(tf.reduce_all(finite, axis=1), length, 0)
 
 
-class Recogniser(PerCoreModel):
-  """Log-mel features, SpecAugment and an encoder; the base of all families.
+class SpeechModel(PerCoreModel):
+  """Log-mel features and an encoder: what pre-training shares too.
 
   Takes x = {"audio": float32 [B, S] in [-1, 1], "audio_length": int32 [B]
-  samples} and y = {"labels": int32 [B, U], "label_length": int32 [B]}. Token 0
-  is the blank.
+  samples}.
 
   A family sets `self.encoder` in its constructor, after calling this one: a
   layer with `encoder(features, lengths, training) -> (float [B, T, dim], int32
   [B])`, `frames(frames)` and `dim`. It puts its further arguments into
   `self.config`, and writes:
 
-  - `build_outputs(dim)`: builds what comes after the encoder;
-  - `call(x, training)`: dict of outputs, among them "length", int32 [B]; what
-    it needs of the encoder comes from `self.encode(x, training)`;
-  - `example_losses(y, outputs)`: float32 [B], nats an utterance;
-  - `decode(outputs)`: greedy token ids int32 [B, U] and their number int32 [B],
-    in the graph, of static shapes;
-  - `n_best(outputs, n, beam_width)`: ids int32 [B, n, U] padded with 0, their
-    numbers int32 [B, n], and log-probabilities float32 [B, n], best first.
+  - `build_outputs(dim)`: builds what is neither features nor encoder;
+  - `call(x, training)`: dict of outputs, among them "length", int32 [B];
+  - `example_losses(y, outputs)`: float32 [B], nats an utterance.
 
   Args:
-    vocab_size: int, number of classes, the blank included.
     features: dict of arguments of `features.LogMel`, or None.
-    specaugment: dict of arguments of `specaugment.SpecAugment`, or None.
     seed: int, for the noise of training; weights are drawn from Keras's global
       seed (`keras.utils.set_random_seed`).
-
-  Raises:
-    ValueError: If there is no token but the blank.
   """
 
   # Spreads the seeds of a model's layers, so that seeds 0 and 1 share none.
   _SEED_STRIDE = 4096
 
-  def __init__(
-    self,
-    *,
-    vocab_size: int,
-    features: dict | None = None,
-    specaugment: dict | None = None,
-    seed: int = 0,
-    **kwargs,
-  ):
+  def __init__(self, *, features: dict | None = None, seed: int = 0, **kwargs):
     super().__init__(**kwargs)
-    if vocab_size < 2:
-      raise ValueError(
-        "vocab_size must be at least 2, the blank and one token. "
-        f"Received: vocab_size={vocab_size}"
-      )
     # A bfloat16 policy would round the waveform before the features.
     self.autocast = False
-    self.config = {
-      "vocab_size": int(vocab_size),
-      "features": dict(features or {}),
-      "specaugment": dict(specaugment or {}),
-      "seed": int(seed),
-    }
+    self.config = {"features": dict(features or {}), "seed": int(seed)}
     self.log_mel = _features.LogMel(
       **{"seed": self.layer_seed(0), **self.config["features"]}
-    )
-    self.specaugment = _specaugment.SpecAugment(
-      **{"seed": self.layer_seed(1), **self.config["specaugment"]}
     )
 
   def layer_seed(self, index: int) -> int:
@@ -112,14 +80,13 @@ class Recogniser(PerCoreModel):
     if self.built:
       return
     self.log_mel.build((None, None))
-    self.specaugment.build((None, None, self.log_mel.mels))
     self.encoder.build((None, None, self.log_mel.mels))
     self.build_outputs(self.encoder.dim)
     self.built = True
 
   def build_outputs(self, dim: int) -> None:
-    """Builds the layers after the encoder, whose width is `dim`."""
-    raise NotImplementedError("a Recogniser must write build_outputs")
+    """Builds the other layers; the encoder's width is `dim`."""
+    raise NotImplementedError("a SpeechModel must write build_outputs")
 
   def build_from_signature(self) -> None:
     """Makes all weights without data; call it inside `strategy.scope()`."""
@@ -136,18 +103,6 @@ class Recogniser(PerCoreModel):
     if self.log_mel.normalization == "global":
       self.log_mel.adapt((x["audio"], x["audio_length"]) for x in inputs)
 
-  def encode(self, x, training=False):
-    """Audio to the encoder's output, float [B, T, dim], and its length.
-
-    A length beyond the audio's end is that end, one below 0 is 0.
-    """
-    length = tf.clip_by_value(
-      tf.cast(x["audio_length"], tf.int32), 0, tf.shape(x["audio"])[1]
-    )
-    features, length = self.log_mel(x["audio"], length, training=training)
-    features = self.specaugment(features, length, training=training)
-    return self.encoder(features, length, training=training)
-
   def compute_loss(
     self, x=None, y=None, y_pred=None, sample_weight=None, training=True
   ):
@@ -155,7 +110,7 @@ class Recogniser(PerCoreModel):
 
     Args:
       x: ignored.
-      y: dict of labels and their lengths.
+      y: what `example_losses` takes.
       y_pred: what `call` returned.
       sample_weight: float [B] or None; all zero gives 0.
       training: ignored.
@@ -167,11 +122,7 @@ class Recogniser(PerCoreModel):
 
   def example_losses(self, y, outputs):
     """float32 [B], every utterance's loss in nats."""
-    raise NotImplementedError("a Recogniser must write example_losses")
-
-  def decode(self, outputs):
-    """Greedy token ids int32 [B, U] and their number int32 [B]."""
-    raise NotImplementedError("a Recogniser must write decode")
+    raise NotImplementedError("a SpeechModel must write example_losses")
 
   def frames(self, samples):
     """Output frames for `samples` samples (an int or an integer array).
@@ -189,3 +140,59 @@ class Recogniser(PerCoreModel):
 
   def build_from_config(self, config):
     self.build_from_signature()
+
+
+class Recogniser(SpeechModel):
+  """`SpeechModel` with SpecAugment and labels; the base of all recognisers.
+
+  Takes y = {"labels": int32 [B, U], "label_length": int32 [B]}. Token 0 is the
+  blank. What a family needs of the encoder comes from `self.encode(x,
+  training)`. Besides what `SpeechModel` asks for, it writes:
+
+  - `decode(outputs)`: greedy token ids int32 [B, U] and their number int32 [B],
+    in the graph, of static shapes;
+  - `n_best(outputs, n, beam_width)`: ids int32 [B, n, U] padded with 0, their
+    numbers int32 [B, n], and log-probabilities float32 [B, n], best first.
+
+  Args:
+    vocab_size: int, number of classes, the blank included.
+    features: dict of arguments of `features.LogMel`, or None.
+    specaugment: dict of arguments of `specaugment.SpecAugment`, or None.
+    seed: int, as in `SpeechModel`.
+
+  Raises:
+    ValueError: If there is no token but the blank.
+  """
+
+  def __init__(
+    self,
+    *,
+    vocab_size: int,
+    features: dict | None = None,
+    specaugment: dict | None = None,
+    seed: int = 0,
+    **kwargs,
+  ):
+    super().__init__(features=features, seed=seed, **kwargs)
+    if vocab_size < 2:
+      raise ValueError(
+        "vocab_size must be at least 2, the blank and one token. "
+        f"Received: vocab_size={vocab_size}"
+      )
+    self.config["vocab_size"] = int(vocab_size)
+    self.config["specaugment"] = dict(specaugment or {})
+    self.specaugment = _specaugment.SpecAugment(
+      **{"seed": self.layer_seed(1), **self.config["specaugment"]}
+    )
+
+  def encode(self, x, training=False):
+    """Audio to the encoder's output, float [B, T, dim], and its length."""
+    features, length = self.log_mel(
+      x["audio"], x["audio_length"], training=training
+    )
+    features = self.specaugment(features, length, training=training)
+    return self.encoder(features, length, training=training)
+
+  def decode(self, outputs):
+    """Greedy token ids int32 [B, U] and their number int32 [B]."""
+    raise NotImplementedError("a Recogniser must write decode")
