@@ -103,6 +103,16 @@ class SpeechModel(PerCoreModel):
     if self.log_mel.normalization == "global":
       self.log_mel.adapt((x["audio"], x["audio_length"]) for x in inputs)
 
+  def hear(self, x, training=False):
+    """Audio to features, float32 [B, T, mels], and their number int32 [B].
+
+    A length beyond the audio's end is that end, one below 0 is 0.
+    """
+    length = tf.clip_by_value(
+      tf.cast(x["audio_length"], tf.int32), 0, tf.shape(x["audio"])[1]
+    )
+    return self.log_mel(x["audio"], length, training=training)
+
   def compute_loss(
     self, x=None, y=None, y_pred=None, sample_weight=None, training=True
   ):
@@ -184,12 +194,11 @@ class Recogniser(SpeechModel):
     self.specaugment = _specaugment.SpecAugment(
       **{"seed": self.layer_seed(1), **self.config["specaugment"]}
     )
+    self.specaugment.build((None, None, self.log_mel.mels))
 
   def encode(self, x, training=False):
     """Audio to the encoder's output, float [B, T, dim], and its length."""
-    features, length = self.log_mel(
-      x["audio"], x["audio_length"], training=training
-    )
+    features, length = self.hear(x, training=training)
     features = self.specaugment(features, length, training=training)
     return self.encoder(features, length, training=training)
 
