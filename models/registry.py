@@ -3,7 +3,15 @@
 import dataclasses
 import inspect
 
-from models import conformer, ctc, features, lstm, specaugment, streaming
+from models import (
+  conformer,
+  ctc,
+  features,
+  lstm,
+  specaugment,
+  streaming,
+  transducer,
+)
 
 # Gentle for tiny, which sees words of a few frames; the paper's for the others.
 _TINY_SPECAUGMENT = {
@@ -29,12 +37,15 @@ class Family:
     features: dict of `features.LogMel`'s arguments where they are not its
       defaults.
     parts: dict from the name of another dict of overrides to its known fields.
+    arguments: dict from a size to other arguments of the model, where they are
+      not its defaults.
   """
 
   model: type
   sizes: dict
   features: dict = dataclasses.field(default_factory=dict)
   parts: dict = dataclasses.field(default_factory=dict)
+  arguments: dict = dataclasses.field(default_factory=dict)
 
   def build(self, name: str, config: dict, vocab_size: int):
     """Makes the unbuilt model.
@@ -57,7 +68,7 @@ class Family:
       "specaugment": _arguments(specaugment.SpecAugment),
       **self.parts,
     }
-    others = set(_arguments(self.model)) - {"vocab_size", *parts}
+    others = _arguments(self.model) - {"vocab_size", *parts}
     _check(f"{name}'s config", config, ["size", *others, *parts])
     size = config.get("size", "tiny")
     if size not in self.sizes:
@@ -80,6 +91,7 @@ class Family:
           **(_TINY_SPECAUGMENT if size == "tiny" else {}),
           **overrides["specaugment"],
         },
+        **self.arguments.get(size, {}),
         **{field: config[field] for field in others if field in config},
       },
     )
@@ -91,12 +103,24 @@ MODELS = {
   "streaming_conformer_ctc": Family(
     streaming.StreamingConformerCTC, streaming.SIZES, streaming.FEATURES
   ),
+  "conformer_transducer": Family(
+    transducer.ConformerTransducer,
+    conformer.SIZES,
+    arguments=transducer.SIZES,
+  ),
+  "hybrid": Family(
+    transducer.ConformerHybrid, conformer.SIZES, arguments=transducer.SIZES
+  ),
 }
 
 
-def _arguments(layer) -> list[str]:
+def _arguments(layer) -> set[str]:
+  """Names of the constructor's arguments, its bases' too if it passes them."""
   parameters = inspect.signature(layer.__init__).parameters
-  return sorted(set(parameters) - {"self", "kwargs"})
+  names = set(parameters) - {"self", "kwargs", "arguments"}
+  if "arguments" in parameters:
+    names |= _arguments(layer.__base__)
+  return names
 
 
 def _check(what: str, given, known) -> None:

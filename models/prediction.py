@@ -1,0 +1,137 @@
+"""Prediction networks of a transducer: what was said so far, as a vector.
+
+Each has a parallel form for training, `network(labels)`, and a serial one for
+decoding, `start` and `step`; both give the same numbers. The blank 0 stands for
+the start of an utterance.
+"""
+
+import keras
+import tensorflow as tf
+
+
+def _from_start(labels):
+  """Labels with the start before them, as ids that an embedding can take."""
+  return tf.pad(tf.maximum(labels, 0), [[0, 0], [1, 0]])
+
+
+@keras.saving.register_keras_serializable(package="tf_pcc_models")
+class LSTMPrediction(keras.layers.Layer):
+  """An embedding of the labels and one LSTM layer.
+
+  Args:
+    vocab_size: int, number of classes, the blank included.
+    dim: int, width of embedding and LSTM.
+
+  References:
+    Graves, arXiv 1211.3711, section 2.1; one layer as in Gulati et al., arXiv
+    2005.08100, section 3.2.
+  """
+
+  def __init__(self, vocab_size, dim, **kwargs):
+    super().__init__(**kwargs)
+    self.vocab_size, self.dim = int(vocab_size), int(dim)
+    policy = self.dtype_policy
+    self.embedding = keras.layers.Embedding(vocab_size, dim, dtype=policy)
+    self.lstm = keras.layers.LSTM(
+      dim, return_sequences=True, use_cudnn=False, dtype=policy
+    )
+
+  def build(self, labels_shape=None):
+    self.embedding.build((None, None))
+    self.lstm.build((None, None, self.dim))
+    self.built = True
+
+  def call(self, labels):
+    """int32 [B, U] to float [B, U + 1, dim]; row u has seen u labels."""
+    return self.lstm(self.embedding(_from_start(labels)))
+
+  def start(self, batch):
+    """Before any label: float [batch, dim], and the state for `step`."""
+    zeros = tf.zeros([batch, self.dim], self.compute_dtype)
+    return self.step(tf.zeros([batch], tf.int32), (zeros, zeros))
+
+  def step(self, label, state):
+    """One label further: int32 [N] and a state to float [N, dim] and a state.
+
+    A state is a tuple of tensors whose first axis is N.
+    """
+    output, state = self.lstm.cell(self.embedding(label), list(state))
+    return output, tuple(state)
+
+  def get_config(self):
+    return {
+      **super().get_config(),
+      "vocab_size": self.vocab_size,
+      "dim": self.dim,
+    }
+
+
+@keras.saving.register_keras_serializable(package="tf_pcc_models")
+class StatelessPrediction(keras.layers.Layer):
+  """Embeddings of the last labels, side by side, and one dense layer.
+
+  Without a recurrence the likelihood of a label depends on the last `context`
+  labels only, so decoding carries a few integers.
+
+  Args:
+    vocab_size: int, number of classes, the blank included.
+    dim: int, width of the embedding and of the output.
+    context: int, labels that are looked back on.
+
+  References:
+    Ghodsi et al., "RNN-Transducer with Stateless Prediction Network", ICASSP
+    2020 (the last label); Botros et al., "Tied & Reduced RNN-T Decoder", arXiv
+    2109.07513 (embeddings of the last N labels).
+  """
+
+  def __init__(self, vocab_size, dim, context=2, **kwargs):
+    super().__init__(**kwargs)
+    self.vocab_size, self.dim = int(vocab_size), int(dim)
+    self.context = int(context)
+    policy = self.dtype_policy
+    self.embedding = keras.layers.Embedding(vocab_size, dim, dtype=policy)
+    self.dense = keras.layers.Dense(dim, activation="tanh", dtype=policy)
+
+  def build(self, labels_shape=None):
+    self.embedding.build((None, None))
+    self.dense.build((None, None, self.context * self.dim))
+    self.built = True
+
+  def call(self, labels):
+    """int32 [B, U] to float [B, U + 1, dim]; row u has seen u labels."""
+    labels = _from_start(labels)
+    columns = tf.shape(labels)[1]
+    padded = tf.pad(labels, [[0, 0], [self.context - 1, 0]])
+    last = [padded[:, i : i + columns] for i in range(self.context)]
+    return self._network(tf.stack(last, axis=-1))
+
+  def start(self, batch):
+    """Before any label: float [batch, dim], and the state for `step`."""
+    last = tf.zeros([batch, self.context], tf.int32)
+    return self._network(last), (last,)
+
+  def step(self, label, state):
+    """One label further: int32 [N] and a state to float [N, dim] and a state.
+
+    A state is a tuple of tensors whose first axis is N.
+    """
+    last = tf.concat([state[0][:, 1:], label[:, None]], axis=1)
+    return self._network(last), (last,)
+
+  def _network(self, last):
+    vectors = self.embedding(last)
+    shape = tf.concat([tf.shape(last)[:-1], [self.context * self.dim]], axis=0)
+    vectors = tf.reshape(vectors, shape)
+    vectors.set_shape([*last.shape[:-1], self.context * self.dim])
+    return self.dense(vectors)
+
+  def get_config(self):
+    return {
+      **super().get_config(),
+      "vocab_size": self.vocab_size,
+      "dim": self.dim,
+      "context": self.context,
+    }
+
+
+NETWORKS = {"lstm": LSTMPrediction, "stateless": StatelessPrediction}

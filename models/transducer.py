@@ -1,0 +1,230 @@
+"""Conformer recognisers trained with the transducer loss, alone or with CTC."""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from models import (
+  conformer,
+  ctc,
+  joint,
+  recogniser,
+  transducer_decoding,
+  transducer_loss,
+)
+from models import prediction as _prediction
+
+# Widths of the prediction network: table 1 of the Conformer paper, arXiv
+# 2005.08100, which does not give the joint network's; tiny is this package's.
+SIZES = {
+  "tiny": {"prediction_dim": 144, "joint_dim": 144},
+  "S": {"prediction_dim": 320, "joint_dim": 640},
+  "M": {"prediction_dim": 640, "joint_dim": 640},
+  "L": {"prediction_dim": 640, "joint_dim": 640},
+}
+
+
+@keras.saving.register_keras_serializable(package="tf_pcc_models")
+class ConformerTransducer(recogniser.Recogniser):
+  """Conformer encoder, prediction and joint network; input as `Recogniser`.
+
+  Gives {"encoded": float [B, T, D], "length": int32 [B]}.
+
+  Args:
+    vocab_size: int, number of classes, the blank included.
+    encoder: `conformer.ConformerConfig` or its dict.
+    prediction: "lstm" or "stateless", see `models.prediction`.
+    prediction_dim: int, its width.
+    joint_dim: int, width of the joint network.
+    max_symbols: int, labels of a frame after which greedy decoding leaves it.
+    features: dict of arguments of `features.LogMel`, or None.
+    specaugment: dict of arguments of `specaugment.SpecAugment`, or None.
+    blank_prior: float, probability of the blank before training, see
+      `ctc.BlankPrior`.
+    seed: int, for the noise of training; weights are drawn from Keras's global
+      seed (`keras.utils.set_random_seed`).
+
+  Raises:
+    ValueError: If a value is not one of those.
+
+  Example:
+    >>> model = ConformerTransducer(
+    ...   vocab_size=30, encoder=conformer.SIZES["tiny"])
+    >>> model.build_from_signature()
+    >>> length = tf.constant([16000])
+    >>> outputs = model({"audio": tf.zeros([1, 16000]), "audio_length": length})
+    >>> ids, count = model.decode(outputs)
+    >>> ids.shape, count.shape
+    (TensorShape([1, 75]), TensorShape([1]))
+
+  References:
+    Graves, arXiv 1211.3711; Gulati et al., arXiv 2005.08100, section 3.2.
+  """
+
+  def __init__(
+    self,
+    *,
+    vocab_size: int,
+    encoder,
+    prediction: str = "lstm",
+    prediction_dim: int = 320,
+    joint_dim: int = 640,
+    max_symbols: int = 3,
+    features: dict | None = None,
+    specaugment: dict | None = None,
+    blank_prior: float = 0.9,
+    seed: int = 0,
+    **kwargs,
+  ):
+    super().__init__(
+      vocab_size=vocab_size,
+      features=features,
+      specaugment=specaugment,
+      seed=seed,
+      **kwargs,
+    )
+    if prediction not in _prediction.NETWORKS:
+      raise ValueError(
+        f"prediction must be one of {sorted(_prediction.NETWORKS)}. "
+        f"Received: prediction={prediction!r}"
+      )
+    widths = {
+      "prediction_dim": int(prediction_dim),
+      "joint_dim": int(joint_dim),
+      "max_symbols": int(max_symbols),
+    }
+    for name, value in widths.items():
+      if value < 1:
+        raise ValueError(f"{name} must be at least 1. Received: {name}={value}")
+      self.config[name] = value
+    if dataclasses.is_dataclass(encoder):
+      encoder = dataclasses.asdict(encoder)
+    self.config["encoder"] = dict(encoder)
+    self.config["prediction"] = prediction
+    self.config["blank_prior"] = float(blank_prior)
+    self.encoder = conformer.ConformerEncoder(
+      self.config["encoder"], seed=self.layer_seed(2), dtype=self.dtype_policy
+    )
+    self.prediction = _prediction.NETWORKS[prediction](
+      vocab_size, prediction_dim, dtype=self.dtype_policy
+    )
+    self.joint = joint.Joint(vocab_size, joint_dim, blank_prior)
+
+  def build_outputs(self, dim):
+    self.prediction.build((None, None))
+    self.joint.build((None, None, dim), (None, None, self.prediction.dim))
+
+  def call(self, x, training=False):
+    encoded, length = self.encode(x, training=training)
+    return {"encoded": encoded, "length": length}
+
+  def example_losses(self, y, outputs):
+    """float32 [B], every utterance's loss in nats.
+
+    `models.transducer_loss` says what unusual input gives.
+    """
+    labels = tf.convert_to_tensor(y["labels"])
+    return transducer_loss.fused_transducer_losses(
+      labels,
+      y["label_length"],
+      outputs["encoded"],
+      self.prediction(labels),
+      outputs["length"],
+      self.joint.joint_weights(),
+    )
+
+  def decode(self, outputs):
+    """Greedy token ids int32 [B, T * max_symbols] and their number int32 [B].
+
+    Audio that is not finite has none.
+    """
+    return transducer_decoding.greedy(
+      outputs["encoded"],
+      self._heard(outputs),
+      self.prediction,
+      self.joint,
+      self.config["max_symbols"],
+    )
+
+  def n_best(self, outputs, n, beam_width):
+    """The n best label sequences; see `transducer_decoding.beam_search`.
+
+    Args:
+      outputs: what `call` returned.
+      n: int, at most `beam_width`.
+      beam_width: int, sequences kept in every frame.
+
+    Returns:
+      int32 [B, n, T] ids padded with 0, int32 [B, n] their numbers, and float32
+      [B, n] log-probabilities, best first.
+    """
+    return transducer_decoding.beam_search(
+      outputs["encoded"],
+      self._heard(outputs),
+      self.prediction,
+      self.joint,
+      beam_width,
+      n,
+    )
+
+  def _heard(self, outputs):
+    return recogniser.finite_length(outputs["encoded"], outputs["length"])
+
+
+@keras.saving.register_keras_serializable(package="tf_pcc_models")
+class ConformerHybrid(ConformerTransducer):
+  """`ConformerTransducer` with a CTC output layer on the same encoder.
+
+  Gives "logits", float32 [B, T, V], besides. Transcripts come from the
+  transducer; `frame_log_probs` lets CTC say when a word was said.
+
+  Args:
+    ctc_weight: float in (0, 1): the loss is (1 - ctc_weight) times the
+      transducer's plus ctc_weight times CTC's.
+    **arguments: as for `ConformerTransducer`.
+
+  Raises:
+    ValueError: If a value is not one of those.
+
+  References:
+    Boyer et al., "A Study of Transducer based End-to-End ASR with ESPnet",
+    arXiv 2201.05420 (CTC as the auxiliary loss).
+  """
+
+  def __init__(self, *, ctc_weight: float = 0.3, **arguments):
+    super().__init__(**arguments)
+    if not 0 < ctc_weight < 1:
+      raise ValueError(
+        "ctc_weight must be between 0 and 1; use ConformerTransducer or "
+        f"ConformerCTC for one loss. Received: ctc_weight={ctc_weight}"
+      )
+    self.config["ctc_weight"] = float(ctc_weight)
+    self.head = ctc.output_layer(
+      self.config["vocab_size"], self.config["blank_prior"]
+    )
+
+  def build_outputs(self, dim):
+    super().build_outputs(dim)
+    self.head.build((None, None, dim))
+
+  def call(self, x, training=False):
+    outputs = super().call(x, training=training)
+    return {**outputs, "logits": self.head(outputs["encoded"])}
+
+  def example_losses(self, y, outputs):
+    """float32 [B], the weighted sum of both losses in nats."""
+    weight = self.config["ctc_weight"]
+    by_ctc = ctc.ctc_losses(
+      y["labels"], y["label_length"], outputs["logits"], outputs["length"]
+    )
+    return (1 - weight) * super().example_losses(y, outputs) + weight * by_ctc
+
+  def frame_log_probs(self, outputs):
+    """CTC's log-probabilities, float32 [B, T, V], and lengths int32 [B].
+
+    What alignment and fusion with a language model take. Audio that is not
+    finite has no frames.
+    """
+    log_probs = tf.nn.log_softmax(outputs["logits"])
+    return log_probs, self._heard(outputs)
