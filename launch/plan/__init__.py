@@ -9,7 +9,10 @@ own. They are those of TensorFlow 2.17.1, which setup.cfg pins.
 | `dataflow`   | is the clip before the sum over cores? what waits for what?|
 | `copies`     | does the traced program compute what the method says?     |
 | `bridge`     | does TensorFlow's TPU bridge take it, with static shapes?  |
+| `stablehlo`  | what does XLA get, and what does it compute with it?       |
+| `flops`      | how many operations is it?                                |
+| `planning`   | does libtpu compile it for a slice, and does it fit?       |
 
-None of them runs anything on a TPU: execution, speed and a TPU's own
+`python -m launch.plan` asks all of it of a config. None of them runs anything on a TPU: execution, speed and a TPU's own
 arithmetic stay unproven.
 """

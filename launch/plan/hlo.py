@@ -1,0 +1,68 @@
+"""What a compiled program and the compiler's complaints say, read from text."""
+
+import math
+import re
+
+_KINDS = (
+  "all-gather",
+  "all-reduce",
+  "all-to-all",
+  "collective-permute",
+  "reduce-scatter",
+)
+_COLLECTIVE = re.compile(
+  r" = (?P<type>\(.*?\)|\S+) (?P<kind>" + "|".join(_KINDS) + r")"
+  r"(?P<start>-start)?\("
+)
+_SHAPE = re.compile(r"\b(pred|bf16|[a-z]+(\d+)\w*)\[([\d,]*)\]")
+_UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def collectives(text):
+  """The operations in which cores wait for each other.
+
+  Args:
+    text: a compiled program in HLO.
+
+  Returns:
+    list of (kind, bytes a core gets, tensors), in the program's order; what is
+    in a loop counts once.
+  """
+  found = []
+  for match in _COLLECTIVE.finditer(text):
+    sizes = [_bytes(*shape) for shape in _SHAPE.findall(match["type"])]
+    if match["start"] and match["kind"] in ("all-gather", "collective-permute"):
+      # What goes in, what comes out, and the device's own bookkeeping.
+      sizes = sizes[1:2]
+    found.append((match["kind"], sum(sizes), len(sizes)))
+  return found
+
+
+def _bytes(kind, bits, dimensions):
+  width = {"pred": 1, "bf16": 2}.get(kind) or math.ceil(int(bits) / 8)
+  return width * math.prod(int(d) for d in dimensions.split(",") if d)
+
+
+def memory_needed(error):
+  """The bytes that a compiler's complaint names.
+
+  Args:
+    error: str, of a compilation that failed.
+
+  Returns:
+    (needed, available) in bytes, or None when it was not for memory.
+  """
+  if "RESOURCE_EXHAUSTED" not in error:
+    return None
+  pairs = (
+    r"\(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)",
+    r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm",
+  )
+  for pattern in pairs:
+    if found := re.search(pattern, error):
+      needed, unit, available, of = found.groups()
+      return (
+        int(float(needed) * _UNITS[unit]),
+        int(float(available) * _UNITS[of]),
+      )
+  return None

@@ -1,0 +1,129 @@
+"""The program that a core of a TPU would run for a config, in files.
+
+  python -m launch.plan.program REQUEST.json
+
+A process of its own, since TensorFlow's compiler aborts on some mistakes, and
+so that its memory is free again when XLA compiles. The request names cores,
+per_core_batch, samples, labels, vocab_size, and a directory that holds
+config.json. Written there: step.mlir, StableHLO, and step.json, what is known
+of it before XLA sees it.
+"""
+
+import collections
+import math
+import os
+import sys
+
+import tensorflow as tf
+from absl import logging
+
+from launch import experiment, workdir
+from launch.plan import bridge, dataflow, flops, stablehlo, tracing
+
+_COPIES = 2
+
+
+def make(config, cores, batch, samples, labels, vocab_size):
+  """Traces and lowers the training step that launch.train takes.
+
+  Two logical CPU devices must exist.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    cores: int, of the TPU.
+    batch: int, utterances of a core.
+    samples: int, width of the audio.
+    labels: int, width of the labels.
+    vocab_size: int, the blank included.
+
+  Returns:
+    StableHLO, a str, or None when the bridge refuses the step; and a dict:
+    "parameters"; "flops" and "flops_by_layer" of a core's step, as
+    `launch.plan.flops` counts; "collectives", a dict from the kind to
+    [number, bytes a core gives]; "clip" of the gradients' sums, "before",
+    "after", "none" or "mixed"; "outside_scope", captures that are no variables
+    of the strategy; "suspects", as `bridge.suspects`; "rejected", the bridge's
+    own words or None.
+  """
+  strategy = tracing.tpu_strategy(cores, min(_COPIES, cores))
+  with strategy.scope():
+    model = experiment.make_model(config, vocab_size)
+    model.compile(
+      optimizer=experiment.make_optimizer(config),
+      clipping=experiment.make_clipping(config, batch),
+    )
+    model.optimizer.build(model.trainable_variables)
+  data = (
+    {
+      "audio": tf.TensorSpec([batch, samples]),
+      "audio_length": tf.TensorSpec([batch], tf.int32),
+    },
+    {
+      "labels": tf.TensorSpec([batch, labels], tf.int32),
+      "label_length": tf.TensorSpec([batch], tf.int32),
+    },
+  )
+
+  def step(data):
+    # As in launch.train, nothing comes back to the host.
+    model.train_step(data)
+
+  logging.info("tracing the step for %d cores", cores)
+  function = tracing.trace(strategy, step, data)
+  shapes = [v.shape for v in model.trainable_variables]
+  found = dataflow.collectives(function, len(shapes))
+  sums = collections.defaultdict(lambda: [0, 0])
+  for one in found:
+    sums[one.kind][0] += 1
+    sums[one.kind][1] += one.bytes
+  by_layer = flops.of_step(model, data)
+  facts = {
+    "parameters": sum(math.prod(s) for s in shapes),
+    "flops": sum(by_layer.values()),
+    "flops_by_layer": by_layer,
+    "collectives": dict(sums),
+    "clip": _clip(dataflow.split(found, shapes)[0]),
+    "outside_scope": tracing.foreign_resources(function, _COPIES),
+    "suspects": {},
+    "rejected": None,
+  }
+  logging.info("TensorFlow's TPU bridge")
+  try:
+    module = bridge.run(function)
+    facts["suspects"] = bridge.suspects(module)
+    logging.info("lowering to StableHLO")
+    return stablehlo.convert(module), facts
+  except bridge.Rejected as error:
+    return None, facts | {"rejected": str(error)}
+
+
+def _clip(gradients):
+  """Where all sums of gradients have the clip."""
+  where = {
+    "before"
+    if one.clip_before and not one.clip_after
+    else "after"
+    if one.clip_after
+    else "none"
+    for one in gradients
+  }
+  return where.pop() if len(where) == 1 else "mixed"
+
+
+def main(path):
+  request = workdir.read_json(path)
+  directory = request.pop("directory")
+  logging.set_verbosity(logging.INFO)
+  tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * _COPIES,
+  )
+  program, facts = make(workdir.load_config(directory), **request)
+  if program:
+    workdir.write_text(workdir.join(directory, "step.mlir"), program)
+  workdir.write_json(workdir.join(directory, "step.json"), facts)
+
+
+if __name__ == "__main__":
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+  main(sys.argv[1])
