@@ -13,6 +13,7 @@ own. They are those of TensorFlow 2.17.1, which setup.cfg pins.
 | `flops`      | how many operations is it?                                |
 | `planning`   | does libtpu compile it for a slice, and does it fit?       |
 
-`python -m launch.plan` asks all of it of a config. None of them runs anything on a TPU: execution, speed and a TPU's own
-arithmetic stay unproven.
+`python -m launch.plan` asks all of it of a config, `python -m
+launch.plan.tables` of many. None of them runs anything on a TPU: execution,
+speed and a TPU's own arithmetic stay unproven.
 """

@@ -322,9 +322,15 @@ def _wait(child, clock):
 
 def _digest_of_sources():
   """Of every file that can change the program."""
+  tracers = ("bridge", "dataflow", "flops", "program", "stablehlo", "tracing")
+  files = [
+    *sorted((_ROOT / "tf_pcc").glob("*.py")),
+    *sorted((_ROOT / "models").glob("*.py")),
+    *(_ROOT / "launch" / "plan" / f"{name}.py" for name in tracers),
+    _ROOT / "launch" / "plan" / "xla_worker.py",
+    _ROOT / "launch" / "experiment.py",
+  ]
   digest = hashlib.sha256()
-  for folder in ("tf_pcc", "models", "launch/plan"):
-    for path in sorted((_ROOT / folder).glob("*.py")):
-      digest.update(path.read_bytes())
-  digest.update((_ROOT / "launch" / "experiment.py").read_bytes())
+  for path in files:
+    digest.update(path.read_bytes())
   return digest.hexdigest()

@@ -1,0 +1,287 @@
+"""Tables of compiled programs: what clipping costs, and where a model fits.
+
+  python -m launch.plan.tables --table=methods --topologies=v5e:2x4 \
+    --config=launch/configs/librispeech_conformer_ctc.py
+  python -m launch.plan.tables --table=sizes --sizes=S,M --topologies=v5e:2x4 \
+    --config=launch/configs/librispeech_conformer_ctc.py
+  python -m launch.plan.tables --table=cores --seconds=4
+  python -m launch.plan.tables --table=parameters --seconds=2
+
+methods: the clipping methods against none. sizes: memory and step time of each
+size on each slice. cores: what APCC adds from 4 to 256 cores. parameters: what
+it adds to larger and larger models, compiled up to --largest parameters, by
+formula beyond. Markdown is printed, and --json writes the figures. Needs
+python -m launch.plan --setup.
+"""
+
+from absl import flags
+
+from launch import cli, workdir
+from launch.plan import __main__ as planner_program
+from launch.plan import estimate, planning, topologies
+
+_CONFIG = cli.config_flag()
+_JSON = cli.json_flag()
+_TABLE = flags.DEFINE_enum(
+  "table",
+  "methods",
+  ["methods", "sizes", "cores", "parameters"],
+  "What to tabulate.",
+)
+_TOPOLOGIES = flags.DEFINE_list("topologies", ["v5e:2x4"], "Slices.")
+_SIZES = flags.DEFINE_list("sizes", ["S"], "Sizes of the model.")
+_BATCH = flags.DEFINE_integer(
+  "rows", 4, "Utterances of a core in cores and parameters.", lower_bound=1
+)
+_LARGEST = flags.DEFINE_float(
+  "largest", 3e7, "Parameters of the largest model that is compiled."
+)
+
+# Name of a row: the fields of config.clipping it changes.
+METHODS = {
+  "none": {"method": "none", "microbatches": 1},
+  "PCC": {"method": "pcc", "microbatches": 1},
+  "APCC": {"method": "apcc", "microbatches": 1},
+  "PCC, 2 micro-batches": {"method": "pcc", "microbatches": 2},
+}
+_CORES = ("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+# A Conformer of 1M to 1B parameters. Of a weight matrix width x width there are
+# in a block 8 in the feed-forwards, 5 in the attention, 3 in the convolution
+# module; and 3 in the subsampling.
+_WIDTHS = (128, 256, 512, 1024, 2048, 3840)
+_BLOCKS = 4
+_MATRICES = 16 * _BLOCKS + 3
+_FLOAT32 = 4
+
+
+def added_by_formula(parameters, cores):
+  """What APCC does beside the step itself.
+
+  Args:
+    parameters: int.
+    cores: int.
+
+  Returns:
+    dict: "flops", a square and a sum and a product for each weight; "bytes",
+    the gradients read for the norm, and read and written when they are scaled,
+    which a compiler may save by fusing; "reduced", bytes of the norms' sum, two
+    numbers a core.
+  """
+  return {
+    "flops": 3 * parameters,
+    "bytes": 3 * _FLOAT32 * parameters,
+    "reduced": 2 * _FLOAT32 * cores,
+  }
+
+
+def row(planner, shape):
+  """The figures of one program.
+
+  Args:
+    planner: `planning.Planner`.
+    shape: `planning.Shape`.
+
+  Returns:
+    dict.
+  """
+  found = planner.compile(shape)
+  collectives = found.get("collectives_compiled", [])
+  return {
+    "parameters": found["parameters"],
+    "needed": found["memory"].get("needed"),
+    "fits": found["fits"],
+    "counted_flops": found["flops"],
+    "flops": found.get("compiler_flops"),
+    "bytes": found.get("compiler_bytes"),
+    "collectives": len(collectives),
+    "small": estimate.small_collectives(collectives),
+    "reduced": sum(
+      size for kind, size, _ in collectives if kind == "all-reduce"
+    ),
+    "seconds_to_compile": found["seconds_to_compile"],
+    "found": found,
+  }
+
+
+def _shape(config, topology, batch=None):
+  batch = batch or config.batch // topology.cores
+  seconds, labels = flags.FLAGS.seconds, flags.FLAGS.labels
+  return planner_program.shapes(config, batch, seconds, labels)[-1]
+
+
+def _planner(config, topology):
+  return planning.Planner(
+    config, topology, flags.FLAGS.environment, flags.FLAGS.cache
+  )
+
+
+def _changed(config, **clipping):
+  config = config.copy_and_resolve_references()
+  config.clipping.update(clipping)
+  return config
+
+
+def methods(config, names):
+  """Rows of the methods on each slice, against no clipping."""
+  rows = []
+  for name in names:
+    topology = topologies.parse(name)
+    first = None
+    for method, fields in METHODS.items():
+      changed = _changed(config, **fields)
+      found = row(_planner(changed, topology), _shape(changed, topology))
+      first = first or found
+      rows.append(
+        {
+          "slice": name,
+          "method": method,
+          "HBM, GiB": _gib(found["needed"]),
+          "GFLOP": _giga(found["flops"]),
+          "more": _more(found["flops"], first["flops"]),
+          "GB moved": _giga(found["bytes"]),
+          "more ": _more(found["bytes"], first["bytes"]),
+          "collectives": found["collectives"],
+          "small": found["small"],
+          "MB all-reduced": f"{found['reduced'] / 1e6:.3f}",
+          "compiled in s": f"{found['seconds_to_compile']:.0f}",
+        }
+      )
+  return rows
+
+
+def sizes(config, names, models):
+  """Rows of each size on each slice."""
+  rows = []
+  for size in models:
+    changed = config.copy_and_resolve_references()
+    changed.model.fields.size = size
+    for name in names:
+      topology = topologies.parse(name)
+      shape = _shape(changed, topology)
+      found = row(_planner(changed, topology), shape)
+      time = (
+        estimate.step_time(found["found"], topology)
+        if found["found"]["compiles"]
+        else None
+      )
+      rows.append(
+        {
+          "size": size,
+          "parameters": f"{found['parameters'] / 1e6:.1f}M",
+          "slice": name,
+          "utterances a core": shape.batch,
+          "HBM, GiB": _gib(found["needed"]),
+          "available": _gib(topology.chip.memory),
+          "fits": "yes" if found["fits"] else "no",
+          "TFLOP counted": f"{found['counted_flops'] / 1e12:.3f}",
+          "compiler's": _giga(found["flops"], 1e12),
+          "ms, estimate": f"{time['estimate'] * 1e3:.0f}" if time else "-",
+          "compiled in s": f"{found['seconds_to_compile']:.0f}",
+        }
+      )
+  return rows
+
+
+def cores(config, rows_a_core):
+  """Rows of what APCC adds, from 4 to 256 cores."""
+  rows = []
+  for shape in _CORES:
+    topology = topologies.parse(f"v5e:{shape}")
+    rows.append(
+      {"cores": topology.cores, **_added(config, topology, rows_a_core)}
+    )
+  return rows
+
+
+def parameters(config, rows_a_core, largest):
+  """Rows of what APCC adds to larger and larger models, on 8 cores."""
+  topology = topologies.parse("v5e:2x4")
+  rows = []
+  for width in _WIDTHS:
+    changed = config.copy_and_resolve_references()
+    changed.model.name = "conformer_ctc"
+    changed.model.fields.update(
+      {"size": "tiny", "encoder": {"dim": width, "blocks": _BLOCKS}}
+    )
+    count = _MATRICES * width**2
+    if count > largest:
+      formula = added_by_formula(count, topology.cores)
+      rows.append(
+        {
+          "parameters": f"about {count / 1e6:,.0f}M",
+          "GFLOP more": "-",
+          "by formula": _giga(formula["flops"], digits=4),
+          "GB more": "-",
+          "by formula ": _giga(formula["bytes"], digits=4),
+          "collectives more": "-",
+          "bytes all-reduced more": "-",
+          "by formula  ": formula["reduced"],
+        }
+      )
+    else:
+      added = _added(changed, topology, rows_a_core)
+      rows.append(added)
+  return rows
+
+
+def _added(config, topology, rows_a_core):
+  """APCC's program less that of no clipping, and the formula."""
+  found = {}
+  for method in ("none", "APCC"):
+    changed = _changed(config, **METHODS[method])
+    shape = _shape(changed, topology, rows_a_core)
+    found[method] = row(_planner(changed, topology), shape)
+  none, apcc = found["none"], found["APCC"]
+  formula = added_by_formula(none["parameters"], topology.cores)
+  return {
+    "parameters": f"{none['parameters'] / 1e6:,.2f}M",
+    "GFLOP more": _giga(apcc["flops"] - none["flops"], digits=4),
+    "by formula": _giga(formula["flops"], digits=4),
+    "GB more": _giga(apcc["bytes"] - none["bytes"], digits=4),
+    "by formula ": _giga(formula["bytes"], digits=4),
+    "collectives more": apcc["collectives"] - none["collectives"],
+    "bytes all-reduced more": apcc["reduced"] - none["reduced"],
+    "by formula  ": formula["reduced"],
+  }
+
+
+def markdown(rows):
+  """A table of rows with the same columns."""
+  columns = list(rows[0])
+  lines = [columns, ["---"] * len(columns)]
+  lines += [[str(r[column]) for column in columns] for r in rows]
+  return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _gib(size):
+  return "-" if size is None else f"{size / 2**30:.2f}"
+
+
+def _giga(value, unit=1e9, digits=3):
+  return "-" if value is None else f"{value / unit:.{digits}f}"
+
+
+def _more(value, base):
+  return "-" if value is None else f"{value / base - 1:+.2%}"
+
+
+def main(arguments):
+  cli.no_arguments(arguments)
+  if _JSON.value:
+    workdir.require_parent(_JSON.value, "--json")
+  config = _CONFIG.value
+  if _TABLE.value == "methods":
+    rows = methods(config, _TOPOLOGIES.value)
+  elif _TABLE.value == "sizes":
+    rows = sizes(config, _TOPOLOGIES.value, _SIZES.value)
+  elif _TABLE.value == "cores":
+    rows = cores(config, _BATCH.value)
+  else:
+    rows = parameters(config, _BATCH.value, _LARGEST.value)
+  print(markdown(rows))
+  if _JSON.value:
+    workdir.write_json(_JSON.value, rows)
+
+
+if __name__ == "__main__":
+  cli.run("launch.plan.tables", main)
