@@ -10,6 +10,7 @@
 | none of these                            | as --cores=N with the config's N  |
 """
 
+import collections
 import glob
 import json
 import os
@@ -68,9 +69,32 @@ def make_strategy(cores):
   else:
     strategy = logical_cores(CORES.value or cores)
   logging.info(
-    "%s, %d cores", type(strategy).__name__, strategy.num_replicas_in_sync
+    "%s, %d cores\n%s",
+    type(strategy).__name__,
+    strategy.num_replicas_in_sync,
+    device_table(strategy),
   )
   return strategy
+
+
+def device_table(strategy):
+  """The devices of each host, a line a host.
+
+  Args:
+    strategy: tf.distribute strategy.
+
+  Returns:
+    str.
+  """
+  hosts = collections.defaultdict(list)
+  for name in strategy.extended.worker_devices:
+    device = tf.DeviceSpec.from_string(name)
+    host = f"{device.job or 'localhost'} {device.task or 0}"
+    hosts[host].append(f"{device.device_type}:{device.device_index}")
+  return "\n".join(
+    f"  {host}: {len(devices)} x {', '.join(devices)}"
+    for host, devices in hosts.items()
+  )
 
 
 def logical_cores(count):

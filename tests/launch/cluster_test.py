@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from launch import cluster
+from launch.plan import tracing
 
 
 def test_cores_of_this_machine(run_program, write_config, tmp_path):
@@ -33,6 +34,14 @@ def test_logical_cores_are_replicas():
     lambda: tf.distribute.get_replica_context().replica_id_in_sync_group
   )
   assert sorted(map(int, four.experimental_local_results(each))) == [0, 1, 2, 3]
+
+
+def test_device_table():
+  assert cluster.device_table(cluster.logical_cores(2)) == (
+    "  localhost 0: 2 x CPU:0, CPU:1"
+  )
+  tpu = tracing.tpu_strategy(4)
+  assert cluster.device_table(tpu).count("CPU:") == 4
 
 
 @pytest.mark.parametrize(
