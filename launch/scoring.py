@@ -65,6 +65,40 @@ def batches(records, tokenizer, batch_size):
     yield rows, x
 
 
+def on_all_cores(strategy, function):
+  """Shares the rows of a batch among the cores.
+
+  Args:
+    strategy: tf.distribute strategy of one process.
+    function: of a batch, a dict of tensors [B, ...], to tensors [B, ...].
+      Numbers only: a TPU has no strings.
+
+  Returns:
+    A function of a batch whose rows the cores divide, to the same tensors.
+  """
+  # The function has nothing that autograph would have to convert.
+  function = tf.autograph.experimental.do_not_convert(function)
+
+  @tf.function(autograph=False)
+  def run(parts):
+    return strategy.run(function, args=(parts,))
+
+  def call(x):
+    cores = strategy.num_replicas_in_sync
+
+    def part(context):
+      core = context.replica_id_in_sync_group
+      return {name: tf.split(t, cores)[core] for name, t in x.items()}
+
+    parts = strategy.experimental_distribute_values_from_function(part)
+    return [
+      tf.concat(strategy.experimental_local_results(value), 0)
+      for value in run(parts)
+    ]
+
+  return call
+
+
 def transcribe(model, tokenizer, records, batch_size=32):
   """Greedy transcripts of all records.
 
@@ -78,9 +112,16 @@ def transcribe(model, tokenizer, records, batch_size=32):
     list of strings, in the order of the records.
   """
 
-  @tf.function(reduce_retracing=False)
-  def recognise(x):
+  def decode(x):
     return model.decode(model(x, training=False))
+
+  strategy = getattr(model, "distribute_strategy", None)
+  if isinstance(strategy, tf.distribute.TPUStrategy):
+    cores = strategy.num_replicas_in_sync
+    batch_size = -(-batch_size // cores) * cores
+    recognise = on_all_cores(strategy, decode)
+  else:
+    recognise = tf.function(decode, reduce_retracing=False)
 
   result = [""] * len(records)
   for rows, x in batches(records, tokenizer, batch_size):
