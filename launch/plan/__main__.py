@@ -261,7 +261,10 @@ def _costs(bucket):
   )
   for assumption in time["assumptions"]:
     yield f"    assumes {assumption}"
-  yield f"  traced and compiled in {bucket['seconds_to_compile']:.0f} s"
+  yield (
+    f"  traced and compiled here in {bucket['seconds_to_compile']:.0f} s, "
+    f"{_gib(bucket['compiler_memory'])}"
+  )
 
 
 def _gib(size):

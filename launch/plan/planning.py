@@ -76,7 +76,8 @@ class Planner:
       (weights, optimizer, batch), "temporaries", "code", "outputs" that replace
       no argument, "needed" (all of it, or what the compiler's complaint names),
       "available" and "spare"; "fits"; and when it does "collectives_compiled",
-      a list of [kind, bytes, tensors], "compiler_flops" and "compiler_bytes".
+      a list of [kind, bytes, tensors], "compiler_flops" and "compiler_bytes";
+      "compiler_memory", bytes that compiling took here.
 
     Raises:
       RuntimeError: when the compiler died.
@@ -101,6 +102,7 @@ class Planner:
           clock.show,
         )
       found |= self._compiled(compiled)
+      found["compiler_memory"] = compiled["peak_memory"]
     found["seconds_to_compile"] = time.monotonic() - start
     workdir.write_json(str(path), found)
     shutil.rmtree(folder)

@@ -15,6 +15,7 @@ python -m launch.plan --setup.
 """
 
 from absl import flags
+from ml_collections import config_dict
 
 from launch import cli, workdir
 from launch.plan import __main__ as planner_program
@@ -121,6 +122,13 @@ def _changed(config, **clipping):
   return config
 
 
+def _resized(config, **fields):
+  config = config.copy_and_resolve_references()
+  fields = {**config.model.fields.to_dict(), **fields}
+  config.model.fields = config_dict.ConfigDict(fields, convert_dict=False)
+  return config
+
+
 def methods(config, names):
   """Rows of the methods on each slice, against no clipping."""
   rows = []
@@ -153,8 +161,7 @@ def sizes(config, names, models):
   """Rows of each size on each slice."""
   rows = []
   for size in models:
-    changed = config.copy_and_resolve_references()
-    changed.model.fields.size = size
+    changed = _resized(config, size=size)
     for name in names:
       topology = topologies.parse(name)
       shape = _shape(changed, topology)
@@ -198,11 +205,8 @@ def parameters(config, rows_a_core, largest):
   topology = topologies.parse("v5e:2x4")
   rows = []
   for width in _WIDTHS:
-    changed = config.copy_and_resolve_references()
-    changed.model.name = "conformer_ctc"
-    changed.model.fields.update(
-      {"size": "tiny", "encoder": {"dim": width, "blocks": _BLOCKS}}
-    )
+    encoder = {"dim": width, "blocks": _BLOCKS}
+    changed = _resized(config, size="tiny", encoder=encoder)
     count = _MATRICES * width**2
     if count > largest:
       formula = added_by_formula(count, topology.cores)

@@ -7,8 +7,9 @@ in and out:
   python -I xla_worker.py compile PROGRAM.mlir v5e:2x4 RESULT.json
   python -I xla_worker.py run PROGRAM.mlir CORES ARGUMENTS.npz RESULT.npz
 
-RESULT.json: "devices", "chip"; either "memory" (bytes), "flops", "bytes" and
-"hlo", the file of the compiled program, or "error". It is written last.
+RESULT.json: "devices", "chip", "peak_memory" of this process in bytes; either
+"memory" (bytes), "flops", "bytes" and "hlo", the file of the compiled program,
+or "error". It is written last.
 
 Internals used, of the JAX that `environment.PACKAGES` names:
 `jax._src.compiler.get_compile_options`, `jax._src.interpreters.mlir`,
@@ -17,6 +18,7 @@ Internals used, of the JAX that `environment.PACKAGES` names:
 
 import json
 import os
+import resource
 import sys
 
 os.environ.update(
@@ -112,6 +114,8 @@ def compile_for_tpu(program, topology, result):
     }
   except Exception as error:
     found["error"] = str(error)
+  kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  found["peak_memory"] = kilobytes * 2**10
   with open(f"{result}.part", "w") as file:
     json.dump(found, file)
   os.replace(f"{result}.part", result)
