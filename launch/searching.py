@@ -38,7 +38,7 @@ class Search:
   beam_width: int = 0
   arpa: str = ""
   lm_weight: float = 0.5
-  word_bonus: float = 1.0
+  word_bonus: float = 1.5
   timestamps: bool = False
 
   def __post_init__(self):

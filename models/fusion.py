@@ -30,7 +30,7 @@ class Fusion:
 
   language_model: object
   lm_weight: float = 0.5
-  word_bonus: float = 1.0
+  word_bonus: float = 1.5
   beam_width: int = 16
   token_floor: float = -10.0
 
