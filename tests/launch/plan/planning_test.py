@@ -1,7 +1,11 @@
 """Plans of a tiny recogniser, and the search for the largest batch."""
 
+import types
+
 import numpy as np
 import pytest
+from absl import flags as absl_flags
+from absl.testing import flagsaver
 
 from launch.configs import base
 from launch.plan import __main__ as program
@@ -114,3 +118,51 @@ def test_what_cannot_be(change, arguments, message):
   config.update(change)
   with pytest.raises(ValueError, match=message):
     program.plan(config, **{"topology": "v5e:2x4", **arguments})
+
+
+class Crowded(planning.Planner):
+  """A planner of a step that needs 1 GiB and 2 GiB an utterance more."""
+
+  def __init__(self, config, topology):
+    self._limit = topology.chip.memory
+
+  def compile(self, shape):
+    needed = (1 + 2 * shape.batch) * 2**30
+    fits = needed <= self._limit
+    return {
+      "rejected": None,
+      "error": None if fits else "RESOURCE_EXHAUSTED",
+      "compiles": fits,
+      "fits": fits,
+      "parameters": 5,
+      "clip": "before",
+      "outside_scope": [],
+      "suspects": {},
+      "flops": 1,
+      "compiler_flops": 1,
+      "compiler_bytes": 1,
+      "compiler_memory": 1,
+      "seconds_to_compile": 1.0,
+      "collectives": {"CrossReplicaSum": [2, 8]},
+      "collectives_compiled": [["all-reduce", 8, 2]],
+      "memory": {
+        "needed": needed,
+        "available": self._limit,
+        "spare": self._limit - needed,
+      },
+    }
+
+
+def test_what_does_not_fit_ends_with_the_batch_that_does(monkeypatch, capsys):
+  monkeypatch.setattr(planning, "Planner", lambda c, t, **_: Crowded(c, t))
+  if not absl_flags.FLAGS.is_parsed():
+    absl_flags.FLAGS(["test"])
+  flags = {"topology": "v5e:2x2", "per_core_batch": 32, "json": None}
+  with flagsaver.flagsaver(**flags):
+    monkeypatch.setattr(program, "_CONFIG", types.SimpleNamespace(value=tiny()))
+    with pytest.raises(SystemExit) as ended:
+      program.main([])
+  assert ended.value.code == 2
+  printed = capsys.readouterr().out
+  assert "65.00 GiB needed, 15.75 GiB available: DOES NOT FIT" in printed
+  assert "largest batch of a core that fits: 7" in printed
