@@ -161,6 +161,8 @@ class Recogniser(SpeechModel):
 
   - `decode(outputs)`: greedy token ids int32 [B, U] and their number int32 [B],
     in the graph, of static shapes;
+  - `decode_scored(outputs)`: the same and the greedy paths' log-probabilities,
+    float32 [B], -inf for audio that is not finite;
   - `n_best(outputs, n, beam_width)`: ids int32 [B, n, U] padded with 0, their
     numbers int32 [B, n], and log-probabilities float32 [B, n], best first.
 

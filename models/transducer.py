@@ -147,6 +147,22 @@ class ConformerTransducer(recogniser.Recogniser):
       self.config["max_symbols"],
     )
 
+  def decode_scored(self, outputs):
+    """As `decode`, and float32 [B], log-probabilities of the greedy paths.
+
+    0 for audio without frames, -inf for audio that is not finite.
+    """
+    heard = self._heard(outputs)
+    ids, count, scores = transducer_decoding.greedy_scored(
+      outputs["encoded"],
+      heard,
+      self.prediction,
+      self.joint,
+      self.config["max_symbols"],
+    )
+    usable = heard == outputs["length"]
+    return ids, count, tf.where(usable, scores, -float("inf"))
+
   def n_best(self, outputs, n, beam_width):
     """The n best label sequences; see `transducer_decoding.beam_search`.
 

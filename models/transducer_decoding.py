@@ -30,6 +30,15 @@ def greedy(encoded, lengths, prediction, joint, max_symbols: int = 3):
   References:
     Graves, arXiv 1211.3711, section 2.5, with a beam of one.
   """
+  return greedy_scored(encoded, lengths, prediction, joint, max_symbols)[:2]
+
+
+def greedy_scored(encoded, lengths, prediction, joint, max_symbols: int = 3):
+  """As `greedy`, and float32 [B]: the log-probability of each path.
+
+  The path's, natural, blanks counted; 0 without frames. Leaving a frame because
+  it has its `max_symbols` costs nothing.
+  """
   frames = joint.of_encoder(encoded)
   batch, time = _sizes(frames)
   width = time * max_symbols
@@ -37,10 +46,11 @@ def greedy(encoded, lengths, prediction, joint, max_symbols: int = 3):
   zeros = tf.zeros_like(lengths)
   output, state = prediction.start(batch)
 
-  def step(t, in_frame, ids, count, output, state):
+  def step(t, in_frame, ids, count, score, output, state):
     active = t < lengths
     frame = tf.gather(frames, tf.minimum(t, time - 1), axis=1, batch_dims=1)
-    label = tf.argmax(joint(frame, output), axis=-1, output_type=tf.int32)
+    arcs = tf.nn.log_softmax(tf.cast(joint(frame, output), tf.float32))
+    label = tf.argmax(arcs, axis=-1, output_type=tf.int32)
     says = active & (label != 0)
     ids = tf.where(
       says[:, None] & tf.equal(tf.range(width), count[:, None]),
@@ -59,6 +69,7 @@ def greedy(encoded, lengths, prediction, joint, max_symbols: int = 3):
       tf.where(leaves, 0, in_frame),
       ids,
       count + tf.cast(says, tf.int32),
+      score + tf.where(active, tf.reduce_max(arcs, axis=-1), 0.0),
       output,
       tuple(state),
     )
@@ -66,14 +77,22 @@ def greedy(encoded, lengths, prediction, joint, max_symbols: int = 3):
   def more(t, *_):
     return tf.reduce_any(t < lengths)
 
-  _, _, ids, count, _, _ = tf.while_loop(
+  _, _, ids, count, score, _, _ = tf.while_loop(
     more,
     step,
-    (zeros, zeros, tf.zeros([batch, width], tf.int32), zeros, output, state),
+    (
+      zeros,
+      zeros,
+      tf.zeros([batch, width], tf.int32),
+      zeros,
+      tf.zeros_like(zeros, tf.float32),
+      output,
+      state,
+    ),
     # A frame's last label leaves it, so its labels or one blank are its steps.
     maximum_iterations=time * max_symbols,
   )
-  return ids, count
+  return ids, count, score
 
 
 def beam_search(

@@ -33,14 +33,16 @@ def _log_probs(encoded, network, layer, t, labels):
 
 
 def _naive_greedy(encoded, network, layer, max_symbols):
-  labels = []
+  labels, score = [], 0.0
   for t in range(len(encoded)):
     for _ in range(max_symbols):
-      best = int(np.argmax(_log_probs(encoded, network, layer, t, labels)))
+      log_probs = _log_probs(encoded, network, layer, t, labels)
+      best = int(np.argmax(log_probs))
+      score += log_probs[best]
       if not best:
         break
       labels.append(best)
-  return labels
+  return labels, score
 
 
 def _all_sequences(encoded, network, layer):
@@ -71,18 +73,21 @@ def test_greedy_equals_a_loop(name, max_symbols, jit_compile):
 
   @tf.function(jit_compile=jit_compile, autograph=False)
   def greedy(encoded):
-    return transducer_decoding.greedy(
+    return transducer_decoding.greedy_scored(
       encoded, tf.constant(LENGTHS), network, layer, max_symbols
     )
 
   for seed in range(3):
     encoded = np.random.default_rng(seed).normal(size=[4, 4, 3])
     encoded = encoded.astype(np.float32)
-    ids, counts = greedy(encoded)
+    ids, counts, scores = greedy(encoded)
     assert ids.dtype == counts.dtype == tf.int32
     assert ids.shape == [4, 4 * max_symbols]
     for b, length in enumerate(LENGTHS):
-      want = _naive_greedy(encoded[b, :length], network, layer, max_symbols)
+      want, score = _naive_greedy(
+        encoded[b, :length], network, layer, max_symbols
+      )
+      np.testing.assert_allclose(scores[b], score, rtol=1e-5, atol=1e-6)
       assert _cut(ids[b].numpy(), counts[b]) == tuple(want)
       said += len(want)
   assert said
