@@ -4,17 +4,21 @@
   python -m launch.evaluate --workdir=runs/desk --data=data/test --json=wer.json
   python -m launch.evaluate --workdir=runs/desk --data=data/test \
     --beam_width=16 --arpa=words.arpa
+  python -m launch.evaluate --saved_model=exported --data=data/test
 
 --data is a LibriSpeech-like folder, a manifest, or a directory of records.
 """
 
 import dataclasses
+import time
 
+import numpy as np
 from absl import flags
 
 from launch import cli, datasets, scoring, searching, workdir
 
 _WORKDIR = cli.workdir_flag()
+_SAVED_MODEL = cli.saved_model_flag()
 _DATA = flags.DEFINE_string("data", None, "Speech and transcripts.")
 _JSON = cli.json_flag()
 _BATCH = cli.batch_flag()
@@ -23,36 +27,47 @@ _SEARCH = searching.define_flags()
 _WORST = 10
 
 
-def evaluate(directory, data, batch_size=32, search=None, step=None):
-  """Scores a run's checkpoint.
+def evaluate(
+  directory, data, batch_size=32, search=None, step=None, exported=None
+):
+  """Scores a run's checkpoint, or an exported model.
 
   Args:
-    directory: the run's directory.
+    directory: the run's directory, or None.
     data: path of speech and transcripts.
     batch_size: int.
     search: `searching.Search`, greedy by default.
     step: int, which checkpoint; default: the newest.
+    exported: directory of an exported model, instead of a run's.
 
   Returns:
-    dict with step, data, search, wer, cer, substitutions, deletions,
-    insertions, words, utterances, unread (list of [id, reason]), and worst: the
-    ten utterances with the most word errors, each with id, errors, reference
-    and transcript.
+    dict with step, data, search, seconds (how long the speech is, and how long
+    transcribing took, TensorFlow's compilation included), wer, cer,
+    substitutions, deletions, insertions, words, utterances, unread (list of
+    [id, reason]), and worst: the ten utterances with the most word errors, each
+    with id, errors, reference and transcript.
 
   Raises:
-    ValueError: when there is no run or no speech.
+    ValueError: when there is no run, no model or no speech.
   """
-  model, tokenizer, _, step = workdir.load_model(directory, step=step)
-  records, unread = datasets.open_any(data)
   search = search or searching.Search()
-  heard = searching.hear(model, tokenizer, records, batch_size, search)
-  transcripts = [h.text for h in heard]
+  hear, step = searching.open_recogniser(
+    directory, exported, search, step, batch_size
+  )
+  records, unread = datasets.open_any(data)
+  start = time.monotonic()
+  transcripts = [h.text for h in hear(records)]
+  taken = time.monotonic() - start
   found = scoring.score(records.texts, transcripts)
   order = sorted(range(len(records)), key=lambda i: -found.errors[i])
   return {
     "step": step,
     "data": data,
     "search": dataclasses.asdict(search),
+    "seconds": {
+      "speech": float(np.sum(records.samples) / records.sample_rate),
+      "transcribing": taken,
+    },
     "wer": found.wer,
     "cer": found.cer,
     "substitutions": found.substitutions,
@@ -75,11 +90,14 @@ def evaluate(directory, data, batch_size=32, search=None, step=None):
 
 def report(result):
   """The result in words."""
+  seconds = result["seconds"]
   lines = [
     f"WER {result['wer']:.2%}, CER {result['cer']:.2%} on "
     f"{result['utterances']} utterances, {result['words']} words",
     f"{result['substitutions']} substitutions, {result['deletions']} "
     f"deletions, {result['insertions']} insertions",
+    f"{seconds['speech']:.0f} s of speech in {seconds['transcribing']:.1f} s, "
+    f"{seconds['speech'] / seconds['transcribing']:.0f} times real time",
   ]
   if result["unread"]:
     lines.append(f"{len(result['unread'])} utterances could not be read:")
@@ -98,7 +116,12 @@ def main(arguments):
     # Found now, not when there is something to lose.
     workdir.require_parent(_JSON.value, "--json")
   result = evaluate(
-    _WORKDIR.value, _DATA.value, _BATCH.value, _SEARCH(), _STEP.value
+    _WORKDIR.value,
+    _DATA.value,
+    _BATCH.value,
+    _SEARCH(),
+    _STEP.value,
+    _SAVED_MODEL.value,
   )
   print(report(result))
   if _JSON.value:
@@ -106,4 +129,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-  cli.run("launch.evaluate", main, required=["workdir", "data"])
+  cli.run("launch.evaluate", main, required=["data"])

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from launch import workdir
+from launch import litert, workdir
 from tf_pcc.data import batching
 
 
@@ -99,9 +99,13 @@ def saved_model_function(directory):
   Returns:
     function (waveforms, sample_rate) -> list of strings.
 
+  A directory of a LiteRT model that `launch.export` wrote is taken too.
+
   Raises:
     ValueError: when there is no such model or signature.
   """
+  if tf.io.gfile.exists(workdir.join(directory, litert.FILE)):
+    return litert.transcribe_function(directory)
   if not tf.io.gfile.exists(workdir.join(directory, "saved_model.pb")):
     raise ValueError(
       "--saved_model must be a directory that holds saved_model.pb. "

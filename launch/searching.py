@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from launch import scoring
+from launch import recognisers, scoring, workdir
 from models import alignment, fusion, ngram
 
 _BEAM_WIDTH = 16
@@ -123,6 +123,56 @@ class Heard:
     """transcript, and nbest and words where there are any, for JSON."""
     found = {"transcript": self.text, "nbest": self.nbest, "words": self.words}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def open_recogniser(directory, exported, search, step=None, batch_size=32):
+  """What --workdir or --saved_model names.
+
+  Args:
+    directory: a run's directory, or None.
+    exported: directory that `launch.export` wrote, or another SavedModel (see
+      `recognisers.saved_model_function`), or None.
+    search: `Search`.
+    step: int, which checkpoint of the run; default: the newest.
+    batch_size: int.
+
+  Returns:
+    function from `Records` or `MemoryRecords` to a list of `Heard`, and the
+    step of the checkpoint, None where it is not known.
+
+  Raises:
+    ValueError: when not exactly one is given, or the search or the step is more
+      than an exported model offers.
+  """
+  if bool(directory) == bool(exported):
+    raise ValueError(
+      "give one of --workdir and --saved_model. Received: "
+      f"workdir={directory}, saved_model={exported}"
+    )
+  if directory:
+    model, tokenizer, _, step = workdir.load_model(directory, step=step)
+    return lambda r: hear(model, tokenizer, r, batch_size, search), step
+  if search.width or search.timestamps or step is not None:
+    raise ValueError(
+      "an exported model transcribes greedily: --nbest, --beam_width, --arpa, "
+      "--timestamps and --step need --workdir. Received: "
+      f"saved_model={exported}, {search}, step={step}"
+    )
+  transcribe = recognisers.saved_model_function(exported)
+
+  def hear_exported(records):
+    heard = [None] * len(records)
+    # Of much the same length, so that little is padding.
+    order = np.argsort(records.samples, kind="stable")
+    for start in range(0, len(order), batch_size):
+      rows = order[start : start + batch_size]
+      waveforms = [(records.read(i) / 2**15).astype(np.float32) for i in rows]
+      texts = transcribe(waveforms, records.sample_rate)
+      for row, text in zip(rows, texts):
+        heard[row] = Heard(text)
+    return heard
+
+  return hear_exported, None
 
 
 def hear(model, tokenizer, records, batch_size, search):

@@ -21,7 +21,7 @@ import sys
 
 from absl import flags, logging
 
-from launch import cli, recognisers, searching, workdir
+from launch import cli, searching
 from tf_pcc.data import audio, records
 
 _WORKDIR = cli.workdir_flag()
@@ -56,59 +56,23 @@ def read_all(paths):
   return found, failed
 
 
-def exported_transcripts(transcribe, waveforms, batch_size):
-  """Transcripts of an exported model.
-
-  Args:
-    transcribe: function from `recognisers.saved_model_function`.
-    waveforms: list of float32 [samples].
-    batch_size: int.
-
-  Returns:
-    list of `searching.Heard`.
-  """
-  texts = []
-  for start in range(0, len(waveforms), batch_size):
-    batch = waveforms[start : start + batch_size]
-    texts += transcribe(batch, audio.SAMPLE_RATE)
-  return [searching.Heard(text) for text in texts]
-
-
-def recogniser():
-  """What the flags name: function from waveforms to a list of `Heard`."""
-  search = _SEARCH(nbest=_NBEST.value, timestamps=_TIMESTAMPS.value)
-  directory, exported = _WORKDIR.value, _SAVED_MODEL.value
-  if bool(directory) == bool(exported):
-    raise ValueError(
-      "give one of --workdir and --saved_model. Received: "
-      f"workdir={directory}, saved_model={exported}"
-    )
-  if exported:
-    if search.width or search.timestamps or _STEP.value is not None:
-      raise ValueError(
-        "an exported model transcribes greedily: --nbest, --beam_width, "
-        "--arpa, --timestamps and --step need --workdir. Received: "
-        f"saved_model={exported}, {search}, step={_STEP.value}"
-      )
-    function = recognisers.saved_model_function(exported)
-    return lambda w: exported_transcripts(function, w, _BATCH.value)
-  model, tokenizer, *_ = workdir.load_model(directory, step=_STEP.value)
-
-  def hear(waveforms):
-    speech = records.MemoryRecords(waveforms, [""] * len(waveforms))
-    return searching.hear(model, tokenizer, speech, _BATCH.value, search)
-
-  return hear
-
-
 def main(paths):
   if not paths:
     raise ValueError("name at least one audio file. Received: none")
-  hear = recogniser()
+  hear, _ = searching.open_recogniser(
+    _WORKDIR.value,
+    _SAVED_MODEL.value,
+    _SEARCH(nbest=_NBEST.value, timestamps=_TIMESTAMPS.value),
+    _STEP.value,
+    _BATCH.value,
+  )
   found, failed = read_all(paths)
   for path, reason in failed.items():
     print(f"launch.transcribe: {path}: {reason}", file=sys.stderr)
-  heard = dict(zip(found, hear(list(found.values())))) if found else {}
+  heard = {}
+  if found:
+    speech = records.MemoryRecords(list(found.values()), [""] * len(found))
+    heard = dict(zip(found, hear(speech)))
   for path in paths:
     if path not in heard:
       continue

@@ -1,0 +1,230 @@
+"""Writes a trained recogniser as files that need nothing of this package.
+
+  python -m launch.export --workdir=runs/desk --output=exported
+  python -m launch.export --workdir=runs/desk --output=phone --format=litert
+
+A SavedModel loads with plain TensorFlow. Its signature serving_default takes
+waveforms (float32 [B, samples], 16 kHz, in [-1, 1]) and lengths (int32 [B],
+samples) and gives transcripts (strings [B]), token_ids (int32 [B, U]),
+token_counts (int32 [B]) and scores (float32 [B], natural log-probabilities of
+the greedy paths). A streaming model has the signatures streaming_start and
+streaming_step too, whose state goes in and out as tensors.
+
+A LiteRT model takes one utterance of any length and gives token ids; their
+texts are "surfaces" in metadata.json: joined and stripped they are the
+transcript.
+
+What unusual input gives: a waveform shorter than a frame, an empty transcript
+with score 0; samples that are not finite, an empty transcript with score -inf;
+a length beyond the waveforms' end, the transcript up to that end; no waveforms
+at all, or not as many lengths, an error that says so.
+
+metadata.json, in the same directory, says what the model is: config,
+vocabulary, git commit, word error rate, audit.
+"""
+
+import contextlib
+import os
+import pathlib
+import subprocess
+
+import tensorflow as tf
+from absl import flags, logging
+
+from launch import cli, litert, serving, workdir
+from tf_pcc.data import audio
+
+_WORKDIR = cli.workdir_flag()
+_STEP = cli.step_flag()
+_OUTPUT = flags.DEFINE_string("output", None, "Directory to write.")
+_FORMAT = flags.DEFINE_enum(
+  "format", "saved_model", ("saved_model", "litert"), "What to write."
+)
+_OVERWRITE = cli.overwrite_flag()
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def export(directory, output, kind="saved_model", step=None, overwrite=False):
+  """Exports a run's checkpoint, whole or not at all.
+
+  Args:
+    directory: the run's directory.
+    output: directory to write; it must not exist.
+    kind: "saved_model" or "litert".
+    step: int, which checkpoint; default: the newest.
+    overwrite: bool, whether output may exist and is replaced.
+
+  Returns:
+    The metadata, a dict.
+
+  Raises:
+    FileExistsError: when there is an output already.
+    ValueError: when there is no run, its model transcribes nothing, or LiteRT
+      lacks an operation of it.
+  """
+  if tf.io.gfile.exists(output) and not overwrite:
+    raise FileExistsError(
+      f"{output} exists already; give --overwrite or another --output"
+    )
+  model, tokenizer, config, step = workdir.load_model(directory, step=step)
+  if not hasattr(model, "decode_scored"):
+    raise ValueError(
+      "--workdir must hold a recogniser; pre-training is to be followed by "
+      f"fine-tuning. Received: model.name={config.model.name}"
+    )
+  metadata = describe(directory, config, tokenizer, step)
+  with _directory(output) as partial:
+    if kind == "saved_model":
+      served = serving.Served(model, tokenizer)
+      tf.saved_model.save(
+        served,
+        partial,
+        signatures=served.functions,
+        options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
+      )
+      metadata["signatures"] = {
+        name: _signature(function)
+        for name, function in served.functions.items()
+      }
+    else:
+      function = serving.litert_function(model)
+      content = litert.convert(function, [v.value for v in model.variables])
+      with tf.io.gfile.GFile(workdir.join(partial, litert.FILE), "wb") as file:
+        file.write(content)
+      metadata["signatures"] = {
+        "serving_default": _signature(function.get_concrete_function())
+      }
+    metadata = {"format": kind, **metadata}
+    workdir.write_json(workdir.join(partial, "metadata.json"), metadata)
+  return metadata
+
+
+def describe(directory, config, tokenizer, step):
+  """What metadata.json says besides format and signatures.
+
+  Args:
+    directory: the run's directory.
+    config: its `ConfigDict`.
+    tokenizer: its `tf_pcc.data.text.Tokenizer`.
+    step: int, of the checkpoint.
+
+  Returns:
+    dict with model, step, sample_rate, config, vocabulary, surfaces, tokenizer,
+    git_commit (None outside a checkout), tensorflow, error_rates (None unless
+    the run's end was scored at this step) and audit (None unless made of this
+    step).
+  """
+  summary = _json_or_none(workdir.join(directory, "summary.json"))
+  if summary and summary["steps"] == step:
+    names = ("wer", "cer", "test_utterances")
+    rates = {name: summary[name] for name in names if name in summary}
+  else:
+    rates = None
+  audited = _json_or_none(workdir.join(directory, "audit", "audit.json"))
+  entries = audited["checkpoints"] if audited else []
+  return {
+    "model": config.model.name,
+    "step": step,
+    "sample_rate": audio.SAMPLE_RATE,
+    "config": workdir.read_json(workdir.join(directory, "config.json")),
+    "vocabulary": list(tokenizer.pieces),
+    "surfaces": list(tokenizer.surfaces),
+    "tokenizer": tokenizer.get_config(),
+    "git_commit": _git_commit(),
+    "tensorflow": tf.__version__,
+    "error_rates": rates or None,
+    "audit": next((e["summary"] for e in entries if e["step"] == step), None),
+  }
+
+
+def _signature(function):
+  """Names, shapes and dtypes of a concrete function's inputs and outputs."""
+
+  def specs(tensors):
+    return {
+      name: {"shape": spec.shape.as_list(), "dtype": spec.dtype.name}
+      for name, spec in sorted(tensors.items())
+    }
+
+  positional, named = function.structured_input_signature
+  inputs = {spec.name: spec for spec in positional} | named
+  return {
+    "inputs": specs(inputs),
+    "outputs": specs(function.structured_outputs),
+  }
+
+
+def _json_or_none(path):
+  return workdir.read_json(path) if tf.io.gfile.exists(path) else None
+
+
+def _git_commit():
+  """The checkout's commit, with a + where files were changed since."""
+
+  def git(*arguments):
+    return subprocess.run(
+      ["git", *arguments],
+      cwd=_ROOT,
+      capture_output=True,
+      text=True,
+      check=True,
+    ).stdout.strip()
+
+  try:
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return git("rev-parse", "HEAD") + ("+" if changed else "")
+  except (OSError, subprocess.CalledProcessError):
+    return None
+
+
+@contextlib.contextmanager
+def _directory(output):
+  """A directory to fill, which becomes `output` when that went well."""
+  output = output.rstrip("/")
+  partial = f"{output}.partial{os.getpid()}"
+  try:
+    tf.io.gfile.makedirs(partial)
+    yield partial
+    old = f"{output}.old{os.getpid()}"
+    if tf.io.gfile.exists(output):
+      tf.io.gfile.rename(output, old)
+    tf.io.gfile.rename(partial, output)
+    if tf.io.gfile.exists(old):
+      tf.io.gfile.rmtree(old)
+  finally:
+    if tf.io.gfile.exists(partial):
+      tf.io.gfile.rmtree(partial)
+
+
+def size(output):
+  """Bytes of all files of a directory."""
+  return sum(
+    tf.io.gfile.stat(workdir.join(folder, name)).length
+    for folder, _, names in tf.io.gfile.walk(output)
+    for name in names
+  )
+
+
+def main(arguments):
+  cli.no_arguments(arguments)
+  metadata = export(
+    _WORKDIR.value, _OUTPUT.value, _FORMAT.value, _STEP.value, _OVERWRITE.value
+  )
+  print(
+    f"{_OUTPUT.value}: {metadata['format']} of step {metadata['step']}, "
+    f"{size(_OUTPUT.value) / 1e6:.1f} MB"
+  )
+  for name, signature in metadata["signatures"].items():
+    print(
+      f"{name}: {', '.join(signature['inputs'])} -> "
+      f"{', '.join(signature['outputs'])}"
+    )
+
+
+if __name__ == "__main__":
+  cli.run(
+    "launch.export",
+    main,
+    required=["workdir", "output"],
+    verbosity=logging.WARNING,
+  )
