@@ -1,0 +1,20 @@
+"""The experiment of desk.py with one encoder and two losses.
+
+Data: as in desk.py. Model: Conformer, size tiny, with a transducer and a CTC
+layer; the loss is 0.7 times the transducer's and 0.3 times CTC's. Transcripts
+come from the transducer. APCC (minimum over the cores).
+Source: as in desk.py; both losses on one encoder: Boyer et al., arXiv
+2201.05420.
+
+  python -m launch.train --config=launch/configs/desk_hybrid.py \
+    --workdir=runs/desk_hybrid
+"""
+
+from launch.configs import desk
+
+
+def get_config():
+  config = desk.get_config()
+  config.model.name = "hybrid"
+  config.model.fields = {**config.model.fields, "ctc_weight": 0.3}
+  return config

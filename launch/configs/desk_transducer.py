@@ -1,0 +1,19 @@
+"""The experiment of desk.py with a Conformer transducer.
+
+Data: as in desk.py. Model: Conformer transducer, size tiny, LSTM prediction
+network (`--config.model.fields.prediction=stateless` for the other one),
+wordpieces. APCC (minimum over the cores).
+Source: as in desk.py; the transducer is Graves, arXiv 1211.3711.
+
+  python -m launch.train --config=launch/configs/desk_transducer.py \
+    --workdir=runs/desk_transducer
+"""
+
+from launch.configs import desk
+
+
+def get_config():
+  config = desk.get_config()
+  config.model.name = "conformer_transducer"
+  config.model.fields = {**config.model.fields, "prediction": "lstm"}
+  return config

@@ -1,0 +1,31 @@
+"""LibriSpeech 960 h on a Cloud TPU v5e-8: Conformer transducer, APCC.
+
+Data, buckets, wordpieces and schedule: as in librispeech_conformer_ctc.py.
+Model: Conformer transducer (10.3, 30.7 or 118.8 million parameters for S, M, L,
+table 1 of Gulati et al., arXiv 2005.08100), LSTM prediction network, bfloat16,
+the loss in float32. S unless the file's name is followed by a size, as in
+librispeech_conformer_transducer.py:M.
+Cost and expected result: neither has been measured, no TPU was at hand, and
+batch and step count are this package's. The paper has 2.7% (S) and 2.1% (L)
+WER on test-clean without a language model.
+
+  python -m launch.train \
+    --config=launch/configs/librispeech_conformer_transducer.py:S \
+    --tpu=local --workdir=gs://BUCKET/runs/conformer-transducer-s-apcc \
+    --config.data.train=gs://BUCKET/records/train-960 \
+    --config.data.validation=gs://BUCKET/records/dev-clean \
+    --config.data.test=gs://BUCKET/records/test-clean
+"""
+
+from launch.configs import librispeech_conformer_ctc
+from models import conformer
+
+
+def get_config(size="S"):
+  config = librispeech_conformer_ctc.get_config()
+  config.model.name = "conformer_transducer"
+  config.model.fields = {"size": size or "S", "prediction": "lstm"}
+  # 0.05 / sqrt(d) at the end of the warm-up (arXiv 2005.08100).
+  dim = conformer.SIZES[config.model.fields["size"]].dim
+  config.optimizer.learning_rate = 0.05 / dim**0.5
+  return config
