@@ -197,6 +197,7 @@ def joint_gradient(
       tf.zeros_like(bias),
     ),
     parallel_iterations=1,
+    maximum_iterations=count,
   )
   return _join(parts.stack(), frames), *sums
 
