@@ -1,0 +1,74 @@
+"""The compiler's environment, and what is said when it fails."""
+
+import json
+import subprocess
+import types
+
+import pytest
+
+from launch.plan import environment
+
+
+def ready(folder, python):
+  """An environment whose Python is a shell script."""
+  (folder / "bin").mkdir()
+  script = folder / "bin" / "python"
+  script.write_text(f"#!/bin/sh\n{python}\n")
+  script.chmod(0o755)
+  packages = {"packages": environment.PACKAGES}
+  (folder / "ready.json").write_text(json.dumps(packages))
+  return str(folder)
+
+
+def test_ready_or_not(tmp_path):
+  assert not environment.is_ready(tmp_path)
+  path = tmp_path / "ready.json"
+  for content in ("{", '{"packages": ["jax==0.1"]}', "{}"):
+    path.write_text(content)
+    assert not environment.is_ready(tmp_path)
+  with pytest.raises(ValueError, match=f"--setup --environment={tmp_path} "):
+    environment.require(tmp_path)
+  assert environment.is_ready(ready(tmp_path, ""))
+  assert environment.require(tmp_path) == tmp_path
+
+
+def test_setup_is_done_once(tmp_path, monkeypatch):
+  commands = []
+
+  def run(command, **_):
+    commands.append(command)
+    failed = len(commands) == 1
+    return types.SimpleNamespace(returncode=int(failed), stderr="no network")
+
+  monkeypatch.setattr(environment.venv, "create", lambda *_, **__: None)
+  monkeypatch.setattr(subprocess, "run", run)
+  with pytest.raises(OSError, match="pip install jax.* exit code 1: no netw"):
+    environment.setup(tmp_path)
+  assert not environment.is_ready(tmp_path)
+  # The second call finishes what the first began, the third has nothing to do.
+  environment.setup(tmp_path)
+  environment.setup(tmp_path)
+  assert len(commands) == 2
+  assert commands[1][1:] == ["-m", "pip", "install", *environment.PACKAGES]
+
+
+def test_an_older_python(tmp_path, monkeypatch):
+  monkeypatch.setattr(environment.sys, "version_info", (3, 10, 4))
+  with pytest.raises(OSError, match="needs Python 3.11 or later"):
+    environment.setup(tmp_path)
+
+
+def test_what_the_compiler_writes_is_read(tmp_path):
+  folder = ready(tmp_path, 'echo \'{"devices": 8}\' > "$6"; sleep 0.3')
+  seen = []
+  found = environment.compile_for_tpu(
+    "p.mlir", "v5e:2x4", tmp_path / "r.json", folder, seen.append
+  )
+  assert found == {"devices": 8}
+  assert seen and max(seen) < 60
+
+
+def test_a_compiler_that_dies(tmp_path):
+  folder = ready(tmp_path, "echo out of luck; exit 3")
+  with pytest.raises(RuntimeError, match="exit code 3.*(?s:.*)out of luck"):
+    environment.compile_for_tpu("p", "v5e:2x4", tmp_path / "r.json", folder)
