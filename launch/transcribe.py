@@ -10,7 +10,8 @@ JSON: {"id": path, "transcript": text, "nbest": [{"text", "score"}, ...],
 "words": [{"word", "start", "end"}, ...]}, scores being natural
 log-probabilities and times seconds; with --arpa, a text has its parts
 "acoustic" and "lm" too, and its score is acoustic + lm_weight * lm + word_bonus
-* words.
+* words. Times are of the frames that emit a word's tokens: CTC emits a token in
+a frame or two, so a word sounds on after its "end".
 
 Files that cannot be read are named on standard error, the rest is still done,
 and the exit code is then 1.
