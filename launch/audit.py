@@ -71,6 +71,8 @@ def run():
       f"{output} holds {existing[0]} already; give --overwrite or another "
       "--output"
     )
+  if directory and not external:
+    workdir.require_recogniser(directory)
   canaries = canaries_.load_plan(plan) if plan else canaries_.load(directory)
   if external:
     function = (

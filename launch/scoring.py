@@ -99,6 +99,24 @@ def on_all_cores(strategy, function):
   return call
 
 
+def compiled(model, function, batch_size):
+  """A function of batches as a graph, on all cores of a TPU.
+
+  Args:
+    model: the model it calls.
+    function: as `on_all_cores` takes.
+    batch_size: int.
+
+  Returns:
+    The function, and the rows its batches must have.
+  """
+  strategy = getattr(model, "distribute_strategy", None)
+  if isinstance(strategy, tf.distribute.TPUStrategy):
+    cores = strategy.num_replicas_in_sync
+    return on_all_cores(strategy, function), -(-batch_size // cores) * cores
+  return tf.function(function, reduce_retracing=False), batch_size
+
+
 def transcribe(model, tokenizer, records, batch_size=32):
   """Greedy transcripts of all records.
 
@@ -115,14 +133,7 @@ def transcribe(model, tokenizer, records, batch_size=32):
   def decode(x):
     return model.decode(model(x, training=False))
 
-  strategy = getattr(model, "distribute_strategy", None)
-  if isinstance(strategy, tf.distribute.TPUStrategy):
-    cores = strategy.num_replicas_in_sync
-    batch_size = -(-batch_size // cores) * cores
-    recognise = on_all_cores(strategy, decode)
-  else:
-    recognise = tf.function(decode, reduce_retracing=False)
-
+  recognise, batch_size = compiled(model, decode, batch_size)
   result = [""] * len(records)
   for rows, x in batches(records, tokenizer, batch_size):
     ids, lengths = (t.numpy() for t in recognise(x))

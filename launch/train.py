@@ -27,9 +27,11 @@ from launch import (
   experiment,
   interruption,
   metrics,
+  pretraining,
   scoring,
   workdir,
 )
+from models import registry
 from tf_pcc import replicas
 from tf_pcc.data import batching
 
@@ -86,12 +88,17 @@ def train(config, directory, strategy):
     tokenizer = datasets.make_tokenizer(config, splits["train"])
 
   # ---- Model, optimizer, checkpoint ------------------------------------------
+  source = None
+  if config.init_from and not saved:
+    source = pretraining.read(config.init_from)
   with strategy.scope():
     model = experiment.make_model(config, tokenizer.vocab_size)
     model.compile(
       optimizer=experiment.make_optimizer(config), clipping=clipping
     )
     model.optimizer.build(model.trainable_variables)
+    if source is not None:
+      pretraining.copy_encoder(source, model)
     checkpoints = workdir.Checkpoints(
       directory, model, config.keep_checkpoints, chief
     )
@@ -127,7 +134,7 @@ def train(config, directory, strategy):
     total_steps=config.steps,
   )
 
-  if first_step == 0:
+  if first_step == 0 and source is None:
     head = batches.dataset(stop_step=min(_ADAPT_STEPS, config.steps))
     model.adapt(x for x, _ in head)
 
@@ -177,8 +184,8 @@ def train(config, directory, strategy):
           bound=f"{line.get('clip_bound', math.nan):.3g}",
         )
       if due(config.validate_every) and chief and "validation" in splits:
-        found = _evaluate(model, tokenizer, splits["validation"], config)[0]
-        line["validation_wer"] = found.wer
+        found = _validate(model, tokenizer, splits["validation"], config)
+        line |= {f"validation_{name}": value for name, value in found.items()}
       if chief and line:
         writer.write({"step": step, **line})
       # After the line: a line without its checkpoint is written again by the
@@ -243,7 +250,7 @@ def _step_function(model, strategy):
 
 def _measure(model):
   line = {
-    "loss": float(model.get_metrics_result()["loss"]),
+    **{name: float(v) for name, v in model.get_metrics_result().items()},
     "learning_rate": float(tf.convert_to_tensor(model.optimizer.learning_rate)),
   }
   model.reset_metrics()
@@ -261,14 +268,25 @@ def _evaluate(model, tokenizer, records, config):
   return scoring.score(records.texts, found), found
 
 
+def _validate(model, tokenizer, records, config):
+  if registry.is_recogniser(config.model.name):
+    return {"wer": _evaluate(model, tokenizer, records, config)[0].wer}
+  return pretraining.score(model, records, tokenizer, config.evaluation_batch)
+
+
 def _final_scores(model, tokenizer, splits, config):
   result = {}
   for name in ("validation", "test"):
     if name not in splits:
       continue
     records = splits[name]
-    found, transcripts = _evaluate(model, tokenizer, records, config)
     prefix = "" if name == "test" else f"{name}_"
+    if not registry.is_recogniser(config.model.name):
+      found = _validate(model, tokenizer, records, config)
+      result |= {f"{prefix}{key}": value for key, value in found.items()}
+      result[f"{name}_utterances"] = len(records)
+      continue
+    found, transcripts = _evaluate(model, tokenizer, records, config)
     result |= {
       f"{prefix}wer": found.wer,
       f"{prefix}cer": found.cer,
@@ -297,6 +315,12 @@ def report(summary):
     lines.append(
       f"test: WER {summary['wer']:.1%}, CER {summary['cer']:.1%} on "
       f"{summary['test_utterances']} utterances not heard in training"
+    )
+  if summary.get("masked_accuracy") is not None:
+    lines.append(
+      f"test: {summary['masked_accuracy']:.1%} of {summary['masked_frames']} "
+      f"masked frames told right, {summary['codes_in_use']:.1%} of the codes "
+      "in use; fine-tune with --config.init_from"
     )
   for example in summary.get("examples", []):
     lines.append(f"  said:  {example['reference']}")

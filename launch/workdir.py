@@ -21,6 +21,7 @@ from ml_collections import config_dict
 
 from launch import experiment
 from launch.configs import base
+from models import registry
 from tf_pcc.data import text
 
 # Changing these between two parts of a run changes no number but their own.
@@ -101,7 +102,9 @@ def check_config(directory, config):
   path = join(directory, "config.json")
   if not tf.io.gfile.exists(path):
     return
-  saved, given = read_json(path), json.loads(config.to_json_best_effort())
+  # Fields younger than the run have their defaults.
+  saved = json.loads(load_config(directory).to_json_best_effort())
+  given = json.loads(config.to_json_best_effort())
   free = set(FREE_FIELDS)
   if given["canaries"]["insert"]:
     # Their repetitions are spread over the steps.
@@ -243,21 +246,45 @@ def checkpoint_paths(directory):
   return [(int(path.rsplit("-", 1)[1]), path) for path in paths]
 
 
-def load_model(directory, checkpoint=None, step=None):
-  """The trained recogniser of a run, for inference.
+def require_recogniser(directory):
+  """Refuses a run whose model does not transcribe; no run is none.
+
+  Args:
+    directory: the run's directory.
+
+  Raises:
+    ValueError: saying to fine-tune first.
+  """
+  if not tf.io.gfile.exists(join(directory, "config.json")):
+    return
+  name = load_config(directory).model.name
+  if not registry.is_recogniser(name):
+    raise ValueError(
+      f"--workdir must hold a recogniser; {name} only prepares "
+      "one: fine-tune first, with python -m launch.train --config.init_from="
+      f"{directory}. Received: workdir={directory}"
+    )
+
+
+def load_model(directory, checkpoint=None, step=None, recogniser=True):
+  """The trained model of a run, for inference.
 
   Args:
     directory: the run's directory.
     checkpoint: path from `checkpoint_paths`, the newest by default.
     step: int, names the checkpoint by its step instead.
+    recogniser: bool, whether it must be one that transcribes.
 
   Returns:
     The model, its tokenizer, the config, and the step of the checkpoint.
 
   Raises:
-    ValueError: when there is no run or no such checkpoint.
+    ValueError: when there is no run or no such checkpoint, or the model is no
+      recogniser.
   """
   config = load_config(directory)
+  if recogniser:
+    require_recogniser(directory)
   paths = checkpoint_paths(directory)
   if not paths:
     raise ValueError(

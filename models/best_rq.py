@@ -203,12 +203,16 @@ class BestRQ(recogniser.SpeechModel):
     best = tf.argmax(outputs["logits"], axis=-1, output_type=tf.int32)
     return tf.cast(best == outputs["codes"], tf.float32)
 
+  def frame_losses(self, outputs):
+    """float32 [B, T], -log P(code) of every frame, in nats."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(
+      outputs["codes"], outputs["logits"]
+    )
+
   def example_losses(self, y, outputs):
     """float32 [B], mean over masked frames of -log P(code), 0 without any."""
     del y
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-      outputs["codes"], outputs["logits"]
-    )
+    losses = self.frame_losses(outputs)
     masked = outputs["masked"]
     losses = tf.reduce_sum(tf.where(masked, losses, 0.0), axis=1)
     count = tf.reduce_sum(tf.cast(masked, tf.float32), axis=1)

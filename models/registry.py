@@ -4,10 +4,12 @@ import dataclasses
 import inspect
 
 from models import (
+  best_rq,
   conformer,
   ctc,
   features,
   lstm,
+  recogniser,
   specaugment,
   streaming,
   transducer,
@@ -32,7 +34,7 @@ class Family:
   `parts`, and the other arguments of the model, such as seed.
 
   Attributes:
-    model: a `recogniser.Recogniser` class.
+    model: a `recogniser.SpeechModel` class.
     sizes: dict from a size to an encoder's config, a dataclass.
     features: dict of `features.LogMel`'s arguments where they are not its
       defaults.
@@ -56,7 +58,7 @@ class Family:
       vocab_size: int.
 
     Returns:
-      A `recogniser.Recogniser`.
+      A `recogniser.SpeechModel`.
 
     Raises:
       ValueError: If a field is unknown or a value out of range.
@@ -65,9 +67,11 @@ class Family:
     parts = {
       "encoder": [field.name for field in dataclasses.fields(encoder)],
       "features": _arguments(features.LogMel),
-      "specaugment": _arguments(specaugment.SpecAugment),
       **self.parts,
     }
+    transcribes = issubclass(self.model, recogniser.Recogniser)
+    if transcribes:
+      parts["specaugment"] = _arguments(specaugment.SpecAugment)
     others = _arguments(self.model) - {"vocab_size", *parts}
     _check(f"{name}'s config", config, ["size", *others, *parts])
     size = config.get("size", "tiny")
@@ -79,22 +83,20 @@ class Family:
     overrides = {part: dict(config.get(part) or {}) for part in parts}
     for part, fields in parts.items():
       _check(f"{name}'s {part}", overrides[part], fields)
-    return self.model(
-      vocab_size=vocab_size,
-      **{
-        **overrides,
-        "encoder": dataclasses.replace(
-          self.sizes[size], **overrides["encoder"]
-        ),
-        "features": {**self.features, **overrides["features"]},
-        "specaugment": {
-          **(_TINY_SPECAUGMENT if size == "tiny" else {}),
-          **overrides["specaugment"],
-        },
-        **self.arguments.get(size, {}),
-        **{field: config[field] for field in others if field in config},
-      },
-    )
+    arguments = {
+      **overrides,
+      "encoder": dataclasses.replace(self.sizes[size], **overrides["encoder"]),
+      "features": {**self.features, **overrides["features"]},
+      **self.arguments.get(size, {}),
+      **{field: config[field] for field in others if field in config},
+    }
+    if transcribes:
+      arguments["vocab_size"] = vocab_size
+      arguments["specaugment"] = {
+        **(_TINY_SPECAUGMENT if size == "tiny" else {}),
+        **overrides["specaugment"],
+      }
+    return self.model(**arguments)
 
 
 MODELS = {
@@ -111,6 +113,7 @@ MODELS = {
   "hybrid": Family(
     transducer.ConformerHybrid, conformer.SIZES, arguments=transducer.SIZES
   ),
+  "best_rq": Family(best_rq.BestRQ, conformer.SIZES),
 }
 
 
@@ -131,6 +134,11 @@ def _check(what: str, given, known) -> None:
     )
 
 
+def is_recogniser(name: str) -> bool:
+  """Whether models of this name transcribe; a key of `MODELS`."""
+  return issubclass(MODELS[name].model, recogniser.Recogniser)
+
+
 def build_model(name: str, config: dict | None, vocab_size: int):
   """Makes a model with all its weights.
 
@@ -141,7 +149,8 @@ def build_model(name: str, config: dict | None, vocab_size: int):
     name: a key of `MODELS`.
     config: dict (or ConfigDict) of that model's fields, missing ones at their
       defaults.
-    vocab_size: int, number of classes, the blank 0 included.
+    vocab_size: int, number of classes, the blank 0 included; models that do
+      not transcribe have no use for it.
 
   Returns:
     A built `tf_pcc.PerCoreModel`.

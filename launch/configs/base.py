@@ -58,6 +58,9 @@ def get_config():
   # A name of models.registry, and its own fields, which the registry checks.
   config.model.name = "conformer_ctc"
   config.model.fields = config_dict.ConfigDict(convert_dict=False)
+  # Directory of a run, such as one of best_rq, whose features and encoder give
+  # the weights to start from; empty: none.
+  config.init_from = ""
 
   config.optimizer = optimizer = config_dict.ConfigDict()
   # A name of keras.optimizers, and more of its arguments.
