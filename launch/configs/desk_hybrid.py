@@ -17,4 +17,6 @@ def get_config():
   config = desk.get_config()
   config.model.name = "hybrid"
   config.model.fields = {**config.model.fields, "ctc_weight": 0.3}
+  # Of 500 steps a transducer's greedy search still leaves words out.
+  config.steps = 800
   return config

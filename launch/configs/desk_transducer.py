@@ -16,4 +16,6 @@ def get_config():
   config = desk.get_config()
   config.model.name = "conformer_transducer"
   config.model.fields = {**config.model.fields, "prediction": "lstm"}
+  # Of 500 steps a transducer's greedy search still leaves words out.
+  config.steps = 800
   return config
