@@ -1,0 +1,19 @@
+"""The experiment of desk.py from an encoder that desk_best_rq.py trained.
+
+Data, model, steps: as in desk.py. What it starts from: --config.init_from, by
+default the directory that desk_best_rq.py names.
+Source: Chiu et al., arXiv 2202.01855, section 4.1.
+
+  python -m launch.train --config=launch/configs/desk_best_rq.py \
+    --workdir=runs/desk_best_rq
+  python -m launch.train --config=launch/configs/desk_best_rq_finetune.py \
+    --workdir=runs/desk_best_rq_finetune
+"""
+
+from launch.configs import desk
+
+
+def get_config():
+  config = desk.get_config()
+  config.init_from = "runs/desk_best_rq"
+  return config

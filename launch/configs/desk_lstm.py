@@ -1,0 +1,23 @@
+"""The experiment of desk.py with LSTM layers instead of a Conformer.
+
+Data: as in desk.py. Model: LSTM CTC, size tiny (2 bidirectional layers of 160
+cells), wordpieces; `--config.model.fields.encoder.bidirectional=False` for one
+that hears forwards only. APCC (minimum over the cores).
+Source: as in desk.py; the network is Graves et al., arXiv 1303.5778, behind a
+subsampling.
+
+  python -m launch.train --config=launch/configs/desk_lstm.py \
+    --workdir=runs/desk_lstm
+"""
+
+from launch.configs import desk
+
+
+def get_config():
+  config = desk.get_config()
+  config.model.name = "lstm_ctc"
+  config.model.fields = {
+    **config.model.fields,
+    "encoder": {"bidirectional": True},
+  }
+  return config
