@@ -1,6 +1,6 @@
 """How fast and how late a streaming recogniser is, on one core.
 
-  taskset -c 1 python -m launch.benchmark_streaming --size=S --json=stream.json
+  taskset -c 1 python -m launch.benchmark_streaming --model_size=S
 
 One stream (or --streams=N), chunk after chunk, as a server would hear it.
 The real-time factor is computing time over the sound's duration, all chunks
@@ -22,10 +22,10 @@ from launch import cli, workdir
 from models import registry, streaming
 
 _SIZE = flags.DEFINE_enum(
-  "size", "S", sorted(streaming.SIZES), "Of streaming_conformer_ctc."
+  "model_size", "S", sorted(streaming.SIZES), "Of streaming_conformer_ctc."
 )
 _SECONDS = flags.DEFINE_float(
-  "seconds", 60.0, "Duration of the sound.", lower_bound=1.0
+  "duration", 60.0, "Seconds of sound.", lower_bound=1.0
 )
 _STREAMS = flags.DEFINE_integer(
   "streams", 1, "Streams heard side by side.", lower_bound=1

@@ -27,18 +27,18 @@ from models import transducer_joint, transducer_loss
 FORMS = ("plain", "fused")
 
 _SIZES = {
-  "batch": flags.DEFINE_integer("batch", 8, "Utterances."),
+  "batch": flags.DEFINE_integer("utterances", 8, "Utterances."),
   "frames": flags.DEFINE_integer("frames", 200, "Frames of an utterance."),
-  "labels": flags.DEFINE_integer("labels", 50, "Labels of an utterance."),
+  "labels": flags.DEFINE_integer("tokens", 50, "Labels of an utterance."),
   "vocab": flags.DEFINE_integer("vocab", 256, "Classes."),
   "dim": flags.DEFINE_integer("dim", 144, "Width of encoder and prediction."),
   "hidden": flags.DEFINE_integer("hidden", 144, "Width of the joint network."),
 }
 _XLA = flags.DEFINE_bool("xla", False, "Compile the whole step.")
 _STEPS = flags.DEFINE_integer(
-  "rounds", 20, "Steps of each form that are timed.", lower_bound=3
+  "repeats", 20, "Steps of each form that are timed.", lower_bound=3
 )
-_JSON = flags.DEFINE_string("json", None, "File to write the figures to.")
+_JSON = cli.json_flag()
 _PEAK_OF = flags.DEFINE_enum(
   "peak_of", None, FORMS, "Only weighs this form, as one of the processes does."
 )
@@ -149,7 +149,9 @@ def measure(sizes, xla, rounds):
   for form in FORMS:
     with tempfile.TemporaryDirectory() as folder:
       path = os.path.join(folder, "peak.json")
-      arguments = [f"--{name}={size}" for name, size in sizes.items()]
+      arguments = [
+        f"--{_SIZES[name].name}={size}" for name, size in sizes.items()
+      ]
       arguments += [f"--xla={xla}", f"--peak_of={form}", f"--json={path}"]
       processes.run(
         "launch.benchmark_transducer", arguments, os.path.join(folder, "log")

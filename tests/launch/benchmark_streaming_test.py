@@ -29,6 +29,8 @@ def test_figures_hang_together():
 
 def test_json_in_a_directory_that_is_missing(run_program, tmp_path):
   end = run_program(
-    "benchmark_streaming", "--size=tiny", f"--json={tmp_path / 'no' / 'a'}"
+    "benchmark_streaming",
+    "--model_size=tiny",
+    f"--json={tmp_path / 'no' / 'a'}",
   )
   assert "--json" in end.complaint
