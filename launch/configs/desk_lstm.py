@@ -20,4 +20,7 @@ def get_config():
     **config.model.fields,
     "encoder": {"bidirectional": True},
   }
+  # It learns in more and longer steps than a Conformer.
+  config.steps = 1000
+  config.optimizer.learning_rate = 4e-3
   return config
