@@ -4,6 +4,7 @@ kenlm comes from PyPI as source and is compiled on installation: an extra.
 """
 
 import math
+import os
 
 _LN10 = math.log(10.0)
 
@@ -33,6 +34,11 @@ class NgramModel:
   """
 
   def __init__(self, path):
+    if not os.path.isfile(path):
+      raise ValueError(
+        "arpa must be a file on this machine, an n-gram language model in ARPA "
+        f"form. Received: arpa={path}"
+      )
     kenlm = _kenlm_module()
     config = kenlm.Config()
     config.show_progress = False

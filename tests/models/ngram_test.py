@@ -80,6 +80,7 @@ def test_what_is_no_model_is_refused(model, tmp_path, content):
 
 def test_without_kenlm_it_is_said_how_to_get_it(monkeypatch, tmp_path):
   monkeypatch.setitem(sys.modules, "kenlm", None)
+  (tmp_path / "bigram.arpa").write_text(ARPA)
   with pytest.raises(ImportError, match="pip install"):
     ngram.NgramModel(tmp_path / "bigram.arpa")
 
