@@ -71,7 +71,7 @@ def make_steps(config, strategy, methods):
         config.batch,
         config.data.buckets_seconds or None,
         seed=config.seed,
-        frames_fn=model.frames,
+        fits=model.fits,
         cores=cores,
       )
       dataset = batches.dataset(stop_step=1).rebatch(per_core)

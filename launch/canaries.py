@@ -57,7 +57,7 @@ class Canaries:
     ]
 
 
-def prepare(config, directory, splits, tokenizer, frames, write=True):
+def prepare(config, directory, splits, tokenizer, fits, write=True):
   """The canaries that a config asks for: those of the directory, or new ones.
 
   New ones are a function of the config, the corpus and the tokenizer alone, so
@@ -69,7 +69,8 @@ def prepare(config, directory, splits, tokenizer, frames, write=True):
     splits: dict from split to records: no canary equals one of their texts, and
       the words of "train" are the canaries' vocabulary.
     tokenizer: `tf_pcc.data.text.Tokenizer`.
-    frames: function samples -> frames of the network's output.
+    fits: function (labels, samples) -> bool, whether the network can learn
+      them; see `models.recogniser.SpeechModel.fits`.
     write: bool, whether this process writes them to the directory.
 
   Returns:
@@ -96,7 +97,7 @@ def prepare(config, directory, splits, tokenizer, frames, write=True):
       f"{directory} holds a run that began without canaries; start another in "
       "an empty --workdir. Received: canaries.insert=True"
     )
-  fits = functools.partial(_fits, tokenizer, frames)
+  fits = functools.partial(_fits, tokenizer, fits)
   plan = make_plan(fields, splits, fits)
   spoken = speak(plan, config.data.cache)
   seconds = dict(zip(spoken.ids, spoken.samples / spoken.sample_rate))
@@ -265,11 +266,11 @@ def _utterance(canary):
   )
 
 
-def _fits(tokenizer, frames, line, seconds):
-  """Whether CTC can place the labels of a line in that many seconds."""
+def _fits(tokenizer, fits, line, seconds):
+  """Whether the labels of a line fit that many seconds of sound."""
   labels = tokenizer.encode(text.normalize(line))
   samples = int(round(seconds * tts.SAMPLE_RATE))
-  return batching.ctc_length(labels) <= int(frames(samples))
+  return bool(fits(labels, samples))
 
 
 def _plan_path(directory):

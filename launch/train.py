@@ -118,7 +118,7 @@ def train(config, directory, strategy):
 
   # ---- Canaries, for launch.audit --------------------------------------------
   inserted = canaries.prepare(
-    config, directory, splits, tokenizer, model.frames, write=chief
+    config, directory, splits, tokenizer, model.fits, write=chief
   )
 
   # ---- Batches ---------------------------------------------------------------
@@ -128,7 +128,7 @@ def train(config, directory, strategy):
     config.batch,
     config.data.buckets_seconds or None,
     seed=config.seed,
-    frames_fn=model.frames,
+    fits=model.fits,
     cores=cores,
     inserted=inserted and inserted.insertions(),
     total_steps=config.steps,

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from models import conformer, decoding, lstm, recogniser
+from tf_pcc.data import batching
 
 
 def ctc_losses(labels, label_length, logits, length):
@@ -115,6 +116,10 @@ class CTC(recogniser.Recogniser):
       self.config["encoder"], seed=self.layer_seed(2), dtype=self.dtype_policy
     )
     self.head = output_layer(vocab_size, blank_prior)
+
+  def fits(self, labels, samples):
+    """Whether CTC can place the labels: a frame each, one more in repeats."""
+    return batching.ctc_length(labels) <= int(self.frames(samples))
 
   def build_outputs(self, dim):
     self.head.build((None, None, dim))

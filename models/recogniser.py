@@ -135,11 +135,17 @@ class SpeechModel(PerCoreModel):
     raise NotImplementedError("a SpeechModel must write example_losses")
 
   def frames(self, samples):
-    """Output frames for `samples` samples (an int or an integer array).
-
-    Labels fit CTC where frames >= labels + repeated neighbours.
-    """
+    """Output frames for `samples` samples (an int or an integer array)."""
     return self.encoder.frames(self.log_mel.frames(samples))
+
+  def fits(self, labels, samples) -> bool:
+    """Whether an utterance can be learnt: here, whether it has a frame.
+
+    Args:
+      labels: ints [U].
+      samples: int, of the utterance.
+    """
+    return int(self.frames(samples)) > 0
 
   def get_config(self):
     return {**super().get_config(), **self.config}

@@ -14,6 +14,7 @@ from models import (
   transducer_loss,
 )
 from models import prediction as _prediction
+from tf_pcc.data import batching
 
 # Widths of the prediction network: table 1 of the Conformer paper, arXiv
 # 2005.08100, which does not give the joint network's; tiny is this package's.
@@ -110,6 +111,11 @@ class ConformerTransducer(recogniser.Recogniser):
       vocab_size, prediction_dim, dtype=self.dtype_policy
     )
     self.joint = joint.Joint(vocab_size, joint_dim, blank_prior)
+
+  def fits(self, labels, samples):
+    """Whether greedy search could say the labels: `max_symbols` a frame."""
+    most = self.config["max_symbols"] * int(self.frames(samples))
+    return super().fits(labels, samples) and len(labels) <= most
 
   def build_outputs(self, dim):
     self.prediction.build((None, None))
@@ -219,6 +225,11 @@ class ConformerHybrid(ConformerTransducer):
     self.head = ctc.output_layer(
       self.config["vocab_size"], self.config["blank_prior"]
     )
+
+  def fits(self, labels, samples):
+    """Whether both outputs can place the labels."""
+    in_frames = batching.ctc_length(labels) <= int(self.frames(samples))
+    return in_frames and super().fits(labels, samples)
 
   def build_outputs(self, dim):
     super().build_outputs(dim)

@@ -15,8 +15,8 @@ WORDS = ["RIVER", "STONE", "CLOUD", "TABLE", "APPLE", "WINDOW"]
 LINES = [f"{a} {b}" for a in WORDS for b in WORDS]
 
 
-def _frames(samples):
-  return samples // 640
+def _fits(labels, samples):
+  return batching.ctc_length(labels) <= samples // 640
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +45,10 @@ def config(tmp_path):
 
 @pytest.fixture
 def prepare(config, splits, tokenizer, tmp_path):
-  def run(directory="run", frames=_frames, **fields):
+  def run(directory="run", fits=_fits, **fields):
     config.canaries.update(fields)
     path = str(tmp_path / directory)
-    return canaries.prepare(config, path, splits, tokenizer, frames)
+    return canaries.prepare(config, path, splits, tokenizer, fits)
 
   return run
 
@@ -56,7 +56,7 @@ def prepare(config, splits, tokenizer, tmp_path):
 def test_off_by_default(splits, tokenizer, tmp_path):
   config = base.get_config()
   assert (
-    canaries.prepare(config, str(tmp_path), splits, tokenizer, _frames) is None
+    canaries.prepare(config, str(tmp_path), splits, tokenizer, _fits) is None
   )
   assert not list(tmp_path.iterdir())
 
@@ -137,7 +137,7 @@ def test_each_canary_is_seen_exactly_as_often_as_planned(
     global_batch=4,
     inserted=found.insertions(),
     total_steps=30,
-    frames_fn=_frames,
+    fits=_fits,
   )
   seen = collections.Counter(i for step in range(30) for i in batches.ids(step))
   for canary in found.plan.canaries:
@@ -157,23 +157,23 @@ def test_what_does_not_fit_once_spoken_is_dropped(prepare):
   samples = np.sort([len(w) for w in whole.waveforms()])
   shortest = samples[2]
 
-  # Four frames only from the third shortest on; estimates all fit, since no
-  # estimate is shorter than the limit.
-  def frames(count):
-    return 100 if count >= shortest else 3
+  # From the third shortest on; estimates all fit, since no estimate is shorter
+  # than the limit.
+  def fits(labels, count):
+    return count >= shortest
 
   with pytest.warns(UserWarning, match="dropped"):
-    found = prepare("b", frames=frames)
+    found = prepare("b", fits=fits)
   assert found.plan.dropped >= 2
   assert min(len(w) for w in found.waveforms()) >= shortest
-  again = prepare("b", frames=frames)
+  again = prepare("b", fits=fits)
   assert again.plan == found.plan
   assert again.records.ids == tuple(c.id for c in found.plan.all)
 
 
 def test_none_fits_says_slow_down(prepare):
   with pytest.raises(ValueError, match="slow them down.*speeds"):
-    prepare(frames=lambda samples: 1)
+    prepare(fits=lambda labels, samples: False)
 
 
 def test_errors_say_what_to_do(prepare, config, tmp_path):

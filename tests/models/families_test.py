@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import registry
+from models import recogniser, registry
 
 VOCAB = 6
 UTTERANCES, SAMPLES = 16, 9600
@@ -290,3 +290,17 @@ def test_frames_equals_the_network(case):
   )
   np.testing.assert_array_equal(outputs["length"], model.frames(samples))
   assert all(np.all(np.isfinite(value)) for value in outputs.values())
+
+
+@each_family
+def test_what_fits_can_be_learnt(case):
+  model, _, _, _ = untrained(case)
+  frames = int(model.frames(SAMPLES))
+  known = [1, 2] * (frames // 2)
+  assert model.fits(known, SAMPLES)
+  assert not model.fits(known[:1], 0)
+  if isinstance(model, recogniser.Recogniser):
+    assert not model.fits(known * 4, SAMPLES)
+  # Repeats need a blank between them, except in a transducer.
+  by_ctc = hasattr(model, "head") and isinstance(model, recogniser.Recogniser)
+  assert model.fits([1] * frames, SAMPLES) != by_ctc
