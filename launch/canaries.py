@@ -4,7 +4,8 @@ DIR/canaries.json    the plan: what is inserted how often, what is held out
 DIR/canaries/        their sound as records, sped up
 
 The plan is drawn and spoken at the first start. A resumed run and an audit
-months later read these files and draw nothing.
+months later read these files and draw nothing. launch.make_canaries writes the
+same two for a training that is not ours, launch.prepare beside records.
 """
 
 import dataclasses
@@ -97,44 +98,40 @@ def prepare(config, directory, splits, tokenizer, fits, write=True):
       f"{directory} holds a run that began without canaries; start another in "
       "an empty --workdir. Received: canaries.insert=True"
     )
-  fits = functools.partial(_fits, tokenizer, fits)
-  plan = make_plan(fields, splits, fits)
-  spoken = speak(plan, config.data.cache)
-  seconds = dict(zip(spoken.ids, spoken.samples / spoken.sample_rate))
-  result = Canaries(audit.drop_unfit(plan, seconds, fits), spoken)
+  ordinary = [t for split in splits.values() for t in split.texts]
+  fits = spoken_fits(tokenizer, fits)
+  result = draw(config, splits["train"].texts, ordinary, fits)
   if write:
     save(directory, result)
-  plan = result.plan
-  logging.info(
-    "%d canaries inserted %d times, %d held out; plan %s",
-    len(plan.canaries),
-    plan.repetitions.sum(),
-    len(plan.holdout),
-    plan.digest()[:12],
-  )
   return result
 
 
-def make_plan(fields, splits, fits):
-  """Draws the plan of `config.canaries`; see `tf_pcc.audit.make_plan`.
+def draw(config, texts, ordinary_texts=(), fits=None):
+  """Plans and speaks the canaries of `config.canaries`.
 
   Args:
-    fields: `config.canaries`.
-    splits: as in `prepare`.
-    fits: function (text, seconds) -> bool.
+    config: the experiment's `ConfigDict`.
+    texts: transcripts whose words are the vocabulary of kind "words".
+    ordinary_texts: transcripts that no canary equals, besides `texts`.
+    fits: function (text, seconds) -> bool: canaries that do not fit are
+      replaced, or dropped once spoken; None keeps all.
 
   Returns:
-    `tf_pcc.audit.CanaryPlan`.
+    `Canaries`, a function of the arguments alone.
+
+  Raises:
+    ValueError: when `tf_pcc.audit.make_plan` refuses the fields.
   """
-  words = {w for line in splits["train"].texts for w in line.split()}
-  return audit.make_plan(
+  fields = config.canaries
+  # Letters and digits have vocabularies of their own.
+  words = {w for line in texts for w in line.split()}
+  plan = audit.make_plan(
     voices=[
       {"engine": engine, "name": name, "pitch": float(pitch)}
       for engine, _, name in (voice.partition(":") for voice in fields.voices)
       for pitch in fields.pitches
     ],
     kind=fields.kind,
-    # Letters and digits have vocabularies of their own.
     vocabulary=sorted(words) if fields.kind == "words" else None,
     length=fields.length,
     templates=fields.templates,
@@ -143,17 +140,47 @@ def make_plan(fields, splits, fits):
     repetitions=fields.repetitions,
     canaries_per_count=fields.per_count,
     holdout=fields.holdout,
-    ordinary_texts=[t for split in splits.values() for t in split.texts],
+    ordinary_texts=[*texts, *ordinary_texts],
     fits=fits,
     seed=fields.seed,
   )
+  spoken = speak(plan, config.data.cache)
+  if fits:
+    seconds = dict(zip(spoken.ids, spoken.samples / spoken.sample_rate))
+    plan = audit.drop_unfit(plan, seconds, fits)
+  logging.info(
+    "%d canaries inserted %d times, %d held out; plan %s",
+    len(plan.canaries),
+    plan.repetitions.sum(),
+    len(plan.holdout),
+    plan.digest()[:12],
+  )
+  return Canaries(plan, spoken)
+
+
+def spoken_fits(tokenizer, fits):
+  """What `draw` takes from what a model says.
+
+  Args:
+    tokenizer: `tf_pcc.data.text.Tokenizer`.
+    fits: function (labels, samples) -> bool, as in `prepare`.
+
+  Returns:
+    function (text, seconds) -> bool.
+  """
+
+  def check(line, seconds):
+    labels = tokenizer.encode(text.normalize(line))
+    return bool(fits(labels, int(round(seconds * tts.SAMPLE_RATE))))
+
+  return check
 
 
 def speak(plan, cache):
   """Speaks a plan's canaries and speeds them up; once, then from the cache.
 
   Args:
-    plan: `tf_pcc.audit.CanaryPlan`, its voices as in `make_plan`.
+    plan: `tf_pcc.audit.CanaryPlan`, its voices as in `draw`.
     cache: directory; the records are in a folder named after the plan's hash.
 
   Returns:
@@ -192,7 +219,7 @@ def save(directory, canaries):
 
 
 def load(directory):
-  """The canaries of a run.
+  """The canaries of a run: its own, or those of the records it trained on.
 
   Args:
     directory: the run's directory.
@@ -204,23 +231,30 @@ def load(directory):
     ValueError: when it was trained without.
   """
   path = _plan_path(directory)
-  if not tf.io.gfile.exists(path):
-    raise ValueError(
-      f"--workdir has no {posixpath.basename(path)}, so nothing was inserted "
-      "that could be audited: train with --config.canaries.insert=True, or "
-      "give the plan that the recogniser was trained with as --plan=FILE. "
-      f"Received: workdir={directory}"
-    )
-  return load_plan(path)
+  if tf.io.gfile.exists(path):
+    return load_plan(path)
+  if tf.io.gfile.exists(workdir.join(directory, "config.json")):
+    data = workdir.load_config(directory).data
+    prepared = _plan_path(data.train)
+    own = data.kind == "records" and data.train
+    if own and tf.io.gfile.exists(prepared):
+      return load_plan(prepared)
+  raise ValueError(
+    f"--workdir has no {posixpath.basename(path)}, so nothing was inserted "
+    "that could be audited: train with --config.canaries.insert=True, or "
+    "give the plan that the recogniser was trained with as --plan=FILE. "
+    f"Received: workdir={directory}"
+  )
 
 
-def load_plan(path, cache="~/.cache/tf_pcc"):
+def load_plan(path, cache="~/.cache/tf_pcc", flag="plan"):
   """The canaries of a plan's file.
 
   Args:
     path: a canaries.json; its sound is in the folder canaries beside it, or
       spoken anew where there is none.
     cache: where new sound is kept.
+    flag: name of the flag that the path came by, for the message.
 
   Returns:
     `Canaries`.
@@ -228,10 +262,10 @@ def load_plan(path, cache="~/.cache/tf_pcc"):
   Raises:
     ValueError: when there is no plan.
   """
-  if not tf.io.gfile.exists(path):
+  if not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
     raise ValueError(
-      "--plan must be the canaries.json of a training run. "
-      f"Received: plan={path}"
+      f"--{flag} must be a canaries.json, of launch.make_canaries or of a "
+      f"training run. Received: {flag}={path}"
     )
   plan = audit.CanaryPlan.from_json(json.dumps(workdir.read_json(path)))
   sound = workdir.join(posixpath.dirname(path), "canaries")
@@ -264,13 +298,6 @@ def _utterance(canary):
   return corpora.Utterance(
     canary.id, "", text.normalize(canary.text), speaker=canary.voice["name"]
   )
-
-
-def _fits(tokenizer, fits, line, seconds):
-  """Whether the labels of a line fit that many seconds of sound."""
-  labels = tokenizer.encode(text.normalize(line))
-  samples = int(round(seconds * tts.SAMPLE_RATE))
-  return bool(fits(labels, samples))
 
 
 def _plan_path(directory):

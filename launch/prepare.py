@@ -6,13 +6,22 @@
 The corpus is a LibriSpeech-like folder, a manifest, or a TensorFlow Datasets
 name (see `tf_pcc.data.corpora`). Stopped, the same command goes on where it
 was. The exit code is 0 only if the records are whole.
+
+  python -m launch.prepare --corpus=LibriSpeech/train-clean-100 \
+    --output=data/train --canaries=planned/canaries.json
+
+puts the canaries of a plan (of launch.make_canaries, or of another run) between
+the utterances, evenly spread: who trains on these records hears a canary of r
+repetitions r times a pass. The plan goes along, as data/train/canaries.json.
 """
 
+import dataclasses
 import sys
 
 from absl import flags, logging
 
-from launch import cli
+from launch import canaries as canaries_
+from launch import canary_corpus, cli, workdir
 from tf_pcc.data import audio, corpora, records
 
 _CORPUS = flags.DEFINE_string(
@@ -51,10 +60,13 @@ _FIRST = flags.DEFINE_integer(
 _WORKERS = flags.DEFINE_integer(
   "workers", None, "Threads; default: the number of CPUs.", lower_bound=1
 )
+_CANARIES = flags.DEFINE_string(
+  "canaries", None, "A canaries.json: what to put between the utterances."
+)
 
 
 def subset(corpus, max_seconds, first, sample_rate):
-  """The first short utterances of a corpus, with their waveforms.
+  """The first short utterances of a corpus, in memory.
 
   Args:
     corpus: `corpora.Corpus`.
@@ -63,7 +75,7 @@ def subset(corpus, max_seconds, first, sample_rate):
     sample_rate: int, Hz.
 
   Returns:
-    list of (utterance, waveform).
+    `corpora.Corpus`.
 
   Raises:
     ValueError: when none is left.
@@ -83,16 +95,26 @@ def subset(corpus, max_seconds, first, sample_rate):
       "--max_seconds must leave an utterance. "
       f"Received: max_seconds={max_seconds}"
     )
-  return found
+  utterances, waveforms = zip(*found)
+  return dataclasses.replace(
+    corpus,
+    utterances=utterances,
+    reader=lambda start, stop, _: waveforms[start:stop],
+  )
 
 
 def main(arguments):
   cli.no_arguments(arguments)
+  canaries = None
   try:
+    if _CANARIES.value:
+      canaries = canaries_.load_plan(_CANARIES.value, flag="canaries")
     corpus = corpora.read_corpus(_CORPUS.value, _MISSING.value)
     chosen = corpus
     if _MAX_SECONDS.value or _FIRST.value:
       chosen = subset(corpus, _MAX_SECONDS.value, _FIRST.value, _RATE.value)
+    if canaries:
+      chosen = canary_corpus.insert(chosen, canaries)
     index = records.write_records(
       chosen,
       _OUTPUT.value,
@@ -102,6 +124,8 @@ def main(arguments):
       max_skipped_share=_SKIPPED.value,
       workers=_WORKERS.value,
     )
+    if canaries:
+      canaries_.save(_OUTPUT.value, canaries)
   except KeyboardInterrupt:
     print(
       "launch.prepare: stopped; the same command goes on from here",
@@ -117,6 +141,13 @@ def main(arguments):
     f"{len(corpus.missing_text)} recordings without a transcript, "
     f"{len(index['skipped'])} unreadable recordings"
   )
+  if canaries:
+    plan = canaries.plan
+    print(
+      f"among them {len(plan.canaries)} canaries, {plan.repetitions.sum()} "
+      f"times in all; {len(plan.holdout)} held out. Train, then launch.audit "
+      f"--plan={workdir.join(_OUTPUT.value, 'canaries.json')}"
+    )
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def test_directory_is_read_again_without_drawing_or_speaking(
     raise AssertionError("spoke or planned again")
 
   monkeypatch.setattr(canaries, "speak", never)
-  monkeypatch.setattr(canaries, "make_plan", never)
+  monkeypatch.setattr(canaries, "draw", never)
   again = prepare(seed=7)
   assert again.plan == first.plan
   for a, b in zip(first.waveforms(), again.waveforms()):

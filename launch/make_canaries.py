@@ -1,0 +1,136 @@
+"""Plans and speaks canaries before any training, for anyone's toolkit.
+
+  python -m launch.make_canaries --corpus=LibriSpeech/train-clean-100 \
+    --output=planned
+  python -m launch.make_canaries --config=launch/configs/own.py --fit \
+    --config.canaries.repetitions='(1, 4, 16)' --corpus=data/train \
+    --output=planned
+
+--config.canaries.* says what a canary is. Words are those of the corpus (a
+folder, a manifest, records, or a text file of a transcript a line), and no
+canary equals one of its transcripts. Writes
+
+DIR/canaries.json    the plan, for launch.audit and launch.prepare
+DIR/canaries/        the sound of all of it, hold-out included, as records
+DIR/wav/ID.wav       the canaries to insert; nothing of the hold-out
+DIR/manifest.tsv     a line for each time one is heard, evenly spread; the
+                     column before counts the corpus' utterances: it comes
+                     before this one
+
+Add the manifest's lines to a training list, train a pass, and ask the result:
+
+  python -m launch.audit --plan=planned/canaries.json --output=audit \
+    --transcribe=module:function
+
+Sped up four times, a canary may have more labels than another toolkit's network
+has frames. That is checked with --fit only, for config.model and
+config.tokenizer; whoever trains another network looks at what its training
+leaves out, or plans with a smaller --config.canaries.speeds.
+"""
+
+import os
+import types
+
+import scipy.io.wavfile
+from absl import flags
+
+from launch import canaries as canaries_
+from launch import canary_corpus, cli, datasets, experiment, workdir
+from tf_pcc import audit
+from tf_pcc.data import corpora, text
+
+_CONFIG = cli.config_flag()
+_CORPUS = flags.DEFINE_string(
+  "corpus", None, "Corpus (see launch.prepare), records, or a .txt file."
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Directory to make.")
+_FIT = flags.DEFINE_bool(
+  "fit", False, "Leave out what config.model has too few frames for."
+)
+_COLUMNS = ("id", "path", "speaker", "seconds", "text", "before")
+
+
+def make(config, texts, directory, fit=False):
+  """Does what the module says.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    texts: transcripts of the corpus.
+    directory: to write to.
+    fit: bool, whether canaries must fit the frames of the config's model.
+
+  Returns:
+    `launch.canaries.Canaries`.
+
+  Raises:
+    ValueError: when there is a plan already, a repetition count exceeds the
+      transcripts, or `tf_pcc.audit.make_plan` refuses the fields.
+  """
+  experiment.check_fields(config)
+  if os.path.exists(os.path.join(directory, "canaries.json")):
+    raise ValueError(
+      "--output must not hold a plan yet: one that may have been trained with "
+      f"is never overwritten. Received: output={directory}"
+    )
+  canary_corpus.require_room(config.canaries.repetitions, len(texts))
+  found = canaries_.draw(
+    config, texts, fits=_fits(config, texts) if fit else None
+  )
+  lines = list(canary_corpus.repetitions(found.plan, len(texts)))
+  os.makedirs(os.path.join(directory, "wav"), exist_ok=True)
+  seconds = {}
+  for canary, row in zip(found.plan.canaries, found.rows(found.plan.canaries)):
+    samples = found.records.read(row)
+    path = os.path.join(directory, "wav", f"{canary.id}.wav")
+    scipy.io.wavfile.write(path, found.records.sample_rate, samples)
+    seconds[canary.id] = len(samples) / found.records.sample_rate
+  rows = [
+    (
+      f"{canary.id}#{repetition}",
+      f"wav/{canary.id}.wav",
+      canary.voice["name"],
+      f"{seconds[canary.id]:.3f}",
+      text.normalize(canary.text),
+      str(position),
+    )
+    for position, canary, repetition in lines
+  ]
+  workdir.write_text(
+    os.path.join(directory, "manifest.tsv"),
+    "".join("\t".join(row) + "\n" for row in (_COLUMNS, *rows)),
+  )
+  # The plan last: where it is, the rest is, too.
+  canaries_.save(directory, found)
+  return found
+
+
+def _fits(config, texts):
+  fields = config.canaries
+  # A tokenizer learnt from a corpus with canaries knows their words, too.
+  words = {"characters": audit.texts.LETTERS, "template": audit.texts.DIGITS}
+  more = [*words.get(fields.kind, ()), *fields.templates]
+  known = [text.normalize(t.replace("{secret}", " ")) for t in more]
+  train = types.SimpleNamespace(texts=[*texts, *known])
+  tokenizer = datasets.make_tokenizer(config, train)
+  model = experiment.make_model(config, tokenizer.vocab_size)
+  return canaries_.spoken_fits(tokenizer, model.fits)
+
+
+def main(arguments):
+  cli.no_arguments(arguments)
+  texts = corpora.read_texts(_CORPUS.value)
+  plan = make(_CONFIG.value, texts, _OUTPUT.value, _FIT.value).plan
+  print(
+    f"{len(plan.canaries)} canaries, {plan.repetitions.sum()} lines in "
+    f"{os.path.join(_OUTPUT.value, 'manifest.tsv')}; {len(plan.holdout)} held "
+    "out"
+  )
+  print(
+    f"{plan.dropped} left out that have more labels than frames"
+    if _FIT.value
+    else "not checked: whether their labels fit a network's frames (see --fit)"
+  )
+
+
+if __name__ == "__main__":
+  cli.run("launch.make_canaries", main, required=["corpus", "output"])

@@ -1,0 +1,213 @@
+"""Canaries for any toolkit, and for records: from the plan to the audit."""
+
+import collections
+import json
+
+import numpy as np
+import pytest
+import scipy.io.wavfile
+
+from launch import canaries, train
+from launch.configs import base
+from tests.conftest import mirrored
+from tf_pcc.data import corpora, records
+
+WORDS = ("RIVER", "STONE", "CLOUD", "TABLE", "APPLE")
+FIELDS = (
+  "--config.canaries.repetitions=(1, 5)",
+  "--config.canaries.per_count=2",
+  "--config.canaries.holdout=20",
+  "--config.canaries.length=3",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  """A corpus of noise in FOLDER/corpus."""
+  result = tmp_path_factory.mktemp("make_canaries")
+  (result / "corpus").mkdir()
+  random = np.random.default_rng(0)
+  lines = ["id\tpath\tspeaker\ttext"]
+  for i in range(30):
+    noise = random.uniform(-9000, 9000, 8000).astype(np.int16)
+    scipy.io.wavfile.write(result / "corpus" / f"{i}.wav", 16000, noise)
+    said = " ".join(random.choice(WORDS, 2))
+    lines.append(f"u{i:02}\t{i}.wav\ts\t{said}")
+  (result / "corpus" / "manifest.tsv").write_text("\n".join(lines))
+  return result
+
+
+@pytest.fixture(scope="module")
+def make(folder, run_program):
+  """A function (output, *arguments) that runs launch.make_canaries."""
+
+  def run(output, *arguments, corpus=folder / "corpus"):
+    return run_program(
+      "make_canaries",
+      f"--corpus={corpus}",
+      f"--output={folder / output}",
+      f"--config.data.cache={folder / 'cache'}",
+      *(arguments or FIELDS),
+    )
+
+  return run
+
+
+@pytest.fixture(scope="module")
+def planned(folder, make):
+  done = make("planned")
+  assert done.code == 0, done.stderr
+  assert "4 canaries, 12 lines" in done.stdout
+  assert "20 held out" in done.stdout and "not checked" in done.stdout
+  return folder / "planned"
+
+
+def test_another_toolkit_reads_wavs_and_manifest(planned):
+  plan = canaries.load_plan(str(planned / "canaries.json")).plan
+  corpus = corpora.read_corpus(planned)
+  heard = collections.Counter(u.id.split("#")[0] for u in corpus)
+  assert heard == {c.id: c.repetitions for c in plan.canaries}
+  wavs = {path.stem for path in (planned / "wav").iterdir()}
+  assert wavs == {canary.id for canary in plan.canaries}
+  texts = {canary.id: canary.text for canary in plan.canaries}
+  opened = records.Records(planned / "canaries")
+  for utterance, waveform in zip(corpus, corpus.waveforms()):
+    name = utterance.id.split("#")[0]
+    assert utterance.text == texts[name]
+    row = opened.ids.index(name)
+    assert utterance.seconds == pytest.approx(len(waveform) / 16000, abs=1e-3)
+    np.testing.assert_array_equal(
+      np.round(waveform * 2**15), opened.read(row).astype(np.float32)
+    )
+
+
+def test_lines_are_spread_over_the_corpus(planned):
+  lines = (planned / "manifest.tsv").read_text().splitlines()
+  rows = [dict(zip(lines[0].split("\t"), r.split("\t"))) for r in lines[1:]]
+  places = [int(row["before"]) for row in rows]
+  assert places == sorted(places) and places[0] >= 0 and places[-1] < 30
+  for name in {r["id"].split("#")[0] for r in rows if "x5" in r["id"]}:
+    own = [int(r["before"]) for r in rows if r["id"].startswith(f"{name}#")]
+    assert set(np.diff(own)) <= {5, 6, 7} and len(own) == 5
+
+
+def test_texts_are_new_and_of_the_corpus_words(planned, folder):
+  plan = canaries.load_plan(str(planned / "canaries.json")).plan
+  ordinary = set(corpora.read_texts(folder / "corpus"))
+  assert not ordinary & {canary.text for canary in plan.all}
+  assert {w for c in plan.all for w in c.text.split()} <= set(WORDS)
+
+
+def test_same_arguments_same_plan(planned, make, folder):
+  assert make("again").code == 0
+  for name in ("canaries.json", "manifest.tsv"):
+    assert (planned / name).read_text() == (folder / "again" / name).read_text()
+
+
+def test_fit_asks_the_model(make, folder):
+  # A character takes a frame; at ten times the speed there are too few.
+  tight = (*FIELDS, "--config.tokenizer.kind=character")
+  done = make("fast", *tight, "--config.canaries.speeds=(10.,)", "--fit")
+  assert "slow them down" in done.complaint
+  assert not (folder / "fast").exists()
+  done = make("slow", *tight, "--config.canaries.speeds=(1.,)", "--fit")
+  assert done.code == 0 and "0 left out" in done.stdout
+
+
+@pytest.mark.parametrize(
+  ("output", "arguments", "message"),
+  [
+    ("planned", FIELDS, "never overwritten"),
+    ("new", ("--config.canaries.repetitions=(1, 31)",), "at least 31 utt"),
+    ("new", (*FIELDS[:3], "--config.canaries.length=1"), "ran out of new"),
+    ("new", (*FIELDS, "--config.canaries.holdout=19"), "at least 20"),
+  ],
+)
+def test_user_errors_are_one_line(planned, make, output, arguments, message):
+  assert message in make(output, *arguments).complaint
+  assert not (planned.parent / "new").exists()
+
+
+def _prepare(run_program, folder, output, *arguments):
+  return run_program(
+    "prepare",
+    f"--corpus={folder / 'corpus'}",
+    f"--output={folder / output}",
+    f"--canaries={folder / 'planned' / 'canaries.json'}",
+    *arguments,
+  )
+
+
+@pytest.fixture(scope="module")
+def prepared(folder, planned, run_program):
+  done = _prepare(run_program, folder, "records", "--shards=3")
+  assert done.code == 0, done.stderr
+  assert "42 utterances" in done.stdout
+  assert "4 canaries, 12 times in all; 20 held out" in done.stdout
+  return folder / "records"
+
+
+def test_records_hold_each_canary_as_often_as_planned(prepared, planned):
+  plan = canaries.load_plan(str(planned / "canaries.json")).plan
+  opened = records.Records(prepared)
+  heard = collections.Counter(
+    name.split("#")[0] for name in opened.ids if "#" in name
+  )
+  assert heard == {c.id: c.repetitions for c in plan.canaries}
+  sound = records.Records(planned / "canaries")
+  for row, name in enumerate(opened.ids):
+    if "#" in name:
+      expected = sound.read(sound.ids.index(name.split("#")[0]))
+      np.testing.assert_array_equal(opened.read(row), expected)
+  # The plan went along.
+  assert canaries.load_plan(str(prepared / "canaries.json")).plan == plan
+
+
+def test_the_first_utterances_get_canaries_too(folder, planned, run_program):
+  done = _prepare(run_program, folder, "few", "--first=6")
+  assert done.code == 0, done.stderr
+  opened = records.Records(folder / "few")
+  assert len(opened) == 6 + 12
+  done = _prepare(run_program, folder, "fewer", "--first=4")
+  assert "at least 5 utterances" in done.complaint
+  assert not (folder / "fewer").exists()
+
+
+def test_a_corpus_that_holds_them_already(folder, planned, run_program):
+  done = run_program(
+    "prepare",
+    f"--corpus={planned}",
+    f"--output={folder / 'twice'}",
+    f"--canaries={planned / 'canaries.json'}",
+  )
+  assert "12 utterances say what a canary" in done.complaint
+  done = _prepare(run_program, folder, "none", f"--canaries={folder}")
+  assert "--canaries must be a canaries.json" in done.complaint
+
+
+def test_trained_on_such_records_the_audit_finds_them(
+  prepared, folder, planned, run_program
+):
+  config = base.get_config()
+  config.data.train = str(prepared)
+  config.batch, config.steps, config.cores = 6, 4, 1
+  config.tokenizer.kind = "word"
+  config.model.fields = {
+    "encoder": {"dim": 8, "blocks": 1, "heads": 1, "kernel": 3},
+    "features": {"mels": 8},
+  }
+  config.clipping.method = "none"
+  summary = train.train(config, str(folder / "run"), mirrored(1))
+  assert summary["training_utterances"] == 42 and not summary["filtered"]
+  assert not (folder / "run" / "canaries.json").exists()
+  flags = [f"--workdir={folder / 'run'}", "--overwrite"]
+  by_hand = run_program("audit", *flags, f"--plan={planned / 'canaries.json'}")
+  assert by_hand.code == 0, by_hand.stderr
+  written = folder / "run" / "audit" / "audit.json"
+  first = json.loads(written.read_text())
+  # Without --plan, the one beside the records.
+  assert run_program("audit", *flags).code == 0
+  second = json.loads(written.read_text())
+  assert first["plan"] == second["plan"]
+  assert first["checkpoints"] == second["checkpoints"]
+  assert len(first["checkpoints"][0]["scores"]["inserted"]["losses"]) == 4
