@@ -14,7 +14,7 @@ DIR/bounds.json says how the bounds were chosen.
 
 A config's file may hold dicts of field: value that go over the config:
 METHODS[method] for one method, QUICK for --quick, CHOICE for the runs that
-choose a bound out of BOUNDS.
+choose a bound out of BOUNDS. Methods that clip no core get no micro-batches.
 """
 
 import contextlib

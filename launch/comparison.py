@@ -9,7 +9,7 @@ import statistics
 
 from ml_collections import config_dict
 
-from launch import metrics, processes
+from launch import experiment, metrics, processes
 from tf_pcc import audit
 from tf_pcc.audit import files
 
@@ -161,6 +161,8 @@ class Settings:
       **self.overrides,
       **fields,
     }
+    if method in experiment.WITHOUT_CORES:
+      given["clipping.microbatches"] = 1
     config = self.config.copy_and_resolve_references()
     config.update_from_flattened_dict(given)
     if group == "runs" and not config.canaries.insert:

@@ -16,6 +16,8 @@ from launch.configs import base
 from models import registry
 
 METHODS = ("none", "batch", "pcc", "apcc", "running", "per_example")
+# Those that clip no core, and so take no micro-batches.
+WITHOUT_CORES = ("none", "batch")
 POLICIES = ("float32", "mixed_bfloat16")
 # Smallest value of each whole number.
 _SMALLEST = {
@@ -120,7 +122,7 @@ def make_clipping(config, per_core_batch):
       f"clipping.method must be one of {METHODS}. "
       f"Received: clipping.method={fields.method!r}"
     )
-  if fields.method in ("none", "batch") and (
+  if fields.method in WITHOUT_CORES and (
     fields.batch_clip_norm or fields.microbatches > 1
   ):
     raise ValueError(

@@ -35,10 +35,6 @@ another seed and no canaries and takes the lowest validation word error rate.
 
 from launch.configs import base
 
-METHODS = {
-  "none": {"clipping.microbatches": 1},
-  "batch": {"clipping.microbatches": 1},
-}
 BOUNDS = (1.0, 2.5, 6.0, 15.0)
 CHOICE = {"steps": 280}
 # Sentences of 16 words are learnt from a tenth of the speech.

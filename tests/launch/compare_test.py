@@ -20,7 +20,7 @@ WORDS = ("RIVER", "STONE", "CLOUD", "TABLE", "APPLE")
 
 CONFIG = """
 from launch.configs import base
-METHODS = {{"none": {{"clipping.microbatches": 1}}}}
+METHODS = {{"running": {{"clipping.decay": 0.9}}}}
 CHOICE = {{"steps": 4}}
 BOUNDS = (0.5, 5.0)
 QUICK = {{"steps": 6, "checkpoint_every": 3}}
@@ -77,14 +77,19 @@ def _settings(path, directory, overrides=None, quick=False, **changes):
 
 def test_a_job_is_the_config_with_all_its_overrides(config_file, tmp_path):
   settings = _settings(
-    config_file, tmp_path, {"clipping.microbatches": 2}, quick=True
+    config_file, tmp_path, {"clipping.decay": 0.5}, quick=True
   )
   plain = settings.job("pcc", 3, bound=1.5)
   assert plain.config.clipping.method == "pcc" and plain.config.seed == 3
   assert plain.config.clipping.bound == 1.5
   assert plain.config.steps == 6 and plain.config.checkpoint_every == 3
+  assert plain.config.clipping.microbatches == 3
+  # What clips no core takes no micro-batches.
+  assert settings.job("none", 3).config.clipping.microbatches == 1
   # The command line goes over the method's own.
-  assert settings.job("none", 3).config.clipping.microbatches == 2
+  own = _settings(config_file, tmp_path)
+  assert own.job("running", 3).config.clipping.decay == 0.9
+  assert settings.job("running", 3).config.clipping.decay == 0.5
   given = dict(a[2:].split("=", 1) for a in plain.arguments)
   assert given["config"] == str(config_file)
   assert given["config.clipping.method"] == "pcc"
