@@ -76,9 +76,8 @@ def _settings(path, directory, overrides=None, quick=False, **changes):
 
 
 def test_a_job_is_the_config_with_all_its_overrides(config_file, tmp_path):
-  settings = _settings(
-    config_file, tmp_path, {"clipping.decay": 0.5}, quick=True
-  )
+  overrides = {"clipping.decay": 0.5, "clipping.microbatches": 3}
+  settings = _settings(config_file, tmp_path, overrides, quick=True)
   plain = settings.job("pcc", 3, bound=1.5)
   assert plain.config.clipping.method == "pcc" and plain.config.seed == 3
   assert plain.config.clipping.bound == 1.5
