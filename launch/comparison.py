@@ -123,7 +123,11 @@ class Settings:
 
   @functools.cached_property
   def _module(self):
-    return runpy.run_path(self.path)
+    # FILE:ARGUMENT, where get_config takes one.
+    file = self.path
+    if not os.path.exists(file):
+      file = file.rpartition(":")[0]
+    return runpy.run_path(file)
 
   def job(self, method, seed, bound=None):
     """The run of a method and a seed."""

@@ -100,6 +100,13 @@ def test_a_job_is_the_config_with_all_its_overrides(config_file, tmp_path):
   assert len(directories) == 4
 
 
+def test_a_config_may_take_an_argument(config_file, tmp_path):
+  settings = _settings(f"{config_file}:S", tmp_path, quick=True)
+  job = settings.job("pcc", 0)
+  assert job.config.steps == 6
+  assert job.arguments[0] == f"--config={config_file}:S"
+
+
 def test_trials_have_no_canaries_and_another_seed(config_file, tmp_path):
   settings = _settings(config_file, tmp_path)
   trials = settings.trials(["pcc", "batch"])
