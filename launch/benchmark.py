@@ -1,6 +1,8 @@
 """Times training steps of the clipping methods against each other.
 
   python -m launch.benchmark --suite=clipping --json=clipping.json
+  python -m launch.benchmark --config=launch/configs/desk_transducer.py \
+    --rows=pcc,apcc
 
 All methods live in one process and take turns, step by step, on the same batch,
 so that a busy machine slows them alike. A figure is the median over rounds of a
@@ -24,6 +26,9 @@ _JSON = cli.json_flag()
 _ROUNDS = flags.DEFINE_integer(
   "rounds", 40, "Steps of each method that are timed.", lower_bound=3
 )
+_ROWS = flags.DEFINE_list(
+  "rows", None, "Methods to time besides none; default: all there are."
+)
 
 # Name of a row: the fields of config.clipping it changes.
 METHODS = {
@@ -35,6 +40,28 @@ METHODS = {
   "microbatches": {"method": "pcc", "microbatches": 2},
   "per_example": {"method": "per_example"},
 }
+
+
+def chosen(names):
+  """The methods of these names, none before all others.
+
+  Args:
+    names: list of str, or None for all.
+
+  Returns:
+    dict like `METHODS`.
+
+  Raises:
+    ValueError: when there is no such method.
+  """
+  unknown = sorted(set(names or ()) - set(METHODS))
+  if unknown:
+    raise ValueError(
+      f"--rows must be some of {', '.join(METHODS)}. Received: "
+      f"rows={','.join(names)}"
+    )
+  wanted = ["none", *(METHODS if names is None else names)]
+  return {name: METHODS[name] for name in dict.fromkeys(wanted)}
 
 
 def make_steps(config, strategy, methods):
@@ -148,11 +175,12 @@ def compare(seconds):
 
 def main(arguments):
   cli.no_arguments(arguments)
+  methods = chosen(_ROWS.value)
   experiment.check_fields(_CONFIG.value)
   if _JSON.value:
     workdir.require_parent(_JSON.value, "--json")
   strategy = cluster.make_strategy(_CONFIG.value.cores)
-  steps = make_steps(_CONFIG.value, strategy, METHODS)
+  steps = make_steps(_CONFIG.value, strategy, methods)
   figures = compare(interleave(steps, _ROUNDS.value))
   if _JSON.value:
     workdir.write_json(

@@ -20,6 +20,13 @@ def test_ratios_are_taken_round_by_round():
   assert found["apcc"]["median_seconds"] == pytest.approx(2.4)
 
 
+def test_none_is_always_among_the_chosen():
+  assert benchmark.chosen(None) == benchmark.METHODS
+  assert list(benchmark.chosen(["apcc", "pcc"])) == ["none", "apcc", "pcc"]
+  with pytest.raises(ValueError, match="some of none, batch.*rows=pcc,fast"):
+    benchmark.chosen(["pcc", "fast"])
+
+
 def test_methods_take_turns():
   calls = []
   steps = {name: lambda name=name: calls.append(name) for name in "abc"}
