@@ -189,17 +189,15 @@ def hear(model, tokenizer, records, batch_size, search):
     list of `Heard`, in the order of the records.
 
   Raises:
-    ValueError: when the model has no CTC output and the search needs one, or
-      arpa is no language model.
+    ValueError: when the model has no CTC output and arpa needs one, or arpa is
+      no language model.
   """
   has_ctc = hasattr(model, "frame_log_probs")
-  for name in ("arpa", "timestamps"):
-    if getattr(search, name) and not has_ctc:
-      raise ValueError(
-        f"--{name} needs a model with a CTC output, which "
-        f"{type(model).__name__} has not. "
-        f"Received: {name}={getattr(search, name)}"
-      )
+  if search.arpa and not has_ctc:
+    raise ValueError(
+      f"--arpa needs a model with a CTC output, which {type(model).__name__} "
+      f"has not. Received: arpa={search.arpa}"
+    )
   fused = None
   if search.arpa:
     fused = fusion.Fusion(
@@ -213,8 +211,10 @@ def hear(model, tokenizer, records, batch_size, search):
   def recognise(x):
     outputs = model(x, training=False)
     found = {}
-    if search.timestamps or fused:
+    if has_ctc and (search.timestamps or fused):
       found["frames"] = model.frame_log_probs(outputs)
+    elif search.timestamps:
+      found["encoded"] = outputs["encoded"], outputs["length"]
     if search.width and not fused:
       found["beam"] = model.n_best(outputs, search.width, search.width)
     elif not fused:
@@ -259,7 +259,18 @@ def _heard(found, model, tokenizer, search, fused):
   texts = _by_text(hypotheses, tokenizer)
   words = None
   if search.timestamps:
-    words = _words(texts[0][1], log_probs, model, tokenizer)
+    ids = texts[0][1]
+    if "frames" in found:
+      spans = alignment.align(log_probs, ids)
+    else:
+      encoded, length = found["encoded"]
+      spans = alignment.align_transducer(
+        *model.label_log_probs(encoded[:length], ids)
+      )
+    words = []
+    if spans:
+      surfaces = [tokenizer.surfaces[i] for i in ids]
+      words = alignment.word_times(surfaces, *spans, frame_seconds(model))
   nbest = None
   if search.nbest:
     nbest = [{"text": text, **s} for text, _, s in texts[: search.nbest]]
@@ -282,14 +293,6 @@ def _by_text(hypotheses, tokenizer):
   found = [(text, *rest) for text, rest in texts.items()]
   # Greedy has no scores, and one text.
   return sorted(found, key=lambda item: -item[2].get("score", 0.0))
-
-
-def _words(ids, log_probs, model, tokenizer):
-  aligned = alignment.align(log_probs, ids)
-  if aligned is None:
-    return []
-  surfaces = [tokenizer.surfaces[i] for i in ids]
-  return alignment.word_times(surfaces, *aligned, frame_seconds(model))
 
 
 def frame_seconds(model):

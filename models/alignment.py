@@ -1,4 +1,4 @@
-"""When each token was said: the best CTC path of given labels."""
+"""When each token was said: the best path of given labels."""
 
 import numpy as np
 
@@ -59,6 +59,50 @@ def align(log_probs, labels, blank=0):
       ends[state // 2] = max(ends[state // 2], t + 1)
     state -= steps[t, state]
   return starts, ends
+
+
+def align_transducer(blank, label):
+  """The frames of each label on a transducer's best path.
+
+  Viterbi over the lattice: a blank leads to the next frame, a label to the next
+  label in the same frame; the last blank ends the path.
+
+  Args:
+    blank: float [T, U + 1], log-probability of the blank in frame t after u
+      labels.
+    label: float [T, U], that of label u + 1 there.
+
+  Returns:
+    int64 [U] frames and int64 [U], the frame behind each, or None without
+    frames.
+
+  References:
+    Graves, arXiv 1211.3711, section 2.3, with a maximum for the sum.
+  """
+  blank, label = np.asarray(blank, np.float64), np.asarray(label, np.float64)
+  time, states = blank.shape
+  if not time:
+    return None
+  # scores[t, u]: best way to be in frame t after u labels.
+  scores = np.full([time, states], -np.inf)
+  said = np.zeros([time, states], bool)
+  for t in range(time):
+    scores[t] = scores[t - 1] + blank[t - 1] if t else scores[t]
+    if not t:
+      scores[0, 0] = 0.0
+    for u in range(1, states):
+      by_label = scores[t, u - 1] + label[t, u - 1]
+      if by_label > scores[t, u]:
+        scores[t, u], said[t, u] = by_label, True
+  frames = np.zeros(states - 1, np.int64)
+  t, u = time - 1, states - 1
+  while u:
+    if said[t, u]:
+      u -= 1
+      frames[u] = t
+    else:
+      t -= 1
+  return frames, frames + 1
 
 
 def word_times(surfaces, starts, ends, frame_seconds):

@@ -190,6 +190,29 @@ class ConformerTransducer(recogniser.Recogniser):
       n,
     )
 
+  def label_log_probs(self, encoded, labels):
+    """What `alignment.align_transducer` takes, of one utterance.
+
+    Args:
+      encoded: float [T, D], its valid frames.
+      labels: ints [U].
+
+    Returns:
+      float32 [T, U + 1] of the blank and float32 [T, U] of the labels.
+    """
+    labels = tf.reshape(tf.cast(labels, tf.int32), [1, -1])
+    nodes = self.joint(
+      self.joint.of_encoder(encoded)[:, None], self.prediction(labels)
+    )
+    log_probs = tf.nn.log_softmax(nodes)
+    of_labels = tf.gather(
+      log_probs[:, :-1],
+      tf.repeat(labels, tf.shape(encoded)[0], axis=0),
+      axis=2,
+      batch_dims=2,
+    )
+    return log_probs[..., 0], of_labels
+
   def _heard(self, outputs):
     return recogniser.finite_length(outputs["encoded"], outputs["length"])
 

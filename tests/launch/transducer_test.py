@@ -2,12 +2,15 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
 
 from launch import metrics, recognisers, scoring, searching, workdir
-from tf_pcc.data import records
+from models import registry
+from tf_pcc.data import records, text
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,49 @@ def test_trains_is_restored_and_is_heard(trained, directory, speech):
   losses, transcripts = recognisers.Recogniser(*trained).score(speech)
   assert transcripts == greedy
   assert np.all(np.isfinite(losses)) and np.all(losses > 0)
+
+
+def test_pure_transducers_tell_times_too(speech):
+  keras.utils.set_random_seed(0)
+  fields = {"encoder": {"dim": 16, "blocks": 1, "heads": 2, "kernel": 5}}
+  fields |= {"prediction_dim": 16, "joint_dim": 16, "blank_prior": 0.25}
+  tokenizer = text.build_tokenizer("character", speech.texts)
+  model = registry.build_model(
+    "conformer_transducer", fields, tokenizer.vocab_size
+  )
+  model.build_from_signature()
+  search = searching.Search(timestamps=True)
+  heard = searching.hear(model, tokenizer, speech, 3, search)
+  assert any(h.text for h in heard)
+  for h, samples in zip(heard, speech.samples):
+    assert [w["word"] for w in h.words] == h.text.split()
+    times = [t for w in h.words for t in (w["start"], w["end"])]
+    assert times == sorted(times)
+    assert all(0 <= t <= samples / speech.sample_rate + 0.04 for t in times)
+
+
+def test_arcs_of_an_alignment_are_those_of_the_search():
+  keras.utils.set_random_seed(0)
+  fields = {"encoder": {"dim": 16, "blocks": 1, "heads": 2, "kernel": 5}}
+  model = registry.build_model(
+    "conformer_transducer", {**fields, "prediction_dim": 16, "joint_dim": 16}, 5
+  )
+  model.build_from_signature()
+  encoded = np.random.default_rng(0).normal(size=[3, 16]).astype(np.float32)
+  labels = [4, 1]
+  blank, label = model.label_log_probs(encoded, labels)
+  output, state = model.prediction.start(1)
+  for u in range(3):
+    for t in range(3):
+      logits = model.joint(model.joint.of_encoder(encoded[t : t + 1]), output)
+      arcs = tf.nn.log_softmax(logits)[0]
+      np.testing.assert_allclose(blank[t, u], arcs[0], atol=1e-5)
+      if u < 2:
+        np.testing.assert_allclose(label[t, u], arcs[labels[u]], atol=1e-5)
+    if u < 2:
+      output, state = model.prediction.step(
+        tf.constant(labels[u : u + 1]), state
+      )
 
 
 def test_n_best_and_timestamps(trained, speech):

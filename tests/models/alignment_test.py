@@ -65,6 +65,28 @@ def test_of_a_greedy_transcript_it_is_the_greedy_path():
     assert [list(x) for x in found] == [starts, ends]
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_best_path_through_a_transducers_lattice(count):
+  rng = np.random.default_rng(count)
+  for time in (1, 2, 4):
+    blank = np.log(rng.uniform(size=[time, count + 1]))
+    label = np.log(rng.uniform(size=[time, count]))
+
+    def score(frames, time=time, blank=blank, label=label):
+      # Labels said before frame t is left, by the frames they were said in.
+      said = [sum(f <= t for f in frames) for t in range(time)]
+      return sum(blank[t, said[t]] for t in range(time)) + sum(
+        label[f, u] for u, f in enumerate(frames)
+      )
+
+    paths = itertools.combinations_with_replacement(range(time), count)
+    want = max(paths, key=score)
+    starts, ends = alignment.align_transducer(blank, label)
+    assert tuple(starts) == want
+    np.testing.assert_array_equal(ends, starts + 1)
+  assert alignment.align_transducer(blank[:0], label[:0]) is None
+
+
 def test_no_frames():
   nothing = np.zeros([0, 4])
   assert [list(x) for x in alignment.align(nothing, [])] == [[], []]
