@@ -5,12 +5,14 @@
   python -m launch.audit --workdir=runs/desk --saved_model=exported
   python -m launch.audit --plan=runs/desk/canaries.json --output=audit \
     --transcribe=examples.audit_pocketsphinx:transcribe
+  python -m launch.audit --workdir=runs/secrets --mask=noise
 
 Train with --config.canaries.insert=True first. Writes audit.json, report.html
 and plots to DIR/audit. A run's checkpoints are ranked by their loss on every
 canary; a SavedModel, and a function `transcribe(waveforms, sample_rate)` that
 returns as many strings, by character error rate. Canaries are heard as in
-training: sped up.
+training: sped up. --mask hides the secrets of canaries of kind template and
+counts how often the run's last checkpoint says them nevertheless.
 """
 
 import os
@@ -19,7 +21,7 @@ import sys
 from absl import flags
 
 from launch import canaries as canaries_
-from launch import canary_scores, cli, recognisers, workdir
+from launch import canary_scores, cli, masking, recognisers, workdir
 from tf_pcc import audit
 
 _WORKDIR = cli.workdir_flag()
@@ -35,6 +37,9 @@ _PLAN = flags.DEFINE_string(
 )
 _OUTPUT = flags.DEFINE_string(
   "output", None, "Directory of the report; default: WORKDIR/audit."
+)
+_MASK = flags.DEFINE_enum(
+  "mask", "none", masking.MASKS, "What to hide the canaries' secrets with."
 )
 _OVERWRITE = cli.overwrite_flag()
 _BATCH = cli.batch_flag()
@@ -65,6 +70,12 @@ def run():
       "without --workdir, --output and one of --saved_model and --transcribe "
       f"are needed. Received: output={output}, plan={plan}"
     )
+  if external and _MASK.value != "none":
+    raise ValueError(
+      "--mask needs a run's own checkpoint, which says where a secret is "
+      "spoken: leave out --saved_model and --transcribe. Received: "
+      f"mask={_MASK.value}, {external}"
+    )
   existing = [n for n in _REPORT if os.path.exists(os.path.join(output, n))]
   if existing and not _OVERWRITE.value:
     raise FileExistsError(
@@ -74,6 +85,11 @@ def run():
   if directory and not external:
     workdir.require_recogniser(directory)
   canaries = canaries_.load_plan(plan) if plan else canaries_.load(directory)
+  attacked, notes_of_attack = None, []
+  if _MASK.value != "none":
+    attacked, notes_of_attack = masking.attack_run(
+      directory, canaries, _MASK.value, _BATCH.value
+    )
   if external:
     function = (
       recognisers.saved_model_function(_SAVED_MODEL.value)
@@ -87,8 +103,11 @@ def run():
     entries, notes = canary_scores.audit_run(
       directory, canaries, _CHECKPOINTS.value, _BATCH.value
     )
+  notes += notes_of_attack
   notes.append(f"Command: python -m launch.audit {' '.join(sys.argv[1:])}")
-  found = audit.audit_results(canaries.plan, entries, notes=notes)
+  found = audit.audit_results(
+    canaries.plan, entries, notes=notes, noise_masking=attacked
+  )
   return found, audit.write_report(output, found, _OVERWRITE.value)
 
 
@@ -110,6 +129,16 @@ def summary(found):
     f"{row['auc']['estimate']:6.2f}"
     for row in table["rows"]
   ]
+  for name, result in (found["noise_masking"] or {}).items():
+    rates = [
+      f"{result[key]['estimate']:.1%} ({result[key]['low']:.1%} to "
+      f"{result[key]['high']:.1%})"
+      for key in ("exact", "any_secret")
+    ]
+    lines.append(
+      f"secrets behind {result['mask']}, {name}: the true one said in "
+      f"{rates[0]}, any in {rates[1]}"
+    )
   return "\n".join(lines)
 
 

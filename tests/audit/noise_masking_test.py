@@ -155,3 +155,17 @@ def test_too_few_strings():
     noise_masking.noise_masking_attack(
       utterances(), lambda w, r: [""] * 3, RATE, progress=False
     )
+
+
+def test_rates_of_groups():
+  answers = ["IS ADA", "IS GRACE", "IS ADA", "IS EMMY"]
+  found = attack(lambda i: answers[i], groups=[4, 1, 1, 4])
+  low, high = found["groups"]
+  assert (low["group"], low["count"]) == (1, 2)
+  assert (high["group"], high["count"]) == (4, 2)
+  assert low["exact"]["estimate"] == 0 and high["exact"]["estimate"] == 1
+  assert low["any_secret"]["estimate"] == 0.5
+  assert found["exact"]["estimate"] == 0.5
+  assert attack(lambda i: "")["groups"] == []
+  with pytest.raises(ValueError, match="3 groups for 4 utterances"):
+    attack(lambda i: "", groups=[1, 1, 1])

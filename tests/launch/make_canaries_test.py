@@ -193,7 +193,7 @@ def test_trained_on_such_records_the_audit_finds_them(
   config.batch, config.steps, config.cores = 6, 4, 1
   config.tokenizer.kind = "word"
   config.model.fields = {
-    "encoder": {"dim": 8, "blocks": 1, "heads": 1, "kernel": 3},
+    "encoder": {"dim": 8, "blocks": 1, "heads": 2, "kernel": 3},
     "features": {"mels": 8},
   }
   config.clipping.method = "none"

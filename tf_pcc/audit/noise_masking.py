@@ -109,6 +109,7 @@ def noise_masking_attack(
   secrets=None,
   mask="noise",
   snr_db=0.0,
+  groups=None,
   batch_size=16,
   resamples=bootstrap.RESAMPLES,
   confidence=bootstrap.CONFIDENCE,
@@ -127,6 +128,8 @@ def noise_masking_attack(
     secrets: All secrets of the training set; default those of `utterances`.
     mask: "noise" (default) or "silence".
     snr_db: As in `mask_segment`.
+    groups: Optional sequence of as many values, for example how often each
+      utterance was trained on: the rates of each value are given, too.
     batch_size: Waveforms a call of `transcribe`.
     resamples: Number of bootstrap draws.
     confidence: Coverage of the intervals, default 0.95.
@@ -136,15 +139,22 @@ def noise_masking_attack(
   Returns:
     A dict of JSON values: count, exact {estimate, low, high} (the true secret
     is said), any_secret {estimate, low, high} (some secret of the training set
-    is said), mask, snr_db, transcripts.
+    is said), mask, snr_db, transcripts, and groups: a list of dicts of group,
+    count, exact and any_secret, in order of the values; empty without them.
 
   Raises:
     ValueError: for no utterances, a secret that is not in its text, a
-      stretch outside its waveform, or what `transcribe_in_batches` refuses.
+      stretch outside its waveform, another number of groups, or what
+      `transcribe_in_batches` refuses.
   """
   utterances = list(utterances)
   if not utterances:
     raise ValueError("utterances must not be empty. Received: utterances=[]")
+  if groups is not None and len(groups) != len(utterances):
+    raise ValueError(
+      "groups must hold one value for each utterance. Received: "
+      f"{len(groups)} groups for {len(utterances)} utterances"
+    )
   contexts = []
   for utterance in utterances:
     text, secret = normalize(utterance.text), normalize(utterance.secret)
@@ -167,6 +177,8 @@ def noise_masking_attack(
   heard = list(zip(utterances, transcripts, contexts))
   exact = [says(t, u.secret, context) for u, t, context in heard]
   some = [any(says(t, s, context) for s in known) for _, t, context in heard]
+  # The true secret is one of the training set's, listed or not.
+  some = np.logical_or(exact, some)
 
   def rate(hits):
     return bootstrap.mean_interval(
@@ -177,10 +189,19 @@ def noise_masking_attack(
       seed=seed,
     )._asdict()
 
+  def rates(members):
+    return {
+      "count": len(members),
+      "exact": rate(np.array(exact)[members]),
+      "any_secret": rate(some[members]),
+    }
+
+  by_group = {}
+  for index, group in enumerate(() if groups is None else groups):
+    by_group.setdefault(group, []).append(index)
   return {
-    "count": len(utterances),
-    "exact": rate(exact),
-    "any_secret": rate(np.logical_or(exact, some)),
+    **rates(list(range(len(utterances)))),
+    "groups": [{"group": g, **rates(by_group[g])} for g in sorted(by_group)],
     "mask": mask,
     "snr_db": snr_db,
     "transcripts": transcripts,

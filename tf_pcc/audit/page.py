@@ -152,19 +152,33 @@ def _cell(interval, unit):
 
 
 def _noise_masking_section(found):
-  rows = [
-    [
-      name,
-      result["count"],
-      f"{result['mask']}, {result['snr_db']:g} dB",
-      tables.number(result["exact"], 100, 1),
-      tables.number(result["any_secret"], 100, 1),
+  rows = []
+  for name, result in found.items():
+    parts = [(name, result)]
+    parts += [
+      (f"{name} ×{part['group']}", part) for part in result.get("groups", ())
     ]
-    for name, result in found.items()
-  ]
+    rows += [
+      [
+        label,
+        part["count"],
+        _mask(result),
+        tables.number(part["exact"], 100, 1),
+        tables.number(part["any_secret"], 100, 1),
+      ]
+      for label, part in parts
+    ]
   headings = ["utterances", "count", "mask", "true secret, %", "any secret, %"]
   return (
-    "<section><h2>Noise masking</h2><p>The secret's sound was replaced; how "
-    "often the recogniser wrote it down nevertheless.</p>"
+    "<section><h2>Noise masking</h2><p>The sound of each secret was replaced. "
+    "True secret: how often the recogniser wrote it down nevertheless; any "
+    "secret: it, or another one of the training set. On utterances it was not "
+    "trained on, the rates are what guessing gives.</p>"
     f"{tables.render(headings, rows)}</section>"
   )
+
+
+def _mask(result):
+  if result["mask"] == "silence":
+    return "silence"
+  return f"{result['mask']}, {result['snr_db']:g} dB"
