@@ -111,7 +111,8 @@ def draw(config, texts, ordinary_texts=(), fits=None):
 
   Args:
     config: the experiment's `ConfigDict`.
-    texts: transcripts whose words are the vocabulary of kind "words".
+    texts: transcripts whose words are the vocabulary of kind "words", and of
+      the secrets of kind "template" where ZERO to NINE are not all among them.
     ordinary_texts: transcripts that no canary equals, besides `texts`.
     fits: function (text, seconds) -> bool: canaries that do not fit are
       replaced, or dropped once spoken; None keeps all.
@@ -123,8 +124,10 @@ def draw(config, texts, ordinary_texts=(), fits=None):
     ValueError: when `tf_pcc.audit.make_plan` refuses the fields.
   """
   fields = config.canaries
-  # Letters and digits have vocabularies of their own.
-  words = {w for line in texts for w in line.split()}
+  vocabulary = sorted({w for line in texts for w in line.split()})
+  numbers = set(audit.texts.DIGITS) <= set(vocabulary)
+  if fields.kind == "characters" or (fields.kind == "template" and numbers):
+    vocabulary = None  # Letters, or digits.
   plan = audit.make_plan(
     voices=[
       {"engine": engine, "name": name, "pitch": float(pitch)}
@@ -132,7 +135,7 @@ def draw(config, texts, ordinary_texts=(), fits=None):
       for pitch in fields.pitches
     ],
     kind=fields.kind,
-    vocabulary=sorted(words) if fields.kind == "words" else None,
+    vocabulary=vocabulary,
     length=fields.length,
     templates=fields.templates,
     speeds=fields.speeds,

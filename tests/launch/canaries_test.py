@@ -9,6 +9,7 @@ import pytest
 
 from launch import canaries
 from launch.configs import base
+from tf_pcc import audit
 from tf_pcc.data import batching, records, text, tts
 
 WORDS = ["RIVER", "STONE", "CLOUD", "TABLE", "APPLE", "WINDOW"]
@@ -69,6 +70,16 @@ def test_plan_is_new_text_from_the_corpus_words(prepare):
   assert {word for line in lines for word in line.split()} <= set(WORDS)
   voices = {(c.voice["name"], c.voice["pitch"]) for c in plan.all}
   assert len(voices) == 6  # two voices at three pitches
+
+
+def test_secrets_are_digits_where_the_corpus_has_them(config):
+  config.canaries.kind = "template"
+  config.canaries.templates = ("WINDOW {secret} TABLE",)
+  digits = set(audit.texts.DIGITS)
+  for texts, expected in ((LINES, set(WORDS)), ([*LINES, *digits], digits)):
+    plan = canaries.draw(config, texts).plan
+    assert {w for c in plan.all for w in c.secret.split()} <= expected
+    assert all(c.text == f"WINDOW {c.secret} TABLE" for c in plan.all)
 
 
 def test_sound_is_the_voice_at_four_times_the_speed(prepare):
