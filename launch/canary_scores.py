@@ -1,6 +1,7 @@
 """Audited checkpoints: a run's own, or any function from sound to text."""
 
 import numpy as np
+from absl import logging
 from tqdm import tqdm
 
 from launch import datasets, recognisers, scoring, workdir
@@ -58,6 +59,22 @@ def audit_run(directory, canaries, which="last", batch_size=64):
     f"{config.batch} utterances. Canaries are ranked by loss in nats per "
     "token."
   ]
+  unfit = [
+    row
+    for row in canaries.rows(canaries.plan.canaries)
+    if not model.fits(
+      tokenizer.encode(canaries.records.texts[row]),
+      int(canaries.records.samples[row]),
+    )
+  ]
+  if unfit:
+    # Of a plan made without this network.
+    notes.append(
+      f"{len(unfit)} inserted canaries have more labels than the network has "
+      "frames: training left them out, and here they count as inserted. Plan "
+      "with launch.make_canaries --fit, or at a lower speed."
+    )
+    logging.warning(notes[-1])
   if test is not None:
     notes.append(
       f"Word error rates are those of {len(test)} test utterances, greedy "

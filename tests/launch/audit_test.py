@@ -171,6 +171,23 @@ def test_nan_scores_name_the_checkpoint(run_directory, tmp_path):
     canary_scores.audit_run(str(copy), canaries.load(str(copy)))
 
 
+def test_a_plan_made_for_another_network_says_what_was_left_out(run_directory):
+  found = canaries.load(str(run_directory))
+  waveforms = found.waveforms()
+  waveforms[2] = waveforms[2][:1500]
+  cut = canaries.Canaries(
+    found.plan,
+    records.MemoryRecords(
+      waveforms,
+      [c.text for c in found.plan.all],
+      ids=[c.id for c in found.plan.all],
+    ),
+  )
+  entries, notes = canary_scores.audit_run(str(run_directory), cut)
+  assert np.all(np.isfinite(entries[0].inserted.losses))
+  assert any(note.startswith("1 inserted canaries have") for note in notes)
+
+
 @pytest.mark.parametrize(
   ("arguments", "message"),
   [
