@@ -30,9 +30,7 @@ def random_spans(
   Returns:
     bool [B, T].
   """
-  uniform = tf.random.stateless_uniform(
-    [tf.shape(length)[0], time + 1], seed, alg="philox"
-  )
+  uniform = tf.random.stateless_uniform([tf.shape(length)[0], time + 1], seed)
   valid = tf.sequence_mask(length, time)
   starts = (uniform[:, 1:] < probability) & valid
   somewhere = tf.cast(uniform[:, 0] * tf.cast(length, tf.float32), tf.int32)
@@ -162,7 +160,7 @@ class BestRQ(recogniser.SpeechModel):
         seeds.next_seed(self.generator),
       )
       filling = self.config["noise_stddev"] * tf.random.stateless_normal(
-        tf.shape(features), seeds.next_seed(self.generator), alg="philox"
+        tf.shape(features), seeds.next_seed(self.generator)
       )
     else:
       masked = tf.range(time) // self.span % 3 == 1

@@ -41,7 +41,7 @@ class ReplicaDropout(keras.layers.Layer):
     if not training or not self.rate:
       return inputs
     noise = tf.random.stateless_uniform(
-      tf.shape(inputs), seeds.next_seed(self.generator), alg="philox"
+      tf.shape(inputs), seeds.next_seed(self.generator)
     )
     scaled = inputs * tf.cast(1 / (1 - self.rate), inputs.dtype)
     return tf.where(noise >= self.rate, scaled, tf.zeros_like(inputs))

@@ -127,7 +127,7 @@ class LogMel(keras.layers.Layer):
     """
     if training and self.dither:
       audio += self.dither * tf.random.stateless_normal(
-        tf.shape(audio), seeds.next_seed(self.generator), alg="philox"
+        tf.shape(audio), seeds.next_seed(self.generator)
       )
     lengths = tf.cast(lengths, tf.int32) + self.margin
     frames = tf.maximum(lengths - self.window + self.hop, 0) // self.hop

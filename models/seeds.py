@@ -15,10 +15,12 @@ def next_seed(generator: keras.random.SeedGenerator) -> tf.Tensor:
 
   Every replica holds the same generator state, so noise drawn from it directly
   would be the same on all of them. The replica's number is mixed in by plain
-  arithmetic, which is cheaper to trace than `stateless_fold_in`. Use the seed
-  with `alg="philox"`. A run repeats itself exactly; a run under XLA draws other
-  numbers than one without, because TensorFlow's kernels and XLA's lay out the
-  Philox stream differently (they agree only where the seed is a constant).
+  arithmetic, which is cheaper to trace than `stateless_fold_in`. Leave the
+  algorithm to the device: Philox on a CPU or GPU; on a TPU, where XLA writes
+  Philox's numbers in rows of four that fill the memory 32 times, the chip's
+  own. A run repeats itself exactly on its kind of device; a run under XLA draws
+  other numbers than one without, because TensorFlow's kernels and XLA's lay out
+  the Philox stream differently.
 
   Args:
     generator: A generator owned by the layer that draws, so that its state is
@@ -29,7 +31,7 @@ def next_seed(generator: keras.random.SeedGenerator) -> tf.Tensor:
 
   Example:
     >>> generator = keras.random.SeedGenerator(3)
-    >>> tf.random.stateless_uniform([2], next_seed(generator), alg="philox")
+    >>> tf.random.stateless_uniform([2], next_seed(generator))
   """
   start, counter = tf.unstack(tf.cast(generator.next(), tf.int32))
   return tf.stack([start + _STRIDE * replicas.replica_id(), counter])

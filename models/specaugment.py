@@ -104,7 +104,6 @@ class SpecAugment(keras.layers.Layer):
     uniform = tf.random.stateless_uniform(
       [2, tf.shape(extent)[0], count],
       seeds.next_seed(self.generator),
-      alg="philox",
     )
     limit = tf.cast(limit, tf.float32)[:, None]
     extent = tf.cast(extent, tf.float32)[:, None]

@@ -2,14 +2,15 @@
 
 TensorFlow has two sets of lowerings here, its own and those of tf2xla for a
 kind of device. A wheel without a TPU holds those for a CPU; ops that neither
-has are refused. Of what this model runs, they differ from a TPU's in the layout
-of random bits.
+has are refused. Random numbers whose algorithm the device chooses are the one
+known difference, and are put right here.
 
 Internals used: the names of TensorFlow's MLIR passes, those that a TPU VM runs
 too, and the form of the bridge's output: a host function first, then the device
 function and what it calls.
 """
 
+import itertools
 import re
 
 import tensorflow as tf
@@ -40,6 +41,9 @@ _LEGALIZE = (
   "hlo-legalize-to-stablehlo,canonicalize"
 )
 
+# Of tf.random.Algorithm.
+_THREEFRY, _AUTO_SELECT = 2, 3
+
 
 def convert(module):
   """StableHLO of what every core runs.
@@ -55,7 +59,7 @@ def convert(module):
   Raises:
     launch.plan.bridge.Rejected: when an op has no counterpart, with its name.
   """
-  text = _device_program(module)
+  text = _stand_in(_device_program(module))
   try:
     for name in (*_PASSES, _LEGALIZE):
       text = tf.mlir.experimental.run_pass_pipeline(text, name)
@@ -68,7 +72,7 @@ def convert(module):
     raise bridge.Rejected(
       f"XLA has no form for some ops of the step. Received: {left}"
     )
-  return text
+  return text.replace("algorithm =  THREE_FRY", "algorithm =  DEFAULT")
 
 
 def arguments(module):
@@ -142,6 +146,41 @@ def _device_program(module):
       function += body
     kept.append("  " + function)
   return intro + "".join(kept)
+
+
+def _stand_in(text):
+  """ThreeFry where the device chooses how to draw random numbers.
+
+  A CPU's lowering chooses Philox, a TPU's XLA's default, whose state has the
+  size of ThreeFry's (`DefaultRngAlgForDeviceType` and `GetCounterSize` of
+  tf2xla); no CPU has a kernel for ThreeFry, so nothing else has asked for it.
+  """
+  functions = re.split(r"(?m)^(?=  func\.func )", text)
+  return "".join(map(_stand_in_of_function, functions))
+
+
+def _stand_in_of_function(text):
+  constants = set(
+    re.findall(
+      rf'(%\w+) = "tf\.Const"\(\) <\{{value = dense<{_AUTO_SELECT}> : '
+      r"tensor<i32>\}>",
+      text,
+    )
+  )
+  numbers = itertools.count()
+
+  def chosen(match):
+    draw, algorithm = match.groups()
+    if algorithm not in constants:
+      return match[0]
+    name = f"%threefry{next(numbers)}"
+    return (
+      f'    {name} = "tf.Const"() <{{value = dense<{_THREEFRY}> : '
+      f"tensor<i32>}}> : () -> tensor<i32>\n{draw}{name})"
+    )
+
+  draws = r'(?m)^(.* = "tf\.StatelessRandom\w+V2"\([^)]*)(%\w+)\)'
+  return re.sub(draws, chosen, text)
 
 
 def _aliasing(attributes):
