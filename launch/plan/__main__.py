@@ -252,6 +252,8 @@ def _costs(bucket):
     f"counted from the layers, {bucket['compiler_flops'] / 1e9:,.1f} by the "
     f"compiler; {bucket['compiler_bytes'] / 1e9:,.1f} GB moved, by the compiler"
   )
+  if bucket["flops_unknown"]:
+    yield f"    not counted: {', '.join(bucket['flops_unknown'])}"
   time = bucket["time"]
   yield (
     f"  a step, an estimate: {time['estimate'] * 1e3:.2f} ms; roofline "

@@ -1,9 +1,10 @@
 """Floating-point operations of a training step, counted from its products.
 
-Every matrix product and convolution of the loss and of its gradient is counted
-from the shapes it is traced with; the layer is the one whose name scope it is
-in. Left out is what is small beside them: element-wise work, the loss's own
-recursion, Fourier transforms, the optimizer's few operations a weight.
+Every matrix product, convolution and Fourier transform of the loss and of its
+gradient is counted from the shapes it is traced with; the layer is the one
+whose name scope it is in. Left out is what is small beside them: element-wise
+work, the loss's own recursion, the optimizer's few operations a weight. Ops
+that may hold products and are not known here are named.
 
 The compiler's own figure is lower where the program has loops, whose body it
 counts once.
@@ -27,8 +28,9 @@ def of_step(model, data):
     data: (x, y), nested structures of `tf.TensorSpec` of static shape.
 
   Returns:
-    dict from the layer to the operations of the products in it and in the
-    gradient of it; a multiplication and an addition count two.
+    dict from the layer, or "loss", to the operations of the products in it and
+    in the gradient of it; a multiplication and an addition count two. And a
+    sorted list of the kinds of ops that were not counted and may hold products.
 
   Raises:
     ValueError: when a loop whose iterations are not known holds a product.
@@ -37,49 +39,64 @@ def of_step(model, data):
   @tf.function(autograph=False)
   def gradients(x, y):
     with tf.GradientTape() as tape:
-      loss = model.compute_loss(x, y, model(x, training=True))
-    return [
-      g for g in tape.gradient(loss, model.trainable_variables) if g is not None
-    ]
+      outputs = model(x, training=True)
+      with tf.name_scope("loss"):
+        loss = model.compute_loss(x, y, outputs)
+    # A layer's gradient keeps the layer's scope; a loss's own may have none.
+    with tf.name_scope("loss"):
+      found = tape.gradient(loss, model.trainable_variables)
+    return [gradient for gradient in found if gradient is not None]
 
   return of_graph(gradients.get_concrete_function(*data).graph)
 
 
-def of_graph(graph):
+def of_graph(graph, caller=None):
   """Operations of a graph and of the functions it calls, by layer.
 
   Args:
     graph: `tf.Graph` with static shapes.
+    caller: the layer that calls the graph, if it is a function's.
 
   Returns:
-    dict as `of_step`'s.
+    dict and list as `of_step`'s.
 
   Raises:
     ValueError: as `of_step`.
   """
-  found = collections.Counter()
+  found, unknown = collections.Counter(), set()
   for op in graph.get_operations():
+    layer = _layer(op.name, caller)
+    times, bodies = 1, ()
     if op.type in _COUNTERS:
-      found[_layer(op.name)] += _COUNTERS[op.type](op)
+      found[layer] += _COUNTERS[op.type](op)
     elif op.type in ("While", "StatelessWhile"):
-      inner = _body(op, "body")
-      if inner:
-        times = _iterations(op)
-        found.update({k: v * times for k, v in inner.items()})
+      bodies = [_body(op, op.get_attr("body"), layer)]
+      times = _iterations(op) if bodies[0][0] else 1
     elif op.type in ("PartitionedCall", "StatefulPartitionedCall"):
-      found.update(_body(op, "f"))
-  return dict(found)
+      bodies = [_body(op, op.get_attr("f"), layer)]
+    elif op.type in ("If", "StatelessIf"):
+      names = (op.get_attr("then_branch"), op.get_attr("else_branch"))
+      bodies = [_body(op, name, layer) for name in names]
+    elif op.type in ("Case", "StatelessCase"):
+      bodies = [_body(op, name, layer) for name in op.get_attr("branches")]
+    elif _may_multiply(op):
+      unknown.add(op.type)
+    if bodies:
+      # Of branches the dearest.
+      inner = max((b[0] for b in bodies), key=lambda b: sum(b.values()))
+      found.update({k: v * times for k, v in inner.items()})
+      unknown.update(*(b[1] for b in bodies))
+  return dict(found), sorted(unknown)
 
 
-def _body(op, attr):
+def _body(op, function, layer):
   """What `of_graph` finds in the function that an op calls."""
-  name = op.get_attr(attr).name
   graph = op.graph
-  while name not in graph._functions:
+  while function.name not in graph._functions:
     graph = graph.outer_graph
-  function = graph._functions[name]
+  function = graph._functions[function.name]
   if hasattr(function, "graph"):
-    return of_graph(function.graph)
+    return of_graph(function.graph, layer)
   # The loops of tf.nn.ctc_loss are functions of TensorFlow 1.
   nodes = function.definition.node_def
   if any(node.op in _COUNTERS for node in nodes):
@@ -87,7 +104,16 @@ def _body(op, attr):
       "The products in a function of TensorFlow 1 cannot be counted. "
       f"Received: {op.name}"
     )
-  return {}
+  return {}, []
+
+
+def _may_multiply(op):
+  """Whether an op without a counter may be more than element-wise work."""
+  calls = any(
+    attr.HasField("func") or attr.list.func
+    for attr in op.node_def.attr.values()
+  )
+  return calls or bool(_SUSPECTS.search(op.type))
 
 
 def _iterations(op):
@@ -107,18 +133,23 @@ def _iterations(op):
   return int(value)
 
 
-def _layer(name):
+def _layer(name, caller=None):
   """Where an op is: its layers' names without numbers, three deep.
+
+  Args:
+    name: str, of the op.
+    caller: str, what calls the function that the op is in, or None.
 
   Example:
     >>> _layer("gradient_tape/ctc_1/encoder/block_2/dense_4/Tensordot/MatMul")
     'encoder/block/dense'
   """
-  parts = name.split("/")[:-1]
-  parts = [re.sub(r"(_\d+)+$", "", p) for p in parts if p != "gradient_tape"]
+  parts = [re.sub(r"(_\d+)+$", "", p) for p in name.split("/")[:-1]]
+  parts = [p for p in parts if p not in _NO_LAYERS]
   # Layers are named in lower case, the ops in them are not.
   layers = list(itertools.takewhile(str.islower, parts))
-  return "/".join(layers[1:4]) or "outside the layers"
+  inner = "/".join(layers[1:4])
+  return inner or caller or (layers or ["outside the layers"])[0]
 
 
 def _product(inner):
@@ -169,7 +200,21 @@ def _output(op):
   return op.outputs[0].shape
 
 
+def _fourier(op):
+  """The usual count of a real transform of N numbers, 2.5 N log2 N."""
+  size = int(tf.get_static_value(op.inputs[1])[0])
+  batch = math.prod(op.outputs[0].shape.as_list()[:-1])
+  return round(batch * 2.5 * size * math.log2(size))
+
+
+# Scopes that TensorFlow adds.
+_NO_LAYERS = ("body", "cond", "gradient_tape", "gradients", "while")
+_SUSPECTS = re.compile(
+  "MatMul|MatrixS|MatrixI|MatrixE|Conv(?!ert)|Einsum|RNN|LSTM|GRU|FFT|Cholesky"
+  "|Svd|Qr|Eig|Determinant|Xla|Custom|PyFunc|Correlation"
+)
 _COUNTERS = {
+  "RFFT": _fourier,
   "MatMul": _product(lambda op: _contracted(op, "transpose_a")),
   "BatchMatMul": _product(lambda op: _contracted(op, "adj_x")),
   "BatchMatMulV2": _product(lambda op: _contracted(op, "adj_x")),

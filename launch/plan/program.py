@@ -39,11 +39,11 @@ def make(config, cores, batch, samples, labels, vocab_size):
   Returns:
     StableHLO, a str, or None when the bridge refuses the step; and a dict:
     "parameters"; "flops" and "flops_by_layer" of a core's step, as
-    `launch.plan.flops` counts; "collectives", a dict from the kind to
-    [number, bytes a core gives]; "clip" of the gradients' sums, "before",
-    "after", "none" or "mixed"; "outside_scope", captures that are no variables
-    of the strategy; "suspects", as `bridge.suspects`; "rejected", the bridge's
-    own words or None.
+    `launch.plan.flops` counts, and "flops_unknown", what it cannot;
+    "collectives", a dict from the kind to [number, bytes a core gives]; "clip"
+    of the gradients' sums, "before", "after", "none" or "mixed";
+    "outside_scope", captures that are no variables of the strategy; "suspects",
+    as `bridge.suspects`; "rejected", the bridge's own words or None.
   """
   strategy = tracing.tpu_strategy(cores, min(_COPIES, cores))
   with strategy.scope():
@@ -76,11 +76,12 @@ def make(config, cores, batch, samples, labels, vocab_size):
   for one in found:
     sums[one.kind][0] += 1
     sums[one.kind][1] += one.bytes
-  by_layer = flops.of_step(model, data)
+  by_layer, unknown = flops.of_step(model, data)
   facts = {
     "parameters": sum(math.prod(s) for s in shapes),
     "flops": sum(by_layer.values()),
     "flops_by_layer": by_layer,
+    "flops_unknown": unknown,
     "collectives": dict(sums),
     "clip": _clip(dataflow.split(found, shapes)[0]),
     "outside_scope": tracing.foreign_resources(function, _COPIES),

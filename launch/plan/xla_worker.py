@@ -7,9 +7,9 @@ in and out:
   python -I xla_worker.py compile PROGRAM.mlir v5e:2x4 RESULT.json
   python -I xla_worker.py run PROGRAM.mlir CORES ARGUMENTS.npz RESULT.npz
 
-RESULT.json: "devices", "chip", "peak_memory" of this process in bytes; either
-"memory" (bytes), "flops", "bytes" and "hlo", the file of the compiled program,
-or "error". It is written last.
+RESULT.json: "devices", "chip", "peak_memory" of this process in bytes and its
+"cpu_seconds"; either "memory" (bytes), "flops", "bytes" and "hlo", the file of
+the compiled program, or "error". It is written last.
 
 Internals used, of the JAX that `environment.PACKAGES` names:
 `jax._src.compiler.get_compile_options`, `jax._src.interpreters.mlir`,
@@ -18,6 +18,7 @@ Internals used, of the JAX that `environment.PACKAGES` names:
 
 import json
 import os
+import re
 import resource
 import sys
 
@@ -50,7 +51,7 @@ def load(path):
   """The module in the file, without `mhlo.copy`, which XLA does not import."""
   context = mlir.make_ir_context()
   with context, open(path) as file:
-    module = ir.Module.parse(file.read())
+    module = ir.Module.parse(_unpacked(file.read()))
   copies = []
 
   def visit(op):
@@ -66,6 +67,20 @@ def load(path):
     copy.results[0].replace_all_uses_with(copy.operands[0])
     copy.erase()
   return context, module
+
+
+def _unpacked(text):
+  """Constants of booleans with a byte each, where TensorFlow's have a bit."""
+
+  def bytes_of(match):
+    size = np.prod([int(d) for d in match[2].split("x") if d], dtype=int)
+    packed = np.frombuffer(bytes.fromhex(match[1]), np.uint8)
+    each = np.unpackbits(packed, count=size, bitorder="little")
+    return f'dense<"0x{each.tobytes().hex().upper()}"> : tensor<{match[2]}i1>'
+
+  return re.sub(
+    r'dense<"0x([0-9A-F]+)"> : tensor<((?:\d+x)*)i1>', bytes_of, text
+  )
 
 
 def options(devices, backend):
@@ -114,8 +129,9 @@ def compile_for_tpu(program, topology, result):
     }
   except Exception as error:
     found["error"] = str(error)
-  kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-  found["peak_memory"] = kilobytes * 2**10
+  used = resource.getrusage(resource.RUSAGE_SELF)
+  found["peak_memory"] = used.ru_maxrss * 2**10
+  found["cpu_seconds"] = used.ru_utime + used.ru_stime
   with open(f"{result}.part", "w") as file:
     json.dump(found, file)
   os.replace(f"{result}.part", result)

@@ -1,6 +1,7 @@
 """Operations counted from a graph are those of the formulas."""
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -10,6 +11,7 @@ from tests.launch.plan import recognisers
 
 
 def step(model, batch, samples, labels=3):
+  """Operations by layer, nothing being left uncounted."""
   x = {
     "audio": tf.TensorSpec([batch, samples]),
     "audio_length": tf.TensorSpec([batch], tf.int32),
@@ -18,7 +20,9 @@ def step(model, batch, samples, labels=3):
     "labels": tf.TensorSpec([batch, labels], tf.int32),
     "label_length": tf.TensorSpec([batch], tf.int32),
   }
-  return flops.of_step(model, (x, y))
+  found, unknown = flops.of_step(model, (x, y))
+  assert unknown == []
+  return found
 
 
 def test_the_conformer():
@@ -51,8 +55,11 @@ def test_the_conformer():
     3 * 2 * rows * dim * (2 * dim + dim + kernel)
   )
   assert found["dense"] == 3 * 2 * rows * dim * vocabulary
-  # Mel bands of the spectrum; nothing before the encoder has a gradient.
-  assert found["log_mel"] % (2 * batch * early * mels) == 0
+  # The spectrum and its mel bands; nothing before the encoder has a gradient.
+  size = model.log_mel.fft_length
+  rows = batch * early
+  assert found["log_mel/stft"] == rows * 2.5 * size * np.log2(size)
+  assert found["log_mel"] == rows * 2 * (size // 2 + 1) * mels
   assert heads == model.encoder.config.heads
 
 
@@ -68,7 +75,8 @@ def test_a_recurrent_layer_counts_its_steps(rnn):
     return tape.gradient(loss, layer.trainable_variables)
 
   spec = tf.TensorSpec([2, 5, 3])
-  found = flops.of_graph(gradient.get_concrete_function(spec).graph)
+  found, unknown = flops.of_graph(gradient.get_concrete_function(spec).graph)
+  assert unknown == []
   gates = 4 if rnn is keras.layers.LSTM else 3
   forward = 2 * 2 * (3 + 4) * 4 * gates * 5
   # Each step once forward; backward the weights' gradient and the state's.
@@ -91,13 +99,56 @@ def test_products_and_convolutions():
     tf.TensorSpec([3, 3, 4, 6]),
     tf.TensorSpec([3, 3, 4, 2]),
   ).graph
-  assert sum(flops.of_graph(graph).values()) == 2 * (
+  found, unknown = flops.of_graph(graph)
+  assert unknown == []
+  assert sum(found.values()) == 2 * (
     3 * 3 * 5
     + 5 * 5 * 3
     + 3 * 3 * 5
     + 2 * 4 * 3 * 6 * 3 * 3 * 4
     + 2 * 9 * 7 * 8 * 9
   )
+
+
+def test_the_transducer():
+  """Its logits are made twice, and their two gradients once."""
+  joint_dim, prediction_dim, vocabulary = 24, 12, 8
+  fields = {
+    **recognisers.CONFORMER,
+    "prediction_dim": prediction_dim,
+    "joint_dim": joint_dim,
+  }
+  model = registry.build_model("conformer_transducer", fields, vocabulary)
+  batch, samples, labels = 2, 3200, 3
+  found = step(model, batch, samples, labels)
+  time, columns = model.frames(samples), labels + 1
+  nodes = batch * time * columns
+  assert found["loss"] == (
+    4 * 2 * nodes * joint_dim * vocabulary
+    # The gradient of the output's bias, a product with ones.
+    + 2 * nodes * vocabulary
+    + 3 * 2 * batch * time * model.encoder.dim * joint_dim
+    + 3 * 2 * batch * columns * prediction_dim * joint_dim
+  )
+  lstm = sum(v for k, v in found.items() if "lstm" in k)
+  forward = 2 * batch * columns * 2 * prediction_dim * 4 * prediction_dim
+  assert 2.5 * forward < lstm <= 3.5 * forward
+
+
+def test_the_dearer_branch_and_unknown_ops():
+  @tf.function(autograph=False)
+  def branches(a):
+    a = tf.cond(
+      a[0, 0] > 0,
+      lambda: tf.matmul(a, tf.matmul(a, a)),
+      lambda: tf.matmul(a, a),
+    )
+    return tf.linalg.inv(a) + tf.map_fn(lambda row: row, a)
+
+  graph = branches.get_concrete_function(tf.TensorSpec([3, 3])).graph
+  found, unknown = flops.of_graph(graph)
+  assert sum(found.values()) == 2 * 2 * 3**3
+  assert unknown == ["MatrixInverse"]
 
 
 def test_an_endless_loop_of_products():

@@ -86,6 +86,23 @@ def test_four_devices_equal_numpy(xla, tmp_path, bound, numbers, options):
   assert int(model.optimizer.iterations.numpy()) == 1
 
 
+def test_constants_of_booleans(xla, tmp_path):
+  """Larger ones are packed to bits by one MLIR, and not by another."""
+  mask = np.random.default_rng(0).uniform(size=[25, 13]) < 0.5
+  strategy = tracing.tpu_strategy(CORES)
+  with strategy.scope():
+    total = tf.Variable(tf.zeros([25, 13]))
+
+  def step(x):
+    total.assign(tf.where(mask, x, -x))
+
+  batches = [np.full([25, 13], 1.0 + c, np.float32) for c in range(CORES)]
+  data = tracing.distribute(strategy, batches)
+  run_on_devices(tracing.trace(strategy, step, data), [batches], tmp_path)
+  for copy, given in zip(total.values, batches):
+    np.testing.assert_array_equal(copy, np.where(mask, given, -given))
+
+
 def test_the_conformer_has_a_form():
   strategy = tracing.tpu_strategy(CORES)
   model = recognisers.conformer(strategy, tf_pcc.Clipping(tf_pcc.MinBound()))
