@@ -65,7 +65,7 @@ def saved_model_flag():
 def overwrite_flag():
   """--overwrite."""
   return flags.DEFINE_bool(
-    "overwrite", False, "Whether to replace an earlier report."
+    "overwrite", False, "Whether to replace an earlier report or export."
   )
 
 

@@ -34,12 +34,25 @@ from absl import flags, logging
 from launch import cli, litert, serving, workdir
 from tf_pcc.data import audio
 
+_METADATA = "metadata.json"
+_FORMATS = ("saved_model", "litert")
+# What programs put into a run's directory: launch/workdir.py lists it.
+_RUN = (
+  "audit",
+  "canaries",
+  "canaries.json",
+  "checkpoints",
+  "config.json",
+  "metrics.jsonl",
+  "summary.json",
+  "tensorboard",
+  "tokenizer.json",
+)
+
 _WORKDIR = cli.workdir_flag()
 _STEP = cli.step_flag()
 _OUTPUT = flags.DEFINE_string("output", None, "Directory to write.")
-_FORMAT = flags.DEFINE_enum(
-  "format", "saved_model", ("saved_model", "litert"), "What to write."
-)
+_FORMAT = flags.DEFINE_enum("format", "saved_model", _FORMATS, "What to write.")
 _OVERWRITE = cli.overwrite_flag()
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -49,23 +62,22 @@ def export(directory, output, kind="saved_model", step=None, overwrite=False):
 
   Args:
     directory: the run's directory.
-    output: directory to write; it must not exist.
+    output: directory to write; it must not exist, nor be the run's directory,
+      hold it, or be among its own files (a new folder beside them is fine).
     kind: "saved_model" or "litert".
     step: int, which checkpoint; default: the newest.
-    overwrite: bool, whether output may exist and is replaced.
+    overwrite: bool, whether output may be an earlier export, which is replaced;
+      nothing else ever is.
 
   Returns:
     The metadata, a dict.
 
   Raises:
     FileExistsError: when there is an output already.
-    ValueError: when there is no run, its model transcribes nothing, or LiteRT
-      lacks an operation of it.
+    ValueError: when there is no run, its model transcribes nothing, LiteRT
+      lacks an operation of it, or output holds what is no export.
   """
-  if tf.io.gfile.exists(output) and not overwrite:
-    raise FileExistsError(
-      f"{output} exists already; give --overwrite or another --output"
-    )
+  _check_output(directory, output, overwrite)
   model, tokenizer, config, step = workdir.load_model(directory, step=step)
   if not hasattr(model, "decode_scored"):
     raise ValueError(
@@ -95,8 +107,48 @@ def export(directory, output, kind="saved_model", step=None, overwrite=False):
         "serving_default": _signature(function.get_concrete_function())
       }
     metadata = {"format": kind, **metadata}
-    workdir.write_json(workdir.join(partial, "metadata.json"), metadata)
+    workdir.write_json(workdir.join(partial, _METADATA), metadata)
   return metadata
+
+
+def _check_output(directory, output, overwrite):
+  """Refuses an output whose writing would cost anything but an export."""
+  run, there = _absolute(directory), _absolute(output)
+  inside = there.startswith(f"{run}/")
+  own = inside and there[len(run) + 1 :].split("/")[0] in _RUN
+  if own or there == run or run.startswith(f"{there}/"):
+    raise ValueError(
+      "--output must not be --workdir, a directory that holds it, or among the "
+      f"run's own files. Received: output={output}, workdir={directory}"
+    )
+  if not tf.io.gfile.exists(output):
+    return
+  if not overwrite:
+    raise FileExistsError(
+      f"{output} exists already; give another --output, or --overwrite to "
+      "replace an earlier export"
+    )
+  if not _is_export(output):
+    raise ValueError(
+      "--overwrite replaces an earlier export and nothing else, and there is "
+      f"no {_METADATA} of one. Received: output={output}"
+    )
+
+
+def _absolute(path):
+  """The path with links followed, to compare; a remote one as it is."""
+  if "://" in path:
+    return path.rstrip("/")
+  return os.path.realpath(path)
+
+
+def _is_export(output):
+  """Whether a directory is what `export` wrote."""
+  try:
+    found = _json_or_none(workdir.join(output, _METADATA))
+  except (ValueError, tf.errors.OpError):
+    return False
+  return isinstance(found, dict) and found.get("format") in _FORMATS
 
 
 def describe(directory, config, tokenizer, step):

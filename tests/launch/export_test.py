@@ -205,6 +205,39 @@ def test_whole_or_not_at_all(saved_run, tmp_path, monkeypatch, kind):
   assert names() == ["out"] and not (output / "stale").exists()
 
 
+def test_nothing_but_an_export_is_replaced(saved_run, tmp_path):
+  run = tmp_path / "run"
+  shutil.copytree(saved_run, run)
+  (tmp_path / "link").symlink_to(run)
+  folder, text = tmp_path / "folder", tmp_path / "text"
+  folder.mkdir()
+  text.write_text("mine")
+  for name, content in (("list", "[]"), ("other", "{}"), ("broken", "{")):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "metadata.json").write_text(content)
+
+  def files():
+    return sorted(path for path in tmp_path.rglob("*"))
+
+  before = files()
+  own = [run, tmp_path / "link", run / "checkpoints", run / "audit" / "export"]
+  for overwrite in (False, True):
+    for output in (*own, tmp_path, f"{run}/", f"{run}/more/.."):
+      with pytest.raises(ValueError, match=r"^--output must not .*Received: "):
+        export.export(str(run), str(output), overwrite=overwrite)
+  for name in ("folder", "text", "list", "other", "broken"):
+    output = str(tmp_path / name)
+    with pytest.raises(FileExistsError, match="--overwrite"):
+      export.export(str(run), output)
+    with pytest.raises(ValueError, match="nothing else.*Received: output="):
+      export.export(str(run), output, overwrite=True)
+  assert files() == before
+  # Beside the run's files, and where a run's name begins alike.
+  for output in (run / "exported", tmp_path / "run2"):
+    for overwrite in (False, True):
+      export.export(str(run), str(output), "litert", overwrite=overwrite)
+
+
 def test_programs_use_it(
   run_program, saved_run, recordings, corpus, tmp_path, exported
 ):
@@ -236,7 +269,7 @@ def test_programs_use_it(
     ("export", ["--workdir=/nowhere", "--output=OUT"], "/nowhere"),
     ("export", ["--workdir=RUN", "--output=OUT", "--step=1"], "step=1"),
     ("export", ["--workdir=RUN", "--output=OUT", "--format=onnx"], "onnx"),
-    ("export", ["--workdir=RUN", "--output=RUN"], "--overwrite"),
+    ("export", ["--workdir=RUN", "--output=RUN"], "--workdir"),
     ("export", ["--workdir=RUN", "--output=OUT", "more"], "more"),
     ("transcribe", ["--workdir=RUN", "--saved_model=MODEL", "a"], "one of"),
     ("transcribe", ["--saved_model=MODEL", "--nbest=2", "a"], "--nbest"),
