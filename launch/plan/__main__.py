@@ -47,6 +47,14 @@ _SECONDS = flags.DEFINE_float(
 _LABELS = flags.DEFINE_integer(
   "labels", None, "Labels of the longest utterance.", lower_bound=1
 )
+_EFFORT = flags.DEFINE_float(
+  "effort",
+  0.0,
+  "XLA's effort: 0 is its own; -1 compiles in a fraction of the time a program "
+  "that needs somewhat more memory.",
+  lower_bound=-1.0,
+  upper_bound=1.0,
+)
 # Characters and wordpieces of fast English speech; a guess, and printed.
 _LABELS_A_SECOND = {"character": 20}
 _OTHER_LABELS_A_SECOND = 8
@@ -266,6 +274,7 @@ def _costs(bucket):
   yield (
     f"  traced and compiled here in {bucket['seconds_to_compile']:.0f} s, "
     f"{_gib(bucket['compiler_memory'])}"
+    + (f", with effort {bucket['effort']:g}" if bucket["effort"] else "")
   )
 
 
@@ -294,6 +303,7 @@ def main(arguments):
     labels=_LABELS.value,
     environment_directory=_ENVIRONMENT.value,
     cache=_CACHE.value,
+    effort=_EFFORT.value,
   )
   print(report(found))
   if _JSON.value:

@@ -89,7 +89,9 @@ def require(directory=None):
   return directory or default_directory()
 
 
-def compile_for_tpu(program, topology, result, directory=None, watch=None):
+def compile_for_tpu(
+  program, topology, result, directory=None, watch=None, effort=0.0
+):
   """Compiles StableHLO ahead of time; see `launch.plan.xla_worker`.
 
   Args:
@@ -98,6 +100,7 @@ def compile_for_tpu(program, topology, result, directory=None, watch=None):
     result: file to write, JSON.
     directory: of the environment.
     watch: function of the seconds so far, called meanwhile.
+    effort: float from -1, the quickest compilation, to 1; 0 is XLA's own.
 
   Returns:
     dict, what is in `result`.
@@ -105,7 +108,8 @@ def compile_for_tpu(program, topology, result, directory=None, watch=None):
   Raises:
     RuntimeError: when the compiler died, with its last words.
   """
-  _run(["compile", program, topology, result], directory, watch)
+  command = ["compile", program, topology, str(effort), result]
+  _run(command, directory, watch)
   return json.loads(pathlib.Path(result).read_text())
 
 

@@ -48,6 +48,7 @@ class Planner:
     environment_directory: of `launch.plan.environment`, None for the default.
     cache: directory of earlier results.
     progress: bool, whether to show what is being done.
+    effort: float, see `environment.compile_for_tpu`.
   """
 
   def __init__(
@@ -57,11 +58,12 @@ class Planner:
     environment_directory=None,
     cache="~/.cache/tf_pcc/plans",
     progress=True,
+    effort=0.0,
   ):
     self._environment = environment.require(environment_directory)
     self._config, self._topology = config, topology
     self._cache = pathlib.Path(cache).expanduser()
-    self._progress = progress
+    self._progress, self._effort = progress, effort
     self._sources = _digest_of_sources()
 
   def compile(self, shape):
@@ -77,7 +79,8 @@ class Planner:
       no argument, "needed" (all of it, or what the compiler's complaint names),
       "available" and "spare"; "fits"; and when it does "collectives_compiled",
       a list of [kind, bytes, tensors], "compiler_flops" and "compiler_bytes";
-      "compiler_memory", bytes that compiling took here.
+      "compiler_memory" and "compiler_cpu_seconds", what compiling took here;
+      "effort".
 
     Raises:
       RuntimeError: when the compiler died.
@@ -100,9 +103,12 @@ class Planner:
           folder / "compiled.json",
           self._environment,
           clock.show,
+          self._effort,
         )
       found |= self._compiled(compiled)
       found["compiler_memory"] = compiled["peak_memory"]
+      found["compiler_cpu_seconds"] = compiled["cpu_seconds"]
+    found["effort"] = self._effort
     found["seconds_to_compile"] = time.monotonic() - start
     workdir.write_json(str(path), found)
     shutil.rmtree(folder)
@@ -144,6 +150,7 @@ class Planner:
     parts = [
       {name: config[name] for name in kept},
       self._topology.name,
+      self._effort,
       dataclasses.asdict(shape),
       self._sources,
       environment.PACKAGES,

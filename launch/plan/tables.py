@@ -10,16 +10,20 @@
 methods: the clipping methods against none. sizes: memory and step time of each
 size on each slice. cores: what APCC adds from 4 to 256 cores. parameters: what
 it adds to larger and larger models, compiled up to --largest parameters, by
-formula beyond. Markdown is printed, and --json writes the figures. Needs
-python -m launch.plan --setup.
+formula beyond. In the first two, --blocks=2,4 compiles models of so many blocks
+and draws a line to the model's own number. Markdown is printed, and --json
+writes the figures. Needs python -m launch.plan --setup.
 """
+
+import dataclasses
 
 from absl import flags
 from ml_collections import config_dict
 
 from launch import cli, workdir
 from launch.plan import __main__ as planner_program
-from launch.plan import estimate, planning, topologies
+from launch.plan import estimate, extension, planning, topologies
+from models import registry
 
 _CONFIG = cli.config_flag()
 _JSON = cli.json_flag()
@@ -31,6 +35,10 @@ _TABLE = flags.DEFINE_enum(
 )
 _TOPOLOGIES = flags.DEFINE_list("topologies", ["v5e:2x4"], "Slices.")
 _SIZES = flags.DEFINE_list("sizes", ["S"], "Sizes of the model.")
+_METHODS = flags.DEFINE_list("methods", None, "Rows of methods; default: all.")
+_BLOCKS_COMPILED = flags.DEFINE_list(
+  "blocks", [], "Two numbers of blocks to compile instead of all."
+)
 _BATCH = flags.DEFINE_integer(
   "rows", 4, "Utterances of a core in cores and parameters.", lower_bound=1
 )
@@ -75,17 +83,31 @@ def added_by_formula(parameters, cores):
   }
 
 
-def row(planner, shape):
+def _found(config, topology, shape, blocks):
+  """What is known of a program; blocks: numbers to compile, or empty: all."""
+  if not blocks:
+    return _planner(config, topology).compile(shape)
+  fields = config.model.fields.to_dict()
+  encoder = fields.get("encoder", {})
+  sizes = registry.MODELS[config.model.name].sizes
+  whole = dataclasses.replace(sizes[fields.get("size", "tiny")], **encoder)
+  programs = {}
+  for number in blocks:
+    changed = _resized(config, encoder={**encoder, "blocks": number})
+    programs[number] = _planner(changed, topology).compile(shape)
+  return extension.of_blocks(programs, whole.blocks)
+
+
+def row(found):
   """The figures of one program.
 
   Args:
-    planner: `planning.Planner`.
-    shape: `planning.Shape`.
+    found: dict, of `planning.Planner.compile` or
+      `launch.plan.extension.of_blocks`.
 
   Returns:
     dict.
   """
-  found = planner.compile(shape)
   collectives = found.get("collectives_compiled", [])
   return {
     "parameters": found["parameters"],
@@ -112,7 +134,11 @@ def _shape(config, topology, batch=None):
 
 def _planner(config, topology):
   return planning.Planner(
-    config, topology, flags.FLAGS.environment, flags.FLAGS.cache
+    config,
+    topology,
+    flags.FLAGS.environment,
+    flags.FLAGS.cache,
+    effort=flags.FLAGS.effort,
   )
 
 
@@ -129,15 +155,26 @@ def _resized(config, **fields):
   return config
 
 
-def methods(config, names):
-  """Rows of the methods on each slice, against no clipping."""
+def methods(config, names, chosen=None, blocks=()):
+  """Rows of the methods on each slice, against no clipping.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    names: list of str, slices.
+    chosen: list of keys of `METHODS`, or None: all.
+    blocks: two numbers of blocks to compile, or empty: all of the model's.
+
+  Returns:
+    list of dict; the first method of a slice is what the others have more than.
+  """
   rows = []
   for name in names:
     topology = topologies.parse(name)
     first = None
-    for method, fields in METHODS.items():
-      changed = _changed(config, **fields)
-      found = row(_planner(changed, topology), _shape(changed, topology))
+    for method in chosen or METHODS:
+      changed = _changed(config, **METHODS[method])
+      shape = _shape(changed, topology)
+      found = row(_found(changed, topology, shape, blocks))
       first = first or found
       rows.append(
         {
@@ -157,20 +194,18 @@ def methods(config, names):
   return rows
 
 
-def sizes(config, names, models):
-  """Rows of each size on each slice."""
+def sizes(config, names, models, blocks=()):
+  """Rows of each size on each slice; blocks as in `methods`."""
   rows = []
   for size in models:
     changed = _resized(config, size=size)
     for name in names:
       topology = topologies.parse(name)
       shape = _shape(changed, topology)
-      found = row(_planner(changed, topology), shape)
-      time = (
-        estimate.step_time(found["found"], topology)
-        if found["found"]["compiles"]
-        else None
-      )
+      found = row(_found(changed, topology, shape, blocks))
+      memory, time = found["found"]["memory"], None
+      if found["found"]["compiles"]:
+        time = estimate.step_time(found["found"], topology)
       rows.append(
         {
           "size": size,
@@ -180,8 +215,12 @@ def sizes(config, names, models):
           "HBM, GiB": _gib(found["needed"]),
           "available": _gib(topology.chip.memory),
           "fits": "yes" if found["fits"] else "no",
+          "largest": extension.largest_batch(memory, shape.batch)
+          if time
+          else "-",
           "TFLOP counted": f"{found['counted_flops'] / 1e12:.3f}",
           "compiler's": _giga(found["flops"], 1e12),
+          "GB moved": _giga(found["bytes"], digits=1),
           "ms, estimate": f"{time['estimate'] * 1e3:.0f}" if time else "-",
           "compiled in s": f"{found['seconds_to_compile']:.0f}",
         }
@@ -234,7 +273,7 @@ def _added(config, topology, rows_a_core):
   for method in ("none", "APCC"):
     changed = _changed(config, **METHODS[method])
     shape = _shape(changed, topology, rows_a_core)
-    found[method] = row(_planner(changed, topology), shape)
+    found[method] = row(_planner(changed, topology).compile(shape))
   none, apcc = found["none"], found["APCC"]
   formula = added_by_formula(none["parameters"], topology.cores)
   return {
@@ -273,11 +312,21 @@ def main(arguments):
   cli.no_arguments(arguments)
   if _JSON.value:
     workdir.require_parent(_JSON.value, "--json")
+  blocks = _BLOCKS_COMPILED.value
+  if blocks and (len(set(blocks)) != 2 or not all(map(str.isdigit, blocks))):
+    raise ValueError(
+      f"--blocks must be two numbers, such as 2,4. Received: blocks={blocks}"
+    )
+  blocks = [int(number) for number in blocks]
+  if unknown := sorted(set(_METHODS.value or ()) - set(METHODS)):
+    raise ValueError(
+      f"--methods must be of {', '.join(METHODS)}. Received: {unknown}"
+    )
   config = _CONFIG.value
   if _TABLE.value == "methods":
-    rows = methods(config, _TOPOLOGIES.value)
+    rows = methods(config, _TOPOLOGIES.value, _METHODS.value, blocks)
   elif _TABLE.value == "sizes":
-    rows = sizes(config, _TOPOLOGIES.value, _SIZES.value)
+    rows = sizes(config, _TOPOLOGIES.value, _SIZES.value, blocks)
   elif _TABLE.value == "cores":
     rows = cores(config, _BATCH.value)
   else:

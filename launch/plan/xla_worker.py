@@ -4,10 +4,11 @@ Runs in the environment that `launch.plan.environment` makes, where JAX is and
 TensorFlow is not, so nothing of this package is imported. Files carry what goes
 in and out:
 
-  python -I xla_worker.py compile PROGRAM.mlir v5e:2x4 RESULT.json
+  python -I xla_worker.py compile PROGRAM.mlir v5e:2x4 EFFORT RESULT.json
   python -I xla_worker.py run PROGRAM.mlir CORES ARGUMENTS.npz RESULT.npz
 
-RESULT.json: "devices", "chip", "peak_memory" of this process in bytes and its
+EFFORT: from -1, the quickest compilation, to 1; 0 is XLA's own. RESULT.json:
+"devices", "chip", "peak_memory" of this process in bytes and its
 "cpu_seconds"; either "memory" (bytes), "flops", "bytes" and "hlo", the file of
 the compiled program, or "error". It is written last.
 
@@ -95,7 +96,8 @@ def options(devices, backend):
   return made
 
 
-def compile_for_tpu(program, topology, result):
+def compile_for_tpu(program, topology, effort, result):
+  jax.config.update("jax_exec_time_optimization_effort", float(effort))
   found = {}
   try:
     described = topologies.get_topology_desc(

@@ -14,17 +14,25 @@ class Planner:
   def __init__(self, config, topology):
     self._encoder = config.model.fields.to_dict().get("encoder", {})
     self._clips = config.clipping.method != "none"
-    self._cores = topology.cores
+    self._cores, self._memory = topology.cores, topology.chip.memory
 
   def compile(self, shape):
     parameters = 100 * self._encoder.get("dim", 10)
     extra = 3 * parameters if self._clips else 0
+    blocks = self._encoder.get("blocks", 1) - 1
     sums = [["all-reduce", 4 * parameters, 9]]
     if self._clips:
       sums.append(["all-reduce", 8 * self._cores, 1])
     return {
       "parameters": parameters,
-      "memory": {"needed": shape.batch * 2**30},
+      "memory": {
+        "needed": (shape.batch + blocks) * 2**30,
+        "available": self._memory,
+        "arguments": 0,
+        "temporaries": (shape.batch + blocks) * 2**30,
+        "code": 0,
+        "outputs": 0,
+      },
       "fits": True,
       "compiles": True,
       "flops": 10**9,
@@ -61,6 +69,17 @@ def test_sizes(config):
   rows = tables.sizes(config, ["v4:2x2x1"], ["S", "M"])
   assert [r["size"] for r in rows] == ["S", "M"]
   assert rows[0]["available"] == "15.25" and rows[0]["fits"] == "yes"
+
+
+def test_sizes_on_a_line(config):
+  config.model.fields = {}
+  # Two utterances a core; 16 and 17 blocks.
+  rows = tables.sizes(config, ["v5e:2x2"], ["S", "L"], (2, 4))
+  one, other = tables.methods(config, ["v5e:2x2"], ["PCC", "APCC"], (2, 4))
+  assert [r["HBM, GiB"] for r in rows] == ["17.00", "18.00"]
+  assert [r["fits"] for r in rows] == ["no", "no"]
+  assert [r["largest"] for r in rows] == [1, 1]
+  assert (one["method"], other["more"]) == ("PCC", "+0.00%")
 
 
 def test_cores_agree_with_the_formula(config):
