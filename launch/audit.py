@@ -116,8 +116,10 @@ def summary(found):
   entry = found["checkpoints"][-1]
   table = entry["summary"]
   wer = "" if entry["wer"] is None else f", test WER {entry['wer']:.1%}"
+  # Another toolkit's recogniser has no step.
+  step = f", step {entry['step']}" if entry["step"] else ""
   lines = [
-    f"{entry['run']}, step {entry['step']}{wer}; {table['score']} ranks, "
+    f"{entry['run']}{step}{wer}; {table['score']} ranks, "
     f"exposure at most {table['ceiling']:.2f} bits",
     f"{'times':>8} {'CER':>7} {'exact':>7} {'exposure':>9} {'AUC':>6}",
     f"{'hold-out':>8} {table['holdout']['cer']['estimate']:7.1%} "

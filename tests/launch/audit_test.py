@@ -1,9 +1,6 @@
 """launch.audit as a command, on a run trained with canaries."""
 
 import json
-import os
-import pathlib
-import subprocess
 import sys
 
 import numpy as np
@@ -22,7 +19,6 @@ from launch.configs import base
 from tf_pcc import audit
 from tf_pcc.data import corpora, records
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORDS = ("RIVER", "STONE", "CLOUD", "TABLE", "APPLE")
 STEPS = 10
 
@@ -85,21 +81,11 @@ def _config(folder):
   return config
 
 
-def _audit(*arguments):
-  return subprocess.run(
-    [sys.executable, "-m", "launch.audit", *arguments],
-    cwd=ROOT,
-    env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    capture_output=True,
-    text=True,
-    check=False,
-    timeout=200,
-  )
-
-
-def test_all_checkpoints_with_losses_and_error_rates(run_directory):
-  done = _audit(f"--workdir={run_directory}", "--checkpoints=all")
-  assert done.returncode == 0, done.stderr
+def test_all_checkpoints_with_losses_and_error_rates(
+  run_directory, run_program
+):
+  done = run_program("audit", f"--workdir={run_directory}", "--checkpoints=all")
+  assert done.code == 0, done.stderr
   names = {p.name for p in (run_directory / "audit").iterdir()}
   assert {"audit.json", "report.html"} < names
   assert any(name.endswith(".png") for name in names)
@@ -116,9 +102,49 @@ def test_all_checkpoints_with_losses_and_error_rates(run_directory):
   assert "exposure" in done.stdout and "report.html" in done.stdout
 
   # A second time it refuses, before it takes any time.
-  again = _audit(f"--workdir={run_directory}")
-  assert again.returncode == 1
-  assert "--overwrite" in again.stderr and "Traceback" not in again.stderr
+  again = run_program("audit", f"--workdir={run_directory}")
+  assert "--overwrite" in again.complaint
+
+
+def test_its_saved_model_is_heard_alike(run_directory, run_program, tmp_path):
+  def talkative(head):
+    random = np.random.default_rng(0)
+    head.kernel.assign(random.normal(size=head.kernel.shape))
+    head.bias.assign(head.bias * 0)
+
+  directory = _copy(run_directory, tmp_path / "run", talkative)
+  exported, output = tmp_path / "exported", tmp_path / "audit"
+  flags = [f"--workdir={directory}", f"--output={exported}"]
+  assert run_program("export", *flags).code == 0
+  done = run_program(
+    "audit",
+    f"--workdir={directory}",
+    f"--saved_model={exported}",
+    f"--output={output}",
+  )
+  assert done.code == 0, done.stderr
+  (entry,) = json.loads((output / "audit.json").read_text())["checkpoints"]
+  ((own,), _) = canary_scores.audit_run(directory, canaries.load(directory))
+  assert len(set(own.inserted.transcripts)) > 1
+  for group in ("inserted", "holdout"):
+    heard = tuple(entry["scores"][group]["transcripts"])
+    assert heard == getattr(own, group).transcripts
+  assert entry["wer"] == pytest.approx(own.wer)
+  assert entry["summary"]["score"] == "cer"
+
+
+def _copy(run_directory, directory, change):
+  """A run with a checkpoint 7 whose head was changed."""
+  tf.io.gfile.makedirs(str(directory / "checkpoints"))
+  for name in ("config.json", "tokenizer.json", "canaries.json"):
+    (directory / name).write_bytes((run_directory / name).read_bytes())
+  (directory / "canaries").symlink_to(run_directory / "canaries")
+  model, _, _, _ = workdir.load_model(str(run_directory))
+  change(model.head)
+  model.compile("adam")
+  model.optimizer.build(model.trainable_variables)
+  workdir.Checkpoints(str(directory), model).save(7)
+  return str(directory)
 
 
 def test_lookup_table_reaches_the_ceiling(run_directory, tmp_path):
@@ -157,18 +183,12 @@ def _with_path(folder, function, directory):
 
 
 def test_nan_scores_name_the_checkpoint(run_directory, tmp_path):
-  copy = tmp_path / "run"
-  tf.io.gfile.makedirs(str(copy / "checkpoints"))
-  for name in ("config.json", "tokenizer.json", "canaries.json"):
-    (copy / name).write_bytes((run_directory / name).read_bytes())
-  (copy / "canaries").symlink_to(run_directory / "canaries")
-  model, _, _, _ = workdir.load_model(str(run_directory))
-  model.head.bias.assign(model.head.bias * np.nan)
-  model.compile("adam")
-  model.optimizer.build(model.trainable_variables)
-  workdir.Checkpoints(str(copy), model).save(7)
+  def break_it(head):
+    head.bias.assign(head.bias * np.nan)
+
+  copy = _copy(run_directory, tmp_path / "run", break_it)
   with pytest.raises(ValueError, match="ckpt-7.*must not be NaN"):
-    canary_scores.audit_run(str(copy), canaries.load(str(copy)))
+    canary_scores.audit_run(copy, canaries.load(copy))
 
 
 def test_a_plan_made_for_another_network_says_what_was_left_out(run_directory):
@@ -197,11 +217,9 @@ def test_a_plan_made_for_another_network_says_what_was_left_out(run_directory):
   ],
 )
 def test_user_errors_are_one_message(
-  run_directory, tmp_path, arguments, message
+  run_directory, run_program, tmp_path, arguments, message
 ):
   places = {"EMPTY": tmp_path, "PLAN": run_directory / "canaries.json"}
   for name, place in places.items():
     arguments = [a.replace(name, str(place)) for a in arguments]
-  done = _audit(*arguments)
-  assert done.returncode == 1
-  assert message in done.stderr and "Traceback" not in done.stderr
+  assert message in run_program("audit", *arguments).complaint

@@ -111,6 +111,7 @@ def _runs_section(audit):
     entry = members[-1]
     table = entry["summary"]
     wer = "" if entry["wer"] is None else f", WER {entry['wer']:.2%}"
+    step = f": step {entry['step']}" if entry["step"] else ""
     opened = " open" if len(runs) <= _OPEN_RUNS else ""
     held = table["holdout"]
     fit = held["skew_normal"]
@@ -135,8 +136,8 @@ def _runs_section(audit):
       for row in table["rows"]
     ]
     parts.append(
-      f"<details{opened}><summary>{html.escape(name)}: step {entry['step']}"
-      f"{wer}</summary><p>{html.escape(about)}</p>"
+      f"<details{opened}><summary>{html.escape(name)}{step}{wer}</summary>"
+      f"<p>{html.escape(about)}</p>"
       f"{tables.render(headings, rows)}</details>"
     )
   parts.append("</section>")
