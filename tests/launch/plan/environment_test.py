@@ -59,12 +59,13 @@ def test_an_older_python(tmp_path, monkeypatch):
 
 
 def test_what_the_compiler_writes_is_read(tmp_path):
-  folder = ready(tmp_path, 'echo \'{"devices": 8}\' > "$6"; sleep 0.3')
+  write = 'echo "{\\"devices\\": 8, \\"effort\\": $6}" > "$7"; sleep 0.3'
+  folder = ready(tmp_path, write)
   seen = []
   found = environment.compile_for_tpu(
-    "p.mlir", "v5e:2x4", tmp_path / "r.json", folder, seen.append
+    "p.mlir", "v5e:2x4", tmp_path / "r.json", folder, seen.append, -0.5
   )
-  assert found == {"devices": 8}
+  assert found == {"devices": 8, "effort": -0.5}
   assert seen and max(seen) < 60
 
 
