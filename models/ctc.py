@@ -6,31 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from models import conformer, decoding, lstm, recogniser
+from models import conformer, ctc_loss, decoding, lstm, recogniser
 from tf_pcc.data import batching
-
-
-def ctc_losses(labels, label_length, logits, length):
-  """CTC loss of every utterance, the blank being 0.
-
-  Args:
-    labels: int32 [B, U], padded.
-    label_length: int32 [B].
-    logits: float [B, T, V]; the loss is computed in float32.
-    length: int32 [B], valid frames.
-
-  Returns:
-    float32 [B], -log P(labels | audio) in nats. An utterance whose labels do
-    not fit its frames gets a large finite number: filter those by `frames`.
-  """
-  return tf.nn.ctc_loss(
-    labels=labels,
-    logits=tf.cast(logits, tf.float32),
-    label_length=label_length,
-    logit_length=length,
-    logits_time_major=False,
-    blank_index=0,
-  )
 
 
 @keras.saving.register_keras_serializable(package="tf_pcc_models")
@@ -129,8 +106,11 @@ class CTC(recogniser.Recogniser):
     return {"logits": self.head(encoded), "length": length}
 
   def example_losses(self, y, outputs):
-    """float32 [B], every utterance's loss in nats; see `ctc_losses`."""
-    return ctc_losses(
+    """float32 [B], every utterance's loss in nats.
+
+    `models.ctc_loss` says what unusual input gives.
+    """
+    return ctc_loss.ctc_losses(
       y["labels"], y["label_length"], outputs["logits"], outputs["length"]
     )
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from models import (
   conformer,
   ctc,
+  ctc_loss,
   joint,
   recogniser,
   transducer_decoding,
@@ -265,7 +266,7 @@ class ConformerHybrid(ConformerTransducer):
   def example_losses(self, y, outputs):
     """float32 [B], the weighted sum of both losses in nats."""
     weight = self.config["ctc_weight"]
-    by_ctc = ctc.ctc_losses(
+    by_ctc = ctc_loss.ctc_losses(
       y["labels"], y["label_length"], outputs["logits"], outputs["length"]
     )
     return (1 - weight) * super().example_losses(y, outputs) + weight * by_ctc

@@ -77,7 +77,7 @@ def transducer_losses(labels, label_length, logits, length, *, blank_index=0):
       change = transducer_slices.gradient(
         logits, targets.tokens, normalizer, *arcs, blank_index
       )
-      return _once(change, watched)
+      return transducer_targets.once(change, watched)
 
     return loss, gradient
 
@@ -157,7 +157,7 @@ def fused_transducer_losses(
       changes = transducer_slices.joint_gradient(
         *inputs, targets.tokens, normalizer, *arcs, blank_index, slice_frames
       )
-      return [_once(change, *watched) for change in changes]
+      return [transducer_targets.once(change, *watched) for change in changes]
 
     return loss, gradient
 
@@ -180,16 +180,3 @@ def _slice_frames(slice_frames, *sizes):
   if tf.is_tensor(frames):
     return tf.maximum(1, tf.minimum(slice_frames, frames))
   return max(1, min(slice_frames, frames))
-
-
-@tf.custom_gradient
-def _once(value, *inputs):
-  """The value; its derivative by the inputs is an error instead of nothing."""
-  del inputs
-
-  def gradient(_):
-    raise NotImplementedError(
-      "the gradient of the transducer loss cannot be differentiated again"
-    )
-
-  return tf.identity(value), gradient

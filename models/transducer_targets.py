@@ -1,4 +1,4 @@
-"""Labels and lengths of a batch, as a transducer's loss needs them."""
+"""Labels and lengths of a batch, as the losses of models need them."""
 
 import tensorflow as tf
 
@@ -111,3 +111,16 @@ def _integers(name, value, rank):
       f"Received: {name}={value.dtype.name} {value.shape}"
     )
   return tf.cast(value, tf.int32)
+
+
+@tf.custom_gradient
+def once(value, *inputs):
+  """The value; its derivative by the inputs is an error instead of nothing."""
+  del inputs
+
+  def gradient(_):
+    raise NotImplementedError(
+      "the gradient of this loss cannot be differentiated again"
+    )
+
+  return tf.identity(value), gradient
