@@ -1,12 +1,14 @@
-"""LibriSpeech 960 h on a Cloud TPU v5e-8: Conformer S, CTC, wordpieces, APCC.
+"""LibriSpeech 960 h on a Cloud TPU v5e-8: Conformer, CTC, wordpieces, APCC.
 
 Data: LibriSpeech train-clean-100, train-clean-360 and train-other-500, prepared
 by launch.prepare to 16-bit PCM records (about 110 GB), dev-clean to validate,
 test-clean to test. Utterances over 16.8 s (under 1% of the hours) are left out,
 so that all batches have one static shape.
-Model: Conformer S (10.3M parameters, table 1 of Gulati et al., arXiv
-2005.08100), bfloat16, 1,024 wordpieces; Adam and the Transformer's schedule as
-there, with this package's batch and step count.
+Model: Conformer S, M or L (table 1 of Gulati et al., arXiv 2005.08100, whose
+10.3, 30.7 and 118.8 million parameters count the transducer's decoder too),
+bfloat16, 1,024 wordpieces; Adam and the Transformer's schedule as there, with
+this package's batch and step count. S unless the file's name is followed by a
+size, as in librispeech_conformer_ctc.py:M.
 Cost and expected result: neither has been measured, no TPU was at hand. The
 paper's Conformer S transducer has 2.7% WER on test-clean without a language
 model; CTC without one should be expected above that.
@@ -19,9 +21,10 @@ model; CTC without one should be expected above that.
 """
 
 from launch.configs import base
+from models import conformer
 
 
-def get_config():
+def get_config(size="S"):
   config = base.get_config()
   config.policy = "mixed_bfloat16"
   config.batch = 256
@@ -30,10 +33,11 @@ def get_config():
   config.steps_per_call = 100
   config.data.buckets_seconds = (16.8,)
   config.tokenizer.size = 1024
-  config.model.fields = {"size": "S"}
+  config.model.fields = {"size": size or "S"}
   config.optimizer.schedule = "rsqrt"
-  # 0.05 / sqrt(d), d = 144, at the end of 10,000 steps (arXiv 2005.08100).
-  config.optimizer.learning_rate = 0.05 / 144**0.5
+  # 0.05 / sqrt(d) at the end of 10,000 steps (arXiv 2005.08100).
+  dim = conformer.SIZES[config.model.fields["size"]].dim
+  config.optimizer.learning_rate = 0.05 / dim**0.5
   config.optimizer.warmup_steps = 10_000
   config.optimizer.arguments = {"beta_2": 0.98, "epsilon": 1e-9}
   config.log_every = 100

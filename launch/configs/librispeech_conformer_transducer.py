@@ -18,14 +18,10 @@ WER on test-clean without a language model.
 """
 
 from launch.configs import librispeech_conformer_ctc
-from models import conformer
 
 
 def get_config(size="S"):
-  config = librispeech_conformer_ctc.get_config()
+  config = librispeech_conformer_ctc.get_config(size)
   config.model.name = "conformer_transducer"
   config.model.fields = {"size": size or "S", "prediction": "lstm"}
-  # 0.05 / sqrt(d) at the end of the warm-up (arXiv 2005.08100).
-  dim = conformer.SIZES[config.model.fields["size"]].dim
-  config.optimizer.learning_rate = 0.05 / dim**0.5
   return config
