@@ -159,9 +159,10 @@ class RelativeSelfAttention(keras.layers.Layer):
     content_bias = tf.cast(self.content_bias, query.dtype)[:, None]
     position_bias = tf.cast(self.position_bias, query.dtype)[:, None]
     scores = tf.matmul(query + content_bias, key, transpose_b=True)
-    scores += relative_shift(
-      tf.matmul(query + position_bias, tf.transpose(position, [1, 2, 0]))
-    )
+    # Not tf.matmul, whose oneDNN kernel (TensorFlow 2.17.1) gives garbage where
+    # it broadcasts the positions of one head over a batch.
+    by_position = tf.einsum("bhtd,uhd->bhtu", query + position_bias, position)
+    scores += relative_shift(by_position)
     scores *= self.width**-0.5
     scores = tf.where(mask, tf.cast(scores, tf.float32), _MASKED)
     weights = tf.cast(tf.nn.softmax(scores), value.dtype)
