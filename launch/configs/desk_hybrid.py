@@ -1,8 +1,9 @@
 """The experiment of desk.py with one encoder and two losses.
 
-Data: as in desk.py. Model: Conformer, size tiny, with a transducer and a CTC
-layer; the loss is 0.7 times the transducer's and 0.3 times CTC's. Transcripts
-come from the transducer. APCC (minimum over the cores).
+Data: as in desk.py. Model: Conformer, size tiny, with a transducer (LSTM
+prediction network; `--config.model.fields.prediction=stateless` for the other
+one) and a CTC layer; the loss is 0.7 times the transducer's and 0.3 times
+CTC's. Transcripts come from the transducer. APCC (minimum over the cores).
 Source: as in desk.py; both losses on one encoder: Boyer et al., arXiv
 2201.05420.
 
@@ -16,7 +17,11 @@ from launch.configs import desk
 def get_config():
   config = desk.get_config()
   config.model.name = "hybrid"
-  config.model.fields = {**config.model.fields, "ctc_weight": 0.3}
+  config.model.fields = {
+    **config.model.fields,
+    "prediction": "lstm",
+    "ctc_weight": 0.3,
+  }
   # Of 500 steps a transducer's greedy search still leaves words out.
   config.steps = 800
   return config
