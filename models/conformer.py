@@ -31,7 +31,7 @@ class ConformerConfig:
     left_chunks: chunks before its own that a frame sees.
 
   Raises:
-    ValueError: If a number of chunks or frames is negative.
+    ValueError: If a size is below 1, or a number of chunks or frames negative.
   """
 
   dim: int
@@ -47,10 +47,13 @@ class ConformerConfig:
   left_chunks: int = 0
 
   def __post_init__(self):
-    for name in ("chunk_frames", "left_chunks"):
-      if getattr(self, name) < 0:
+    sizes = ("dim", "blocks", "heads", "kernel", "feed_forward_factor")
+    smallest = dict.fromkeys(sizes, 1) | {"chunk_frames": 0, "left_chunks": 0}
+    for name, least in smallest.items():
+      value = getattr(self, name)
+      if value < least:
         raise ValueError(
-          f"{name} must be at least 0. Received: {name}={getattr(self, name)}"
+          f"{name} must be at least {least}. Received: {name}={value}"
         )
 
 

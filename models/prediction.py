@@ -9,9 +9,12 @@ import keras
 import tensorflow as tf
 
 
-def _from_start(labels):
-  """Labels with the start before them, as ids that an embedding can take."""
-  return tf.pad(tf.maximum(labels, 0), [[0, 0], [1, 0]])
+def _from_start(labels, vocab_size):
+  """Labels with the start before them, as ids that an embedding can take.
+
+  What is no label is left to the loss to refuse.
+  """
+  return tf.pad(tf.clip_by_value(labels, 0, vocab_size - 1), [[0, 0], [1, 0]])
 
 
 @keras.saving.register_keras_serializable(package="tf_pcc_models")
@@ -43,7 +46,7 @@ class LSTMPrediction(keras.layers.Layer):
 
   def call(self, labels):
     """int32 [B, U] to float [B, U + 1, dim]; row u has seen u labels."""
-    return self.lstm(self.embedding(_from_start(labels)))
+    return self.lstm(self.embedding(_from_start(labels, self.vocab_size)))
 
   def start(self, batch):
     """Before any label: float [batch, dim], and the state for `step`."""
@@ -99,7 +102,7 @@ class StatelessPrediction(keras.layers.Layer):
 
   def call(self, labels):
     """int32 [B, U] to float [B, U + 1, dim]; row u has seen u labels."""
-    labels = _from_start(labels)
+    labels = _from_start(labels, self.vocab_size)
     columns = tf.shape(labels)[1]
     padded = tf.pad(labels, [[0, 0], [self.context - 1, 0]])
     last = [padded[:, i : i + columns] for i in range(self.context)]

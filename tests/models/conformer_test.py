@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import attention, convolution, dropout, subsampling
+from models import attention, conformer, convolution, dropout, subsampling
 
 DTYPES = [("float32", 1e-4), ("bfloat16", 0.1)]
 
@@ -132,3 +132,21 @@ def test_dropout_in_bfloat16():
 def test_dropout_rate_out_of_range(rate):
   with pytest.raises(ValueError, match=f"Received: rate={rate}"):
     dropout.ReplicaDropout(rate)
+
+
+@pytest.mark.parametrize(
+  "name", ["dim", "blocks", "heads", "kernel", "feed_forward_factor"]
+)
+@pytest.mark.parametrize("value", [0, -1])
+def test_sizes_out_of_range(name, value):
+  fields = {"dim": 8, "blocks": 1, "heads": 2, name: value}
+  message = rf"^{name} must be at least 1\. Received: {name}={value}$"
+  with pytest.raises(ValueError, match=message):
+    conformer.ConformerConfig(**fields)
+
+
+@pytest.mark.parametrize("name", ["chunk_frames", "left_chunks"])
+def test_chunks_out_of_range(name):
+  fields = {"dim": 8, "blocks": 1, "heads": 2, name: -1}
+  with pytest.raises(ValueError, match=f"{name} must be at least 0. Received"):
+    conformer.ConformerConfig(**fields)

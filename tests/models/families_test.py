@@ -244,6 +244,25 @@ def test_sound_that_cannot_be_heard(case):
   assert not np.any(np.isnan(scores))
 
 
+@each_recogniser
+def test_labels_that_are_none(case):
+  """Eagerly an error that names them, in a graph NaN for their utterance."""
+  model, _, _, outputs = untrained(case)
+  _, y = batch()
+  want = model.example_losses(y, outputs).numpy()
+  in_graph = tf.function(model.example_losses, autograph=False)
+  for wrong in (VOCAB, 999, -1, 0):
+    labels = y["labels"].numpy()
+    labels[1, 0] = wrong
+    spoiled = {**y, "labels": tf.constant(labels)}
+    message = rf"^labels must hold classes, 0 to 5.*Received: labels=\[{wrong}"
+    with pytest.raises(ValueError, match=message):
+      model.example_losses(spoiled, outputs)
+    losses = in_graph(spoiled, outputs).numpy()
+    assert np.isnan(losses[1])
+    np.testing.assert_allclose(losses[2:], want[2:], rtol=1e-4)
+
+
 def _rows(y, row):
   return {name: value[row : row + 1] for name, value in y.items()}
 

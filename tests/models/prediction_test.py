@@ -47,6 +47,19 @@ def test_a_row_depends_on_the_labels_before_alone(name):
   assert np.abs(network(labels)[:, 3:] - network(other)[:, 3:]).max() > 1e-4
 
 
+@each_network
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+def test_what_is_no_label_is_left_to_the_loss(name, mode):
+  network = _built(name)
+  call = tf.function(network, autograph=False) if mode == "graph" else network
+  found = call(tf.constant([[1, 2, 7], [-5, 99, 2**31 - 1]]))
+  assert np.isfinite(found).all()
+  # Nor does it change what was said before it.
+  np.testing.assert_allclose(
+    found[0, :3], network(tf.constant([[1, 2]]))[0], rtol=1e-5, atol=1e-6
+  )
+
+
 @pytest.mark.parametrize("context", [1, 2, 3])
 def test_stateless_looks_back_on_its_context(context):
   network = prediction.StatelessPrediction(vocab_size=7, dim=4, context=context)
