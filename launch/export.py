@@ -10,14 +10,27 @@ token_counts (int32 [B]) and scores (float32 [B], natural log-probabilities of
 the greedy paths). A streaming model has the signatures streaming_start and
 streaming_step too, whose state goes in and out as tensors.
 
-A LiteRT model takes one utterance of any length and gives token ids; their
-texts are "surfaces" in metadata.json: joined and stripped they are the
-transcript.
+A LiteRT model takes one utterance of any length, [1, samples], and gives token
+ids; their texts are "surfaces" in metadata.json: joined and stripped they are
+the transcript. Of a streaming model it has serving_default alone: it hears
+whole utterances, and does not stream. LiteRT's runtime does not check what it
+is given: for two waveforms at once, or two lengths, it raises "RuntimeError:
+... (2 != 1) ... failed to prepare".
 
-What unusual input gives: a waveform shorter than a frame, an empty transcript
-with score 0; samples that are not finite, an empty transcript with score -inf;
-a length beyond the waveforms' end, the transcript up to that end; no waveforms
-at all, or not as many lengths, an error that says so.
+What unusual input gives, in both formats:
+
+- a waveform shorter than a frame: an empty transcript with score 0;
+- within its length a sample that is not finite, or beyond 1e15: an empty
+  transcript with score -inf, however short the waveform is and wherever in it
+  the sample; behind the length nothing matters;
+- a length beyond the waveforms' end: the transcript up to that end; one below
+  0: as 0.
+
+A SavedModel refuses, with an error that says so: no waveforms at all, not as
+many lengths, and for a stream another batch's state, chunks of another size
+("chunk_samples" in metadata.json), a batch below 1. In a stream such a sample
+is heard as silence: it is not kept in the state, the stream goes on, and
+"finite" is false for that chunk.
 
 metadata.json, in the same directory, says what the model is: config,
 vocabulary, git commit, word error rate, audit.
@@ -32,7 +45,6 @@ import tensorflow as tf
 from absl import flags, logging
 
 from launch import cli, litert, serving, workdir
-from tf_pcc.data import audio
 
 _METADATA = "metadata.json"
 _FORMATS = ("saved_model", "litert")
@@ -84,7 +96,7 @@ def export(directory, output, kind="saved_model", step=None, overwrite=False):
       "--workdir must hold a recogniser; pre-training is to be followed by "
       f"fine-tuning. Received: model.name={config.model.name}"
     )
-  metadata = describe(directory, config, tokenizer, step)
+  metadata = describe(directory, model, config, tokenizer, step)
   with _directory(output) as partial:
     if kind == "saved_model":
       served = serving.Served(model, tokenizer)
@@ -151,20 +163,21 @@ def _is_export(output):
   return isinstance(found, dict) and found.get("format") in _FORMATS
 
 
-def describe(directory, config, tokenizer, step):
+def describe(directory, model, config, tokenizer, step):
   """What metadata.json says besides format and signatures.
 
   Args:
     directory: the run's directory.
+    model: its model.
     config: its `ConfigDict`.
     tokenizer: its `tf_pcc.data.text.Tokenizer`.
     step: int, of the checkpoint.
 
   Returns:
-    dict with model, step, sample_rate, config, vocabulary, surfaces, tokenizer,
-    git_commit (None outside a checkout), tensorflow, error_rates (None unless
-    the run's end was scored at this step) and audit (None unless made of this
-    step).
+    dict with model, step, sample_rate, chunk_samples (None unless it streams),
+    config, vocabulary, surfaces, tokenizer, git_commit (None outside a
+    checkout), tensorflow, error_rates (None unless the run's end was scored at
+    this step) and audit (None unless made of this step).
   """
   summary = _json_or_none(workdir.join(directory, "summary.json"))
   if summary and summary["steps"] == step:
@@ -177,7 +190,8 @@ def describe(directory, config, tokenizer, step):
   return {
     "model": config.model.name,
     "step": step,
-    "sample_rate": audio.SAMPLE_RATE,
+    "sample_rate": model.log_mel.sample_rate,
+    "chunk_samples": getattr(model, "chunk_samples", None),
     "config": workdir.read_json(workdir.join(directory, "config.json")),
     "vocabulary": list(tokenizer.pieces),
     "surfaces": list(tokenizer.surfaces),

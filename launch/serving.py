@@ -6,6 +6,8 @@ TensorFlow, in Python, in TensorFlow Serving or in C++.
 
 import tensorflow as tf
 
+from models import recogniser
+
 
 class Served(tf.Module):
   """From waveforms to transcripts; also chunk by chunk for streaming models.
@@ -58,14 +60,7 @@ class Served(tf.Module):
       tf.errors.InvalidArgumentError: If there are no waveforms, or not as many
         lengths.
     """
-    count = tf.shape(waveforms)[0]
-    checks = [
-      tf.debugging.assert_positive(count, "there must be a waveform"),
-      tf.debugging.assert_equal(
-        count, tf.shape(lengths)[0], "lengths must be as many as waveforms"
-      ),
-    ]
-    with tf.control_dependencies(checks):
+    with tf.control_dependencies(_checks(waveforms, lengths=lengths)):
       lengths = tf.identity(lengths)
       ids, counts, scores = self._recognise(waveforms, lengths)
     return {
@@ -87,12 +82,36 @@ class Served(tf.Module):
     return tf.strings.strip(joined) if strip else joined
 
 
+def _checks(waveforms, **others):
+  """Assertions that there is a waveform, and a row of all others for each."""
+  count = tf.shape(waveforms)[0]
+  return [
+    tf.debugging.assert_positive(count, "there must be a waveform"),
+    *(
+      tf.debugging.assert_equal(
+        count, tf.shape(value)[0], f"{name} must be as many as waveforms"
+      )
+      for name, value in others.items()
+    ),
+  ]
+
+
 def _recognise_function(model):
   """function (waveforms, lengths) -> ids, counts, scores."""
 
   def recognise(waveforms, lengths):
-    x = {"audio": waveforms, "audio_length": lengths}
-    return model.decode_scored(model(x, training=False))
+    samples = tf.shape(waveforms)[1]
+    lengths = tf.clip_by_value(lengths, 0, samples)
+    usable = recogniser.audible(waveforms, lengths)
+    # Out before the network: what LiteRT makes of NaN and infinity differs.
+    kept = usable[:, None] & tf.sequence_mask(lengths, samples)
+    x = {"audio": tf.where(kept, waveforms, 0.0), "audio_length": lengths}
+    ids, counts, scores = model.decode_scored(model(x, training=False))
+    return (
+      tf.where(usable[:, None], ids, 0),
+      tf.where(usable, counts, 0),
+      tf.where(usable, scores, -float("inf")),
+    )
 
   return recognise
 
@@ -132,20 +151,30 @@ def _streaming_functions(model, text):
   "state_" before.
   """
   names = sorted(model.state_spec())
+  chunk = model.chunk_samples
 
   def start(batch):
-    state = model.initial_state(batch)
+    check = tf.debugging.assert_positive(batch, "batch must be at least 1")
+    with tf.control_dependencies([check]):
+      state = model.initial_state(tf.identity(batch))
     return {f"state_{name}": state[name] for name in names}
 
   def step(waveforms, lengths, **state):
-    outputs, state = model.step(
-      waveforms, {name: state[f"state_{name}"] for name in names}, lengths
+    checks = _checks(waveforms, lengths=lengths, **state)
+    size = tf.debugging.assert_equal(
+      tf.shape(waveforms)[1], chunk, f"waveforms must have {chunk} samples each"
     )
+    with tf.control_dependencies([*checks, size]):
+      waveforms = tf.ensure_shape(tf.identity(waveforms), [None, chunk])
+      lengths = tf.identity(lengths)
+      state = {name: tf.identity(state[f"state_{name}"]) for name in names}
+    outputs, state = model.step(waveforms, state, lengths)
     found = {
       "token_ids": outputs["ids"],
       "token_counts": outputs["id_length"],
       # Spaces kept: the pieces of a stream are joined.
       "texts": text(outputs["ids"], strip=False),
+      "finite": outputs["finite"],
     }
     return {**found, **{f"state_{name}": state[name] for name in names}}
 
@@ -158,7 +187,8 @@ def _streaming_functions(model, text):
       start, autograph=False
     ).get_concrete_function(tf.TensorSpec([], tf.int32, "batch")),
     "streaming_step": tf.function(step, autograph=False).get_concrete_function(
-      tf.TensorSpec([None, model.chunk_samples], tf.float32, "waveforms"),
+      # Of any size, so that a wrong one meets the message above.
+      tf.TensorSpec([None, None], tf.float32, "waveforms"),
       tf.TensorSpec([None], tf.int32, "lengths"),
       **specs,
     ),

@@ -38,6 +38,36 @@ def finite_length(values, length):
   return tf.where(tf.reduce_all(finite, axis=1), length, 0)
 
 
+# Of larger samples float32 does not hold the power; true ones are at most 1.
+_LARGEST_SAMPLE = 1e15
+
+
+def audible_samples(audio):
+  """Whether samples can be heard: finite, and their power finite too.
+
+  Args:
+    audio: float32 [B, S].
+
+  Returns:
+    bool [B, S].
+  """
+  return tf.abs(audio) <= _LARGEST_SAMPLE
+
+
+def audible(audio, length):
+  """Whether all samples of an utterance can be heard, see `audible_samples`.
+
+  Args:
+    audio: float32 [B, S].
+    length: int32 [B], valid samples.
+
+  Returns:
+    bool [B].
+  """
+  behind = ~tf.sequence_mask(length, tf.shape(audio)[1])
+  return tf.reduce_all(audible_samples(audio) | behind, axis=1)
+
+
 class SpeechModel(PerCoreModel):
   """Log-mel features and an encoder: what pre-training shares too.
 
@@ -106,12 +136,15 @@ class SpeechModel(PerCoreModel):
   def hear(self, x, training=False):
     """Audio to features, float32 [B, T, mels], and their number int32 [B].
 
-    A length beyond the audio's end is that end, one below 0 is 0.
+    A length beyond the audio's end is that end, one below 0 is 0. One sample
+    that is not `audible` makes all features of its utterance NaN.
     """
     length = tf.clip_by_value(
       tf.cast(x["audio_length"], tf.int32), 0, tf.shape(x["audio"])[1]
     )
-    return self.log_mel(x["audio"], length, training=training)
+    usable = audible(x["audio"], length)[:, None]
+    audio = tf.where(usable, x["audio"], float("nan"))
+    return self.log_mel(audio, length, training=training)
 
   def compute_loss(
     self, x=None, y=None, y_pred=None, sample_weight=None, training=True

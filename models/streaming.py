@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from models import conformer, ctc, decoding
+from models import conformer, ctc, decoding, recogniser
 
 # As in `conformer.SIZES`, in chunks of 640 ms (tiny: 320 ms), with four chunks
 # before. The chunks are this package's own.
@@ -125,7 +125,8 @@ class StreamingConformerCTC(ctc.ConformerCTC):
 
     The logits of chunks one after another are those that `call` gives of the
     whole. A stream's last chunk may be short; after it the others may go on,
-    and this one's lengths are 0.
+    and this one's lengths are 0. Samples that are not finite, or beyond 1e15,
+    are heard as silence: in the state they would spoil what follows.
 
     Args:
       audio: float32 [B, chunk_samples].
@@ -135,11 +136,14 @@ class StreamingConformerCTC(ctc.ConformerCTC):
     Returns:
       dict of logits, float32 [B, chunk_frames, V], length, int32 [B], the valid
       frames, ids, int32 [B, chunk_frames], the new tokens of the greedy
-      transcript, padded with 0, id_length, int32 [B]; and the next state.
+      transcript, padded with 0, id_length, int32 [B], finite, bool [B], whether
+      no sample was silenced; and the next state.
     """
     if length is None:
       length = tf.fill([tf.shape(audio)[0]], self.chunk_samples)
     length = tf.clip_by_value(tf.cast(length, tf.int32), 0, self.chunk_samples)
+    finite = recogniser.audible(audio, length)
+    audio = tf.where(recogniser.audible_samples(audio), audio, 0.0)
     features, length, past = self.log_mel.step(audio, length, state["audio"])
     encoded, length, following = self.encoder.step(features, length, state)
     logits = self.head(encoded)
@@ -149,6 +153,7 @@ class StreamingConformerCTC(ctc.ConformerCTC):
       "length": length,
       "ids": ids,
       "id_length": id_length,
+      "finite": finite,
     }
     return outputs, {"audio": past, "label": label, **following}
 

@@ -127,6 +127,7 @@ def test_metadata_says_what_it_is(saved_run, exported, phone):
     found = json.loads((output / "metadata.json").read_text())
     assert found["format"] == kind and found["step"] == 7
     assert found["config"] == config and found["sample_rate"] == 16000
+    assert found["chunk_samples"] is None
     assert found["vocabulary"] == list(tokenizer.pieces)
     assert found["tokenizer"] == tokenizer.get_config()
     # Never scored, never audited.

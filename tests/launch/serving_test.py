@@ -1,5 +1,6 @@
 """What is exported equals the model, for every family and tokenizer."""
 
+import functools
 import random
 
 import keras
@@ -47,6 +48,23 @@ def make_model(tokenizer):
         scale = 2 / np.sqrt(variable.shape[0])
         variable.assign(rng.normal(0, scale, variable.shape))
     return model
+
+  return make
+
+
+@pytest.fixture(scope="module")
+def make_phone(make_model):
+  """A function of a family's name -> model, function and its LiteRT runner."""
+
+  @functools.cache
+  def make(name):
+    model = make_model(name)
+    function = serving.litert_function(model)
+    content = litert.convert(function, [v.value for v in model.variables])
+    # Its own operations only: none of TensorFlow's.
+    assert b"Flex" not in content
+    interpreter = tf.lite.Interpreter(model_content=content)
+    return model, function, interpreter.get_signature_runner()
 
   return make
 
@@ -115,6 +133,112 @@ def test_what_cannot_be_served_says_so(make_model, tokenizer):
       serve(
         waveforms=tf.zeros([batch, 100]), lengths=tf.constant(lengths, tf.int32)
       )
+
+
+@each_family
+def test_one_sample_that_is_not_finite(name, make_phone, tokenizer):
+  """Wherever it is within the length: no words; behind it: no matter."""
+  model, _, phone = make_phone(name)
+  served = serving.Served(model, tokenizer).functions["serving_default"]
+  clean = waveforms([8000])
+  want = served(waveforms=tf.constant(clean), lengths=tf.constant([7900]))
+  assert want["token_counts"][0] > 0
+  window = model.log_mel.window
+  for value in (np.nan, np.inf, -np.inf, 1e30, -1e16):
+    # Behind the last whole window, and in a waveform shorter than one, too.
+    for place, length in ((4000, 7900), (7899, 7900), (5, window - 300)):
+      audio = clean.copy()
+      audio[0, place] = value
+      lengths = np.int32([length])
+      for found in (
+        served(waveforms=tf.constant(audio), lengths=tf.constant(lengths)),
+        phone(waveforms=audio, lengths=lengths),
+      ):
+        assert found["token_counts"][0] == 0 and not np.any(found["token_ids"])
+        assert found["scores"][0] == -np.inf
+      x = {"audio": audio, "audio_length": lengths}
+      assert model.decode(model(x))[1][0] == 0
+    audio = clean.copy()
+    audio[0, 7950:] = value
+    for found in (
+      served(waveforms=tf.constant(audio), lengths=tf.constant([7900])),
+      phone(waveforms=audio, lengths=np.int32([7900])),
+    ):
+      count = int(want["token_counts"][0])
+      assert found["token_counts"][0] == count
+      np.testing.assert_array_equal(
+        found["token_ids"][:, :count], want["token_ids"][:, :count]
+      )
+      np.testing.assert_allclose(found["scores"], want["scores"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_a_stream_goes_on_after_what_is_not_finite(
+  make_model, tokenizer, value
+):
+  model = make_model("streaming_conformer_ctc")
+  functions = serving.Served(model, tokenizer).functions
+  chunk = model.chunk_samples
+  clean = waveforms([6 * chunk] * 2)
+  clean[0, chunk + 100] = clean[0, chunk + 7] = 0
+  spoiled = clean.copy()
+  spoiled[0, chunk + 100], spoiled[0, chunk + 7] = value, -value
+
+  def hear(audio):
+    state = functions["streaming_start"](batch=tf.constant(2))
+    for start in range(0, 6 * chunk, chunk):
+      found = functions["streaming_step"](
+        waveforms=tf.constant(audio[:, start : start + chunk]),
+        lengths=tf.constant([chunk, chunk]),
+        **state,
+      )
+      state = {k: v for k, v in found.items() if k.startswith("state_")}
+      yield {k: v.numpy() for k, v in found.items()}
+
+  for i, (want, found) in enumerate(zip(hear(clean), hear(spoiled))):
+    assert want.pop("finite").tolist() == [True, True]
+    assert found.pop("finite").tolist() == [i != 1, True]
+    for name in want:
+      np.testing.assert_array_equal(found[name], want[name])
+  # Behind a stream's end nothing is heard.
+  found = functions["streaming_step"](
+    waveforms=tf.fill([2, chunk], value),
+    lengths=tf.constant([0, 5]),
+    **functions["streaming_start"](batch=tf.constant(2)),
+  )
+  assert found["finite"].numpy().tolist() == [True, False]
+  for name, tensor in found.items():
+    if tensor.dtype == tf.float32:
+      assert np.isfinite(tensor).all(), name
+
+
+def test_what_a_stream_cannot_take_says_so(make_model, tokenizer):
+  model = make_model("streaming_conformer_ctc")
+  functions = serving.Served(model, tokenizer).functions
+  start, step = functions["streaming_start"], functions["streaming_step"]
+  for batch in (0, -1):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at least 1"):
+      start(batch=tf.constant(batch))
+  state, chunk = start(batch=tf.constant(2)), model.chunk_samples
+  other = {**state, "state_keys": start(batch=tf.constant(3))["state_keys"]}
+  for rows, samples, lengths, given, named in (
+    (0, chunk, [], state, "there must be a waveform"),
+    (2, chunk, [chunk], state, "lengths must be as many as waveforms"),
+    (2, chunk, [chunk] * 2, other, "state_keys must be as many as waveforms"),
+    (1, chunk, [chunk], state, "state_.* must be as many as waveforms"),
+    (2, chunk - 1, [9] * 2, state, f"waveforms must have {chunk} samples"),
+    (2, chunk + 1, [9] * 2, state, f"waveforms must have {chunk} samples"),
+  ):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=named):
+      step(
+        waveforms=tf.zeros([rows, samples]),
+        lengths=tf.constant(lengths, tf.int32),
+        **given,
+      )
+  found = step(
+    waveforms=tf.zeros([2, chunk]), lengths=tf.constant([chunk, 0]), **state
+  )
+  assert found["finite"].shape == [2]
 
 
 def test_a_stream_says_what_the_whole_says(make_model, tokenizer):
@@ -189,14 +313,8 @@ def test_every_tokenizer_without_its_library(kind):
 
 
 @each_family
-def test_litert_hears_the_same(name, make_model, tokenizer, tmp_path):
-  model = make_model(name)
-  function = serving.litert_function(model)
-  content = litert.convert(function, [v.value for v in model.variables])
-  # Its own operations only: none of TensorFlow's.
-  assert b"Flex" not in content
-  interpreter = tf.lite.Interpreter(model_content=content)
-  run = interpreter.get_signature_runner()
+def test_litert_hears_the_same(name, make_phone):
+  _, function, run = make_phone(name)
   lengths = [16000, 9000, 12345, 500, 0, *range(6000, 9000, 200)]
   assert len(lengths) == 20
   audio = waveforms(lengths)
@@ -215,3 +333,7 @@ def test_litert_hears_the_same(name, make_model, tokenizer, tmp_path):
       found["scores"], want["scores"], rtol=1e-3, atol=1e-4
     )
   assert said
+  # The error that is documented.
+  for batch, count in ((2, 2), (1, 2), (2, 1)):
+    with pytest.raises(RuntimeError, match="2 != 1.*failed to prepare"):
+      run(waveforms=audio[:batch], lengths=np.full([count], 100, np.int32))

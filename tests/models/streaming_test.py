@@ -203,16 +203,19 @@ def test_same_label_across_chunks_is_one_token():
   assert said == [1, 2, 2, 3]
 
 
-def test_nan_says_nothing_and_silences_no_neighbour():
+def test_what_is_not_finite_is_heard_as_silence():
   model, audio = _build(), _audio()
   lengths = np.full(3, SAMPLES, np.int32)
+  audio[1, 10:20] = 0
   want = _stream(model, audio, lengths)
-  audio[1, 10:20] = np.nan
-  got = _stream(model, audio, lengths)
-  for row in (0, 2):
-    np.testing.assert_array_equal(got[row][0], want[row][0])
-  logits = got[1][0][: model.encoder.config.chunk_frames]
-  assert np.isnan(logits).any()
+  for value in (np.nan, np.inf, 1e30):
+    audio[1, 10:20] = value
+    got = _stream(model, audio, lengths)
+    for row in range(3):
+      np.testing.assert_array_equal(got[row][0], want[row][0])
+  chunk = audio[:, : model.chunk_samples]
+  outputs, _ = model.step(chunk, model.initial_state(3))
+  assert outputs["finite"].numpy().tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize(
