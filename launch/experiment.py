@@ -14,6 +14,7 @@ from ml_collections import config_dict
 import tf_pcc
 from launch.configs import base
 from models import registry
+from tf_pcc.data import audio
 
 METHODS = ("none", "batch", "pcc", "apcc", "running", "per_example")
 # Those that clip no core, and so take no micro-batches.
@@ -264,9 +265,18 @@ def make_model(config, vocab_size):
     A `tf_pcc.PerCoreModel` of `models.registry`.
 
   Raises:
-    ValueError: on a name or field that is not known.
+    ValueError: on a name or field that is not known, or features of another
+      sample rate than that of all speech here.
   """
   keras.config.set_dtype_policy(config.policy)
   keras.utils.set_random_seed(config.seed)
   fields = {"seed": config.seed, **config.model.fields.to_dict()}
-  return registry.build_model(config.model.name, fields, vocab_size)
+  model = registry.build_model(config.model.name, fields, vocab_size)
+  rate = model.log_mel.sample_rate
+  if rate != audio.SAMPLE_RATE:
+    raise ValueError(
+      f"model.fields.features.sample_rate must be {audio.SAMPLE_RATE}, the "
+      "rate of all records and of what programs read. Received: "
+      f"model.fields.features.sample_rate={rate}"
+    )
+  return model

@@ -114,3 +114,12 @@ def test_one_seed_gives_one_network(make_config):
   for a, b in zip(first, same):
     np.testing.assert_array_equal(a, b)
   assert any(np.any(a != b) for a, b in zip(first, other))
+
+
+def test_features_hear_at_the_rate_of_the_records(make_config):
+  config = make_config()
+  config.model.fields["features"] = {"mels": 16, "sample_rate": 8000}
+  with pytest.raises(ValueError, match=r"must be 16000.*sample_rate=8000$"):
+    experiment.make_model(config, 5)
+  config.model.fields["features"]["sample_rate"] = 16000
+  assert experiment.make_model(config, 5).log_mel.sample_rate == 16000
