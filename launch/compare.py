@@ -127,8 +127,11 @@ def choose_bounds(directory, plan, progress, parallel=1):
     dict as in DIR/bounds.json: method to {"bound": float, "tried": [[bound,
     validation WER], ...]}. Of equal ones the largest bound is taken, which
     clips least.
+
+  Raises:
+    ValueError: when a bound was chosen among others than those of `plan`.
   """
-  result = comparison.read_bounds(directory)
+  result = comparison.read_bounds(directory, plan)
   plan = {method: jobs for method, jobs in plan.items() if method not in result}
   processes.run_all(
     [_task(job, progress) for jobs in plan.values() for job in jobs], parallel
@@ -140,8 +143,22 @@ def choose_bounds(directory, plan, progress, parallel=1):
     ]
     bound, _ = min(tried, key=lambda pair: (pair[1], -pair[0]))
     result[method] = {"bound": bound, "tried": tried}
-  comparison.write_bounds(directory, result)
+  if plan:
+    comparison.write_bounds(directory, result)
   return result
+
+
+def _with_bounds(settings, jobs, bounds):
+  """The jobs with the bounds chosen; those there already must have them."""
+  jobs = [
+    settings.job(job.method, job.seed, bounds[job.method]["bound"])
+    if job.method in bounds
+    else job
+    for job in jobs
+  ]
+  for job in jobs:
+    job.check()
+  return jobs
 
 
 def _task(job, progress, audit=False):
@@ -176,7 +193,8 @@ def run():
     The report's path.
 
   Raises:
-    ValueError: when a flag or a field is out of range.
+    ValueError: when a flag or a field is out of range, or a run that is there
+      was trained with other settings.
     FileExistsError: when there is a report already.
     processes.ProgramFailed: when a run fails.
   """
@@ -214,17 +232,22 @@ def run():
   seeds = range(_CONFIG.value.seed, _CONFIG.value.seed + count)
   # The methods in turn for each seed: what is there early can be compared.
   jobs = [settings.job(m, seed) for seed in seeds for m in methods]
+  # What is there must be of these settings, before hours are spent on more.
+  for job in sum(trials.values(), []):
+    job.check()
+  known = comparison.read_bounds(directory, trials)
+  _with_bounds(
+    settings,
+    [j for j in jobs if j.method in known or j.method not in trials],
+    known,
+  )
   parallel = _parallel(jobs[0].config)
+  comparison.require_splits(jobs[0].config, bool(trials))
   # Synthetic speech is made once and for all, on all CPU cores.
   datasets.open_splits(jobs[0].config)
   with Progress([*sum(trials.values(), []), *jobs]) as progress:
     bounds = choose_bounds(directory, trials, progress, parallel)
-    jobs = [
-      settings.job(job.method, job.seed, bounds[job.method]["bound"])
-      if job.method in bounds
-      else job
-      for job in jobs
-    ]
+    jobs = _with_bounds(settings, jobs, bounds)
     processes.run_all(
       [_task(job, progress, audit=True) for job in jobs], parallel
     )

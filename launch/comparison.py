@@ -9,7 +9,7 @@ import statistics
 
 from ml_collections import config_dict
 
-from launch import experiment, metrics, processes
+from launch import experiment, metrics, processes, workdir
 from tf_pcc import audit
 from tf_pcc.audit import files
 
@@ -45,6 +45,23 @@ class Job:
       return None
     found = _read_json(path)
     return found if found["steps"] >= self.config.steps else None
+
+  def check(self):
+    """Refuses a directory that holds a run of another config.
+
+    Raises:
+      ValueError: naming the fields that differ.
+    """
+    workdir.check_config(self.directory, self.config)
+    # Without canaries more steps could go on, but not be compared.
+    if os.path.exists(os.path.join(self.directory, "config.json")):
+      steps = workdir.load_config(self.directory).steps
+      if steps != self.config.steps:
+        raise ValueError(
+          f"steps must be those of the run in {self.directory}: {steps}; give "
+          "another --workdir, or remove that run. "
+          f"Received: steps={self.config.steps}"
+        )
 
   def step(self):
     """The last step it has logged."""
@@ -192,16 +209,72 @@ class Settings:
     )
 
 
-def read_bounds(directory):
-  """bounds.json of a comparison, {} where there is none."""
+def require_splits(config, choose=False):
+  """Refuses a config without the sets that a comparison reads off.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    choose: bool, whether bounds are chosen, on a validation set.
+
+  Raises:
+    ValueError: naming the field to set.
+  """
+  data = config.data
+  records = data.kind == "records"
+  for split, why in (
+    ("test", "methods are compared at equal word error rates on it"),
+    *(
+      [("validation", "--choose_bound chooses bounds on it")] if choose else []
+    ),
+  ):
+    found = data[split] if records else data.utterances.get(split)
+    if not found:
+      name = f"data.{split}" if records else f"data.utterances.{split}"
+      needed = "a directory of records" if records else "a count above 0"
+      raise ValueError(
+        f"{name} must be {needed}: {why}. Received: {name}={found!r}"
+      )
+
+
+def read_bounds(directory, trials):
+  """bounds.json of a comparison, as far as it is about these trials.
+
+  Args:
+    directory: the comparison's.
+    trials: what `Settings.trials` gives.
+
+  Returns:
+    dict as in `write_bounds`; {} where nothing was chosen yet.
+
+  Raises:
+    ValueError: when a bound was chosen among others than those of the trials.
+  """
   path = os.path.join(directory, "bounds.json")
-  return _read_json(path) if os.path.exists(path) else {}
+  found = _read_json(path) if os.path.exists(path) else {}
+  for method, jobs in trials.items():
+    tried = [bound for bound, _ in found.get(method, {}).get("tried", ())]
+    now = [job.config.clipping.bound for job in jobs]
+    if tried and sorted(tried) != sorted(now):
+      raise ValueError(
+        f"BOUNDS must be those that the bound of {method} was chosen among: "
+        f"{tried}. To choose again, remove {path} and the runs of {method} in "
+        f"{os.path.join(directory, 'runs')}, or give another --workdir. "
+        f"Received: BOUNDS={now}"
+      )
+  return {method: found[method] for method in trials if method in found}
 
 
 def write_bounds(directory, bounds):
-  """Writes bounds.json, whole or not at all."""
-  text = json.dumps(bounds, indent=2) + "\n"
+  """Adds to bounds.json, which is written whole or not at all.
+
+  Args:
+    directory: the comparison's.
+    bounds: dict from method to {"bound": float, "tried": [[bound, validation
+      WER], ...]}; methods that are not among them are left as they are.
+  """
   path = os.path.join(directory, "bounds.json")
+  before = _read_json(path) if os.path.exists(path) else {}
+  text = json.dumps({**before, **bounds}, indent=2) + "\n"
   files.write_atomically(path, text, overwrite=True)
 
 
@@ -211,7 +284,7 @@ def write_report(directory, jobs, bounds, baseline, notes, overwrite=False):
   Args:
     directory: where to.
     jobs: list of `Job`, all trained and audited.
-    bounds: what `read_bounds` gives.
+    bounds: dict as in bounds.json, of the bounds that were chosen.
     baseline: method the others are compared with.
     notes: list of str.
     overwrite: bool.

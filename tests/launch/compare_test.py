@@ -1,8 +1,10 @@
 """launch.compare: what is trained, resumed and reported."""
 
+import dataclasses
 import json
 import os
 import pathlib
+import runpy
 import signal
 import subprocess
 import sys
@@ -10,8 +12,10 @@ import time
 
 import numpy as np
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
-from launch import comparison, processes
+from launch import comparison, processes, workdir
 from launch.configs import base, desk_memorization
 from tf_pcc.data import corpora, records
 
@@ -147,6 +151,81 @@ def test_what_cannot_be_compared_is_refused(
     _settings(config_file, tmp_path, **changes).job("pcc", 0)
 
 
+def _trained(job, monkeypatch):
+  """The directory of a job as launch.train leaves it, by its command line."""
+  argv = ["train", *job.arguments]
+  monkeypatch.setattr(sys, "argv", argv)  # Where ml_collections looks, too.
+  values = flags.FlagValues()
+  config_flags.DEFINE_config_file("config", flag_values=values)
+  values(argv)
+  workdir.save_config(job.directory, values.config)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_run_of_other_settings_is_never_reused(
+  config_file, tmp_path, monkeypatch, quick
+):
+  settings = _settings(config_file, tmp_path, quick=quick)
+  settings = dataclasses.replace(
+    settings, config=runpy.run_path(str(config_file))["get_config"]()
+  )
+  jobs = [settings.job(m, 3) for m in ("none", "running")]
+  jobs += [settings.job("pcc", 3, bound=1.5), *settings.trials(["pcc"])["pcc"]]
+  for job in jobs:
+    job.check()  # Nothing is there yet.
+    _trained(job, monkeypatch)
+    job.check()
+  with pytest.raises(ValueError, match="clipping.bound: 1.5 there, 2.0 now"):
+    settings.job("pcc", 3, bound=2.0).check()
+  other = dataclasses.replace(settings, overrides={"batch": 12})
+  with pytest.raises(ValueError, match="batch: 6 there, 12 now"):
+    other.job("none", 3).check()
+  longer = dataclasses.replace(settings, overrides={"steps": 5})
+  with pytest.raises(ValueError, match="steps.*4.*Received: steps=5"):
+    longer.trials(["pcc"])["pcc"][0].check()
+
+
+def test_bounds_are_those_of_the_trials_or_refused(config_file, tmp_path):
+  trials = _settings(config_file, tmp_path).trials(["pcc", "batch"])
+  assert comparison.read_bounds(tmp_path, trials) == {}
+  pcc = {"bound": 5.0, "tried": [[0.5, 0.3], [5.0, 0.2]]}
+  comparison.write_bounds(tmp_path, {"pcc": pcc})
+  comparison.write_bounds(tmp_path, {"batch": {**pcc, "bound": 0.5}})
+  found = comparison.read_bounds(tmp_path, trials)
+  assert (found["pcc"]["bound"], found["batch"]["bound"]) == (5.0, 0.5)
+  # Bounds that nobody asked for count for nothing.
+  assert list(comparison.read_bounds(tmp_path, {"pcc": trials["pcc"]})) == [
+    "pcc"
+  ]
+  assert comparison.read_bounds(tmp_path, {}) == {}
+  with pytest.raises(ValueError, match=r"\[0.5, 5.0\].*remove.*=\[0.5\]"):
+    comparison.read_bounds(tmp_path, {"pcc": trials["pcc"][:1]})
+
+
+@pytest.mark.parametrize(
+  ("changes", "choose", "message"),
+  [
+    ({"data": {"kind": "records"}}, False, "data.test must be a dir.*=''"),
+    (
+      {"data": {"utterances": {"test": 0}}},
+      False,
+      "data.utterances.test must be a count above 0.*test=0",
+    ),
+    (
+      {"data": {"kind": "records", "test": "there", "validation": ""}},
+      True,
+      "data.validation must .*--choose_bound",
+    ),
+  ],
+)
+def test_a_set_to_compare_on_is_asked_for_at_once(changes, choose, message):
+  config = desk_memorization.get_config()
+  comparison.require_splits(config, choose)
+  config.update(changes)
+  with pytest.raises(ValueError, match=message):
+    comparison.require_splits(config, choose)
+
+
 def test_a_failed_program_shows_its_last_words(tmp_path):
   log = tmp_path / "a" / "log.txt"
   with pytest.raises(processes.ProgramFailed, match="steps=3[^$]*no_such_mod"):
@@ -271,6 +350,13 @@ def test_stopped_it_goes_on_and_reports_once(config_file, tmp_path):
   process = _compare(config_file, directory, *steps)
   output = process.communicate(timeout=300)[0]
   assert process.returncode == 1 and "--overwrite" in output
+
+  # The runs there are not those of other settings.
+  other = [*steps, "--config.optimizer.learning_rate=0.5", "--overwrite"]
+  process = _compare(config_file, directory, *other)
+  output = process.communicate(timeout=300)[0]
+  assert process.returncode == 1
+  assert "optimizer.learning_rate" in output and "0.5 now" in output
 
 
 @pytest.mark.slow
