@@ -12,6 +12,7 @@ own. They are those of TensorFlow 2.17.1, which setup.cfg pins.
 | `stablehlo`  | what does XLA get, and what does it compute with it?       |
 | `flops`      | how many operations is it?                                |
 | `planning`   | does libtpu compile it for a slice, and does it fit?       |
+| `extension`  | what do programs of fewer blocks say of all?               |
 
 `python -m launch.plan` asks all of it of a config, `python -m
 launch.plan.tables` of many. None of them runs anything on a TPU: execution,
