@@ -64,6 +64,17 @@ def test_common_targets_lie_inside_every_run():
     assert all(not np.isnan(compare.at_wer(one, t, "m")[0]) for t in targets)
 
 
+def test_runs_that_all_end_without_an_error_meet_there_once():
+  fast = run("pcc", 0, (0.4, 0.0, 0.0, 0.0), (0, 0.2, 0.3, 0.4))
+  slow = run("batch", 0, (0.4, 0.2, 0.1, 0.0), (0, 0.1, 0.3, 0.6))
+  assert compare.common_targets([fast, slow]) == [0]
+  rows = compare.matched_wer([fast, slow], "m", "batch")
+  assert [row["step"]["estimate"] for row in rows] == [400, 200]
+  assert [row["value"]["estimate"] for row in rows] == [0.6, 0.2]
+  assert len(compare.matched_wer(BATCH, "m", "batch", targets=[0.1, 0.1])) == 1
+  assert len(compare.matched_steps(BATCH, "m", "batch", steps=[200, 200])) == 1
+
+
 def test_runs_that_never_meet_are_an_error():
   slow = run("slow", 0, (0.9, 0.8, 0.7, 0.6), (0, 0, 0, 0))
   fast = run("fast", 0, (0.5, 0.4, 0.3, 0.2), (0, 0, 0, 0))

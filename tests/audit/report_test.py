@@ -159,6 +159,26 @@ def test_the_page_says_who_memorizes_less(tmp_path, compared):
   }
 
 
+def test_runs_without_any_word_error_are_compared(tmp_path, plan):
+  checkpoints = [
+    checkpoint(plan, f"{method} {seed}", step, wer, method, seed)
+    for method, rates in (("batch", (0.5, 0.2, 0.0)), ("pcc", (0.5, 0.0, 0.0)))
+    for seed in (0, 1)
+    for step, wer in zip((100, 200, 300), rates)
+  ]
+  found = audit.audit_results(plan, checkpoints, baseline="batch", resamples=50)
+  audit.write_report(tmp_path, found, plots=False)
+  text = Page((tmp_path / "report.html").read_text("utf-8")).text
+  assert "steps to WER 0.00%" in text
+
+
+def test_what_cannot_be_rendered_leaves_no_file(tmp_path, compared):
+  strange = {**compared, "tables": [{"title": "no rows"}]}
+  with pytest.raises(KeyError):
+    audit.write_report(tmp_path / "audit", strange, plots=False)
+  assert not (tmp_path / "audit").exists()
+
+
 def test_a_recogniser_without_losses_wer_or_steps(tmp_path, plan):
   single = checkpoint(plan, "someone else's", 0, None, loss=False)
   found = audit.audit_results(

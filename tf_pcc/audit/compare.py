@@ -94,7 +94,7 @@ def common_targets(runs):
 
   Returns:
     Up to four targets: the lowest rate all runs reach, and 1.25, 1.5 and 2
-    times it as far as no run starts below that.
+    times it as far as no run starts below that; 0 alone where all reach it.
 
   Raises:
     ValueError: when there are no runs, or no such rate.
@@ -110,7 +110,8 @@ def common_targets(runs):
       f"of the worst run is {lowest:g}, the best start is {highest:g}"
     )
   factors = (1.0, 1.25, 1.5, 2.0)
-  return [lowest * f for f in factors if lowest * f <= highest]
+  targets = [lowest * f for f in factors if lowest * f <= highest]
+  return list(dict.fromkeys(targets))
 
 
 def mean_over_seeds(values, confidence=bootstrap.CONFIDENCE):
@@ -156,7 +157,8 @@ def matched_wer(
     runs: Sequence of Run, any methods and seeds.
     figure: Key of their memorization.
     baseline: Name of the method to compare with.
-    targets: Word error rates; default `common_targets(runs)`.
+    targets: Word error rates, one named twice counts once; default
+      `common_targets(runs)`.
     lower_is_less: Whether a lower figure means less memorization: True for
       exposure, AUC or extraction, False for CER on canaries.
     confidence: Coverage of the intervals, default 0.95.
@@ -182,7 +184,7 @@ def matched_wer(
 
   return [
     {"target": float(target), "figure": figure, **row}
-    for target in targets
+    for target in dict.fromkeys(targets)
     for row in _rows(
       {m: read(members, target) for m, members in by_method.items()},
       baseline,
@@ -228,7 +230,7 @@ def matched_steps(
 
   return [
     {"target": float(step), "figure": figure, **row}
-    for step in steps
+    for step in dict.fromkeys(steps)
     for row in _rows(
       {
         method: {seed: read(run, step) for seed, run in members.items()}

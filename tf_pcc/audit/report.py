@@ -34,12 +34,14 @@ def write_report(directory, audit, overwrite=False, plots=True):
   drawn = draw_figures(audit) if plots else []
   images = [directory / f"{figure.name}.png" for figure in drawn]
   files.refuse_existing(images, overwrite)
+  # All is there before the first file is written: a failure leaves nothing.
   text = json.dumps(audit, ensure_ascii=False, indent=1, allow_nan=False)
+  rendered = page.render(audit, drawn)
   # The page last: whoever sees it finds everything else in place.
   for path, figure in zip(images, drawn):
     files.write_atomically(path, figure.png, overwrite)
   files.write_atomically(data, text + "\n", overwrite)
-  files.write_atomically(document, page.render(audit, drawn), overwrite)
+  files.write_atomically(document, rendered, overwrite)
   return [data, document, *images]
 
 
