@@ -233,17 +233,11 @@ def load(directory):
   Raises:
     ValueError: when it was trained without.
   """
-  path = _plan_path(directory)
-  if tf.io.gfile.exists(path):
-    return load_plan(path)
-  if tf.io.gfile.exists(workdir.join(directory, "config.json")):
-    data = workdir.load_config(directory).data
-    prepared = _plan_path(data.train)
-    own = data.kind == "records" and data.train
-    if own and tf.io.gfile.exists(prepared):
-      return load_plan(prepared)
+  path = _own_plan_path(directory)
+  if path:
+    return load_plan(path, flag="workdir")
   raise ValueError(
-    f"--workdir has no {posixpath.basename(path)}, so nothing was inserted "
+    "--workdir has no canaries.json, so nothing was inserted "
     "that could be audited: train with --config.canaries.insert=True, or "
     "give the plan that the recogniser was trained with as --plan=FILE. "
     f"Received: workdir={directory}"
@@ -263,17 +257,24 @@ def load_plan(path, cache="~/.cache/tf_pcc", flag="plan"):
     `Canaries`.
 
   Raises:
-    ValueError: when there is no plan.
+    ValueError: when there is no plan, or it or its sound is not as it must be.
   """
   if not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
     raise ValueError(
       f"--{flag} must be a canaries.json, of launch.make_canaries or of a "
       f"training run. Received: {flag}={path}"
     )
-  plan = audit.CanaryPlan.from_json(json.dumps(workdir.read_json(path)))
+  try:
+    with tf.io.gfile.GFile(path) as file:
+      plan = audit.CanaryPlan.from_json(file.read())
+    _check_plan(plan)
+  except ValueError as error:
+    raise ValueError(f"--{flag}={path}: {error}") from error
   sound = workdir.join(posixpath.dirname(path), "canaries")
   if tf.io.gfile.exists(sound):
-    return Canaries(plan, records.Records(sound))
+    found = records.Records(sound)
+    _check_sound(plan, found, sound)
+    return Canaries(plan, found)
   logging.warning(
     "no sound beside %s: the canaries are spoken anew, which gives the same "
     "samples only with the same version of the voice engine%s",
@@ -281,6 +282,60 @@ def load_plan(path, cache="~/.cache/tf_pcc", flag="plan"):
     " and without dropped candidates" if plan.dropped else "",
   )
   return Canaries(plan, speak(plan, cache))
+
+
+def require_own(directory, plan):
+  """Refuses a plan that is not that of a run which has one.
+
+  Args:
+    directory: the run's directory.
+    plan: `tf_pcc.audit.CanaryPlan` given besides.
+
+  Raises:
+    ValueError: naming both.
+  """
+  path = _own_plan_path(directory)
+  own = load_plan(path, flag="workdir").plan if path else plan
+  if own.digest() != plan.digest():
+    raise ValueError(
+      "--plan must be the plan that the run of --workdir was trained with, "
+      f"{path}: leave out --plan, or, for a recogniser that is not of this "
+      "run, give --output instead of --workdir. Received: plans "
+      f"{plan.digest()[:12]} (--plan) and {own.digest()[:12]} (--workdir)"
+    )
+
+
+def _check_plan(plan):
+  """What speaking, inserting and masking read, besides `from_json`'s checks."""
+  missing = {"kind", "templates", "speed_by", "seed"} - set(plan.settings)
+  if missing:
+    raise ValueError(
+      "settings must hold kind, templates, speed_by and seed, as "
+      "tf_pcc.audit.make_plan writes them. "
+      f"Received: settings without {sorted(missing)}"
+    )
+  for canary in plan.all:
+    if not isinstance(canary.voice.get("name"), str):
+      raise ValueError(
+        "voice must have a name, such as en-US. "
+        f"Received: voice={canary.voice} of {canary.id}"
+      )
+
+
+def _check_sound(plan, spoken, path):
+  heard = dict(zip(spoken.ids, spoken.texts))
+  missing = [c.id for c in plan.all if c.id not in heard]
+  other = [
+    c.id
+    for c in plan.all
+    if c.id in heard and heard[c.id] != text.normalize(c.text)
+  ]
+  if missing or other:
+    raise ValueError(
+      f"{path} must be the sound of the plan beside it; remove it to have the "
+      f"canaries spoken anew. Received: no sound of {len(missing)} canaries "
+      f"{missing[:5]}, another text for {len(other)} {other[:5]}"
+    )
 
 
 def _speak(plan):
@@ -301,6 +356,20 @@ def _utterance(canary):
   return corpora.Utterance(
     canary.id, "", text.normalize(canary.text), speaker=canary.voice["name"]
   )
+
+
+def _own_plan_path(directory):
+  """The file of a run's plan, or of its records' plan, or None."""
+  path = _plan_path(directory)
+  if tf.io.gfile.exists(path):
+    return path
+  if tf.io.gfile.exists(workdir.join(directory, "config.json")):
+    data = workdir.load_config(directory).data
+    prepared = _plan_path(data.train)
+    own = data.kind == "records" and data.train
+    if own and tf.io.gfile.exists(prepared):
+      return prepared
+  return None
 
 
 def _plan_path(directory):

@@ -75,6 +75,81 @@ def test_json_round_trip_bit_for_bit(changes, tmp_path):
     one.save(path)
 
 
+def _spoilt(path, value):
+  """A plan's JSON with one field replaced, or taken out where value is ..."""
+  fields = json.loads(plan().to_json())
+  *places, last = path
+  inner = fields
+  for place in places:
+    inner = inner[place]
+  if value is ...:
+    del inner[last]
+  else:
+    inner[last] = value
+  return json.dumps(fields)
+
+
+@pytest.mark.parametrize(
+  ("path", "value", "message"),
+  [
+    (["settings"], ..., r"the plan must have.*missing=\['settings'\]"),
+    (["settings"], [], r"settings must be an object.*settings=\[\]"),
+    (["extra"], 1, r"unknown=\['extra'\]"),
+    (["dropped"], -1, "dropped must be.*dropped=-1"),
+    (["canaries"], [], "canaries must be a list of at least 1.*0"),
+    (["canaries", 2], "A B", r"canaries\[2\] must be an object.*'A B'"),
+    (["canaries", 0, "speed"], ..., r"canaries\[0\].*missing=\['speed'\]"),
+    (["canaries", 0, "speed"], 0, "speed must be a factor above 0.*speed=0"),
+    (["canaries", 0, "pitch"], 1, r"unknown=\['pitch'\]"),
+    (["canaries", 1, "repetitions"], 1.5, r"\[1\].repetitions.*=1.5"),
+    (["canaries", 1, "repetitions"], 0, "at least 1. .*repetitions=0"),
+    (["canaries", 1, "repetitions"], True, "at least 1. .*repetitions=True"),
+    (["canaries", 1, "text"], " ?!", r"text must .*text=' \?!'"),
+    (["canaries", 1, "voice"], "en", "voice must be an object.*voice='en'"),
+    (["canaries", 1, "secret"], "", "secret must be null or.*secret=''"),
+    (["holdout", 3, "repetitions"], 1, r"holdout\[3\].*0, which.*=1"),
+    (["holdout", 3, "id"], "holdout-04", r"id='holdout-04', as holdout\[3\]"),
+    (["holdout", 3], ..., "holdout must be a list of at least 20.*19"),
+  ],
+)
+def test_a_plan_written_by_hand_is_checked(path, value, message, tmp_path):
+  file = tmp_path / "canaries.json"
+  file.write_text(_spoilt(path, value))
+  with pytest.raises(ValueError, match=f"canaries.json: .*{message}"):
+    canaries.CanaryPlan.load(file)
+
+
+def test_a_text_twice_whatever_its_case_is_refused():
+  text = plan().canaries[0].text.lower() + "!"
+  with pytest.raises(ValueError, match=r"holdout\[0\].text.*as canaries\[0\]"):
+    canaries.CanaryPlan.from_json(_spoilt(["holdout", 0, "text"], text))
+
+
+def test_what_is_no_json_is_refused(tmp_path):
+  file = tmp_path / "canaries.json"
+  file.write_text('{"format": 1,')
+  with pytest.raises(ValueError, match="canaries.json: .*must be JSON.*form"):
+    canaries.CanaryPlan.load(file)
+
+
+def test_repetitions_are_whole():
+  with pytest.raises(ValueError, match=r"whole.*repetitions=\(1.5, 2\)"):
+    plan(repetitions=(1.5, 2))
+  assert plan(repetitions=np.array([1, 4])) == plan()
+
+
+def test_no_secret_twice():
+  template = {
+    "kind": "template",
+    "vocabulary": None,
+    "templates": [f"{name} HAS {{secret}}" for name in WORDS],
+  }
+  one = plan(length=2, **template)
+  assert len({c.secret for c in one.all}) == len(one.all) == 32
+  with pytest.raises(ValueError, match="new secrets after 10.*length=1"):
+    plan(length=1, **template)
+
+
 def test_a_voice_of_tuples_survives_json():
   one = plan(voices=[{"voice": "en", "range": (1, 2)}])
   assert canaries.CanaryPlan.from_json(one.to_json()) == one

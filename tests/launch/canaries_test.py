@@ -200,6 +200,40 @@ def test_errors_say_what_to_do(prepare, config, tmp_path):
     prepare(holdout=20, kind="characters")
 
 
+def test_a_plan_by_hand_is_checked_and_its_file_named(prepare, tmp_path):
+  prepare()
+  path = tmp_path / "run" / "canaries.json"
+  fields = json.loads(path.read_text())
+  first = fields["canaries"][0]
+
+  def refused(message):
+    path.write_text(json.dumps(fields))
+    with pytest.raises(ValueError, match=message):
+      canaries.load_plan(str(path))
+
+  first["text"] += " RIVER"
+  refused("sound of the plan.*another text for 1 .'canary-x1-0'.")
+  first["id"] = "mine"
+  refused("no sound of 1 canaries .'mine'.")
+  first["voice"] = {}
+  refused("plan=.*run/canaries.json: voice must have a name")
+  del fields["settings"]["seed"]
+  refused("settings without .'seed'.")
+  first["repetitions"] = "5"
+  refused("plan=.*run/canaries.json: .*repetitions='5'")
+  path.write_text("{")
+  with pytest.raises(ValueError, match="plan=.*run/canaries.json: .*JSON"):
+    canaries.load_plan(str(path))
+
+
+def test_a_run_with_a_plan_takes_no_other(prepare, tmp_path):
+  own, other = prepare(), prepare("other", seed=5)
+  canaries.require_own(str(tmp_path / "run"), own.plan)
+  canaries.require_own(str(tmp_path), own.plan)  # It has none.
+  with pytest.raises(ValueError, match="run/canaries.json.*leave out --plan"):
+    canaries.require_own(str(tmp_path / "run"), other.plan)
+
+
 def test_a_run_that_began_without_gets_none(prepare, tmp_path):
   folder = tmp_path / "run" / "checkpoints"
   folder.mkdir(parents=True)

@@ -15,10 +15,9 @@ import warnings
 
 import numpy as np
 
-from tf_pcc.audit import checks, files, texts
+from tf_pcc.audit import checks, files, plan_fields, texts
 from tf_pcc.data.text import normalize
 
-SPEED_BY = ("resample", "engine")
 # Attempts in a row that may fail before the space of texts counts as exhausted.
 _PATIENCE = 1000
 # English read aloud at a common pace; used when no durations are known.
@@ -87,13 +86,23 @@ class CanaryPlan:
 
   @classmethod
   def from_json(cls, text):
-    """The plan written by `to_json`."""
-    fields = json.loads(text)
+    """The plan written by `to_json`, or by hand.
+
+    Raises:
+      ValueError: naming the field that is missing, unknown or wrong.
+    """
+    try:
+      fields = json.loads(text)
+    except ValueError as error:
+      raise ValueError(
+        f"a canary plan must be JSON: {error}. Received: text={text[:60]!r}"
+      ) from error
     if not isinstance(fields, dict) or fields.pop("format", None) != 1:
       raise ValueError(
         "text must be a canary plan of format 1, as CanaryPlan.to_json writes "
         f"it. Received: text={text[:60]!r}"
       )
+    plan_fields.check(fields)
     for group in ("canaries", "holdout"):
       fields[group] = tuple(Canary(**canary) for canary in fields[group])
     return cls(**fields)
@@ -108,7 +117,12 @@ class CanaryPlan:
 
   @classmethod
   def load(cls, path):
-    """Read a plan; FileNotFoundError says where one comes from."""
+    """Read a plan.
+
+    Raises:
+      FileNotFoundError: saying where one comes from.
+      ValueError: as `from_json`, with the file's name.
+    """
     path = pathlib.Path(path)
     if not path.is_file():
       raise FileNotFoundError(
@@ -116,7 +130,10 @@ class CanaryPlan:
         "run that was trained with canaries, or give the plan it was trained "
         f"with. Received: path={str(path)!r}"
       )
-    return cls.from_json(path.read_text(encoding="utf-8"))
+    try:
+      return cls.from_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+      raise ValueError(f"{path}: {error}") from error
 
 
 def estimated_duration(text, voice):
@@ -155,11 +172,12 @@ def make_plan(
     vocabulary: Sequence of words (or characters); default A to Z for characters
       and ZERO to NINE for a template's secret; "words" needs one.
     length: Words of a text, characters, or words of a secret; default 4.
-    templates: For kind="template": sentences that hold "{secret}".
+    templates: For kind="template": sentences that hold "{secret}". No secret
+      is drawn twice, since the hold-out's tell what guessing gives.
     speeds: Speed-up factors, each > 0; default 4.0 only.
     speed_by: "resample" (pitch rises, too: stricter, nothing ordinary sounds
       like it) or "engine" (the synthesiser speaks faster).
-    repetitions: Different counts >= 1; default 1, 2, 4, 8, 16, 32.
+    repetitions: Different whole counts >= 1; default 1, 2, 4, 8, 16, 32.
     canaries_per_count: Canaries for each count; default 20.
     holdout: Hold-out canaries, at least 20; default 200.
     ordinary_texts: Transcripts of the training and test data. No canary equals
@@ -188,33 +206,41 @@ def make_plan(
   (120, 200)
   """
   voices, speeds = list(voices), [float(speed) for speed in speeds]
-  repetitions = [int(count) for count in repetitions]
+  repetitions = plan_fields.whole_counts(repetitions)
   templates = tuple(templates)
   if vocabulary is None:
     vocabulary = {"characters": texts.LETTERS, "template": texts.DIGITS}.get(
       kind, ()
     )
   vocabulary = list(dict.fromkeys(vocabulary))
-  _check(voices, speeds, speed_by, repetitions, canaries_per_count, holdout)
+  plan_fields.check_arguments(
+    voices, speeds, speed_by, repetitions, canaries_per_count, holdout
+  )
   texts.check_generator(kind, vocabulary, length, templates)
 
   rng = np.random.default_rng(seed)
-  taken = {normalize(text) for text in ordinary_texts}
+  taken, secrets = {normalize(text) for text in ordinary_texts}, set()
   ordinary = len(taken)
   dropped = 0
 
   def draw(voice, speed):
     nonlocal dropped
-    unfit = 0
+    unfit = repeated = 0
     for _ in range(_PATIENCE):
       text, secret = texts.random_text(rng, kind, vocabulary, length, templates)
       plain = normalize(text)
       if not plain or plain in taken:
         continue
+      hidden = None if secret is None else normalize(secret)
+      if hidden == "" or hidden in secrets:
+        repeated += 1
+        continue
       if fits is not None and not fits(text, duration(text, voice) / speed):
         unfit += 1
         continue
       taken.add(plain)
+      if hidden is not None:
+        secrets.add(hidden)
       dropped += unfit
       return text, secret
     if unfit:
@@ -222,6 +248,13 @@ def make_plan(
         f"speeds: {unfit} of {_PATIENCE} candidate canaries have more labels "
         f"than frames at speed {speed:g}; slow them down, shorten them, or use "
         f"a model with more frames a second. Received: speeds={speeds!r}"
+      )
+    if repeated:
+      raise ValueError(
+        f"length: the generator ran out of new secrets after {len(secrets)}, "
+        "and no two canaries may share one; use longer secrets or a larger "
+        f"vocabulary. Received: length={length!r}, a vocabulary of "
+        f"{len(vocabulary)}"
       )
     raise ValueError(
       f"length: the generator ran out of new texts after {len(taken)} "
@@ -332,36 +365,3 @@ def _deal(rng, choices, size):
   # Which choices get the odd one is random, too.
   names = rng.permutation(len(choices))
   return [choices[names[index]] for index in order]
-
-
-def _check(voices, speeds, speed_by, repetitions, canaries_per_count, holdout):
-  if not voices:
-    raise ValueError(
-      f"voices must hold at least one voice. Received: voices={voices!r}"
-    )
-  if not speeds or not all(0 < speed < float("inf") for speed in speeds):
-    raise ValueError(
-      "speeds must hold positive speed-up factors such as 4.0. "
-      f"Received: speeds={speeds!r}"
-    )
-  if speed_by not in SPEED_BY:
-    raise ValueError(
-      f"speed_by must be one of {SPEED_BY}. Received: speed_by={speed_by!r}"
-    )
-  distinct = len(set(repetitions)) == len(repetitions)
-  if not repetitions or min(repetitions) < 1 or not distinct:
-    raise ValueError(
-      "repetitions must hold different counts of at least 1. "
-      f"Received: repetitions={repetitions!r}"
-    )
-  if canaries_per_count < 1:
-    raise ValueError(
-      "canaries_per_count must be at least 1. "
-      f"Received: canaries_per_count={canaries_per_count!r}"
-    )
-  if holdout < checks.SMALLEST_HOLDOUT:
-    raise ValueError(
-      f"holdout must be at least {checks.SMALLEST_HOLDOUT}: the exposure of a "
-      "canary cannot exceed log2(holdout). "
-      f"Received: holdout={holdout!r}"
-    )

@@ -1,0 +1,159 @@
+"""What a canary plan is made of: arguments to draw it, fields of its file."""
+
+import math
+import operator
+
+from tf_pcc.audit import checks
+from tf_pcc.data.text import normalize
+
+SPEED_BY = ("resample", "engine")
+_PLAN = {"canaries", "holdout", "settings"}
+_CANARY = {"id", "text", "voice", "speed", "repetitions"}
+
+
+def check(fields):
+  """Refuses fields that are no canary plan.
+
+  Args:
+    fields: what the plan's JSON holds, without its format.
+
+  Raises:
+    ValueError: naming the first field that is wrong, and its value.
+  """
+  _names("the plan", fields, _PLAN, {"dropped"})
+  if not isinstance(fields["settings"], dict):
+    raise ValueError(
+      "settings must be an object of the arguments that the plan was drawn "
+      f"with. Received: settings={fields['settings']!r}"
+    )
+  dropped = fields.get("dropped", 0)
+  if not _whole(dropped, 0):
+    raise ValueError(
+      f"dropped must be a whole number of at least 0. Received: {dropped=!r}"
+    )
+  for group, smallest in (
+    ("canaries", 1),
+    ("holdout", checks.SMALLEST_HOLDOUT),
+  ):
+    members = fields[group]
+    if not isinstance(members, list) or len(members) < smallest:
+      count = len(members) if isinstance(members, list) else repr(members)
+      raise ValueError(
+        f"{group} must be a list of at least {smallest}. Received: {count}"
+      )
+    for index, canary in enumerate(members):
+      _check_canary(f"{group}[{index}]", canary, group == "holdout")
+  ids, texts = {}, {}
+  for group in ("canaries", "holdout"):
+    for index, canary in enumerate(fields[group]):
+      where = f"{group}[{index}]"
+      for name, seen, value in (
+        ("id", ids, canary["id"]),
+        ("text", texts, normalize(canary["text"])),
+      ):
+        if value in seen:
+          raise ValueError(
+            f"{where}.{name} must be no other's, case and punctuation aside. "
+            f"Received: {name}={canary[name]!r}, as {seen[value]} has"
+          )
+        seen[value] = where
+
+
+def _check_canary(where, canary, held_out):
+  _names(where, canary, _CANARY, {"secret"})
+  wanted = {
+    "id": ("a string that is not empty", _string),
+    "text": (
+      "a string that normalize leaves something of",
+      lambda value: isinstance(value, str) and bool(normalize(value)),
+    ),
+    "voice": ("an object", lambda value: isinstance(value, dict)),
+    "speed": ("a factor above 0", _factor),
+    "repetitions": (
+      ("0, which holds it out", lambda value: _whole(value, 0) and value == 0)
+      if held_out
+      else ("a whole number of at least 1", lambda value: _whole(value, 1))
+    ),
+    "secret": (
+      "null or a string that is not empty",
+      lambda value: value is None or _string(value),
+    ),
+  }
+  for name, (words, right) in wanted.items():
+    value = canary.get(name)
+    if not right(value):
+      raise ValueError(
+        f"{where}.{name} must be {words}. Received: {name}={value!r}"
+      )
+
+
+def _names(where, found, needed, optional):
+  if not isinstance(found, dict):
+    raise ValueError(f"{where} must be an object. Received: {found!r:.80}")
+  missing = sorted(needed - set(found))
+  unknown = sorted(set(found) - needed - optional)
+  if missing or unknown:
+    raise ValueError(
+      f"{where} must have the fields {sorted(needed)} and no others but "
+      f"{sorted(optional)}. Received: missing={missing}, unknown={unknown}"
+    )
+
+
+def _string(value):
+  return isinstance(value, str) and bool(value)
+
+
+def _whole(value, smallest):
+  # True is an int, too.
+  return type(value) is int and value >= smallest
+
+
+def _factor(value):
+  return type(value) in (int, float) and 0 < value < math.inf
+
+
+def whole_counts(repetitions):
+  """Repetition counts as a list of int; ValueError for a fraction."""
+  try:
+    return [operator.index(count) for count in repetitions]
+  except TypeError as error:
+    raise ValueError(
+      "repetitions must hold whole numbers. "
+      f"Received: repetitions={repetitions!r}"
+    ) from error
+
+
+def check_arguments(
+  voices, speeds, speed_by, repetitions, canaries_per_count, holdout
+):
+  """Raise ValueError when `make_plan` could not use these arguments."""
+  if not voices:
+    raise ValueError(
+      f"voices must hold at least one voice. Received: voices={voices!r}"
+    )
+  if not speeds or not all(0 < speed < float("inf") for speed in speeds):
+    raise ValueError(
+      "speeds must hold positive speed-up factors such as 4.0. "
+      f"Received: speeds={speeds!r}"
+    )
+  if speed_by not in SPEED_BY:
+    raise ValueError(
+      f"speed_by must be one of {SPEED_BY}. Received: speed_by={speed_by!r}"
+    )
+  distinct = len(set(repetitions)) == len(repetitions)
+  if not repetitions or min(repetitions) < 1 or not distinct:
+    raise ValueError(
+      "repetitions must hold different counts of at least 1. "
+      f"Received: repetitions={repetitions!r}"
+    )
+  if canaries_per_count < 1:
+    raise ValueError(
+      "canaries_per_count must be at least 1. "
+      f"Received: canaries_per_count={canaries_per_count!r}"
+    )
+  if holdout < checks.SMALLEST_HOLDOUT:
+    raise ValueError(
+      f"holdout must be at least {checks.SMALLEST_HOLDOUT}: the exposure of a "
+      "canary cannot exceed log2(holdout). "
+      f"Received: holdout={holdout!r}"
+    )
