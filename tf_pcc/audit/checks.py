@@ -35,8 +35,9 @@ def as_scores(name, values, smallest=1):
   nan = np.flatnonzero(np.isnan(scores))
   if nan.size:
     raise ValueError(
-      f"{name} must not be NaN: a NaN loss has no rank. Score these utterances "
-      "again in float32, or audit an earlier checkpoint. "
+      f"{name} must not be NaN, which has no rank: the recogniser diverged, or "
+      "has no labels for these texts. Audit an earlier checkpoint, or one that "
+      "was trained with this plan. "
       f"Received: {name}[i] = nan for i in {nan[:10].tolist()}"
       f"{' and more' if nan.size > 10 else ''}"
     )

@@ -98,6 +98,13 @@ def audit_results(
   for checkpoint in tqdm(checkpoints, desc="summarise", disable=quiet):
     _check_scores(plan.canaries, checkpoint.inserted, "inserted", checkpoint)
     _check_scores(plan.holdout, checkpoint.holdout, "holdout", checkpoint)
+    wer = checkpoint.wer
+    if wer is not None and not 0 <= wer < float("inf"):
+      raise ValueError(
+        "wer must be a fraction of at least 0, or None where it is unknown. "
+        f"Received: wer={wer} of run {checkpoint.run!r} at step "
+        f"{checkpoint.step}"
+      )
     entries.append(
       {
         "run": checkpoint.run,

@@ -23,7 +23,9 @@ class CanaryScores:
     transcripts: Tuple of n recognised transcripts, normalised.
     edits: Array [n] int64: character substitutions, deletions, insertions.
     characters: Array [n] int64: characters of the references, >= 1.
-    losses: Array [n] float64, nats per token, or None when unknown.
+    losses: Array [n] float64, nats per token, or None when unknown. A loss is
+      infinite where no labelling is possible, as by CTC for more labels than
+      frames: it ranks last.
   """
 
   references: tuple
@@ -58,19 +60,24 @@ class CanaryScores:
     return self.losses
 
   def to_dict(self):
-    """JSON values: lists of str, int and float."""
+    """JSON values: lists of str, int and float; null is an infinite loss."""
+    losses = self.losses
+    if losses is not None:
+      losses = [None if loss == np.inf else loss for loss in losses.tolist()]
     return {
       "references": list(self.references),
       "transcripts": list(self.transcripts),
       "edits": self.edits.tolist(),
       "characters": self.characters.tolist(),
-      "losses": None if self.losses is None else self.losses.tolist(),
+      "losses": losses,
     }
 
   @classmethod
   def from_dict(cls, fields):
     """The scores written by `to_dict`."""
     losses = fields["losses"]
+    if losses is not None:
+      losses = [np.inf if loss is None else loss for loss in losses]
     return cls(
       references=tuple(fields["references"]),
       transcripts=tuple(fields["transcripts"]),
@@ -88,7 +95,7 @@ def score_transcripts(
   Args:
     references: Sequence of n strings.
     transcripts: Sequence of n strings, in the same order.
-    losses: Optional array [n], nats per token.
+    losses: Optional array [n], nats per token; infinite ones rank last.
     normalize: Callable str -> str for both sides; default
       `tf_pcc.data.text.normalize`: upper case without punctuation.
 
@@ -97,7 +104,7 @@ def score_transcripts(
 
   Raises:
     ValueError: for unequal numbers, something else than a string, a reference
-      that is empty, or a NaN loss.
+      that is empty, or a loss that is NaN or minus infinity.
     ImportError: when jiwer is missing.
   """
   try:
@@ -132,6 +139,11 @@ def score_transcripts(
       raise ValueError(
         "losses must hold one number for each reference. Received: "
         f"{losses.size} losses for {len(references)} references"
+      )
+    if np.any(np.isneginf(losses)):
+      raise ValueError(
+        "losses must be nats per token, above minus infinity. Received: "
+        f"losses[{int(np.argmin(losses))}] = -inf"
       )
   edits = []
   for reference, transcript in zip(references, transcripts):
