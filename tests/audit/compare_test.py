@@ -1,5 +1,6 @@
 """Runs at matched word error rate: interpolation, pairing, intervals."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -175,6 +176,41 @@ def test_one_seed_has_no_interval():
   assert np.isnan(compare.mean_over_seeds([np.nan]).estimate)
 
 
+def test_limits_stay_on_the_scale_and_hold_the_mean():
+  found = compare.mean_over_seeds([0.0, 0.02, 0.1], scale=(0, 1))
+  assert found.low == 0 < found.estimate < found.high < 1
+  found = compare.mean_over_seeds([0.9, 1.0, 1.4], scale=(0, 1))
+  assert found.low > 0 and found.high == found.estimate == pytest.approx(1.1)
+  found = compare.mean_over_seeds([-0.05, -0.06, 0.01], scale=(0, np.inf))
+  assert found.low == found.estimate < 0
+  assert compare.scale_of("wer") == compare.scale_of("cer_x16") == (0, 1)
+  assert compare.scale_of("extrapolated_exposure_all") == (0, np.inf)
+
+
+def test_rows_are_clipped_and_their_differences_are_not():
+  rates = {"cer_x8": (0.9, 0.5, 0.2, 0.1)}
+  runs = [
+    compare.Run(
+      m,
+      s,
+      steps,
+      (0.4, 0.3, 0.2, 0.1),
+      {"cer_x8": tuple(c * (1 + 3 * s) / 4 for c in rates["cer_x8"])},
+    )
+    for m, steps in (("b", (10, 200, 300, 4000)), ("o", (5, 10, 15, 20)))
+    for s in range(2)
+  ]
+  runs[3] = dataclasses.replace(runs[3], steps=(5, 10, 15, 900))
+  base, other = compare.matched_wer(runs, "cer_x8", "b", targets=[0.1])
+  for row in (base, other):
+    assert row["value"]["low"] == 0 and row["value"]["high"] <= 1
+  assert other["step"]["low"] == 0
+  assert base["step_difference"] is None
+  paired = compare.mean_over_seeds([20 - 4000, 900 - 4000])
+  assert other["step_difference"] == paired._asdict()
+  assert other["step_difference"]["low"] < -4000
+
+
 def test_coverage_of_the_interval_over_seeds():
   rng = np.random.default_rng(3)
   draws = [compare.mean_over_seeds(rng.normal(size=3)) for _ in range(4000)]
@@ -192,7 +228,7 @@ def test_coverage_of_the_interval_over_seeds():
       "method='batch', seed=0",
     ),
     (lambda: run("x", 0, (0.1, 0.2), (0, 0, 0, 0)), "4 checkpoints"),
-    (lambda: run("x", 0, (0.1, 0.2, np.nan, 0), (0,) * 4), "NaN"),
+    (lambda: run("x", 0, (0.1, 0.2, np.nan, 0), (0,) * 4), "wer must.*nan"),
     (lambda: compare.Run("x", 0, (2, 1), (0, 0), {}), r"steps=\[2, 1\]"),
   ],
 )

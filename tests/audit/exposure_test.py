@@ -73,8 +73,17 @@ def test_never_seen_canaries_have_1_44_on_average():
     for _ in range(100)
   ]
   error = np.std(means) / np.sqrt(len(means))
-  assert abs(np.mean(means) - 1 / np.log(2)) < 4 * error + 0.01
+  assert abs(np.mean(means) - exposure.unseen(1000)) < 4 * error
   assert error < 0.03
+
+
+@pytest.mark.parametrize("size", [1, 20, 200])
+def test_mean_of_the_unseen_is_that_of_all_ranks(size):
+  # A score in each of the N + 1 gaps of the hold-out.
+  scores = np.arange(size + 1) - 0.5
+  expected = exposure.rank_exposure(scores, np.arange(size)).mean()
+  assert exposure.unseen(size) == pytest.approx(expected)
+  assert exposure.unseen(10**6) == pytest.approx(1 / np.log(2), abs=1e-4)
 
 
 def test_a_lookup_table_reaches_the_ceiling():

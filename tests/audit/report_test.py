@@ -1,5 +1,6 @@
 """The report: complete, self-contained, never written over by accident."""
 
+import dataclasses
 import html.parser
 import io
 import json
@@ -151,6 +152,10 @@ def test_the_page_says_who_memorizes_less(tmp_path, compared):
   text = Page((tmp_path / "report.html").read_text("utf-8")).text
   for words in ("batch", "pcc", "WER", "against batch", "undecided", "Cost"):
     assert words in text
+  assert "without a correction for their number" in text
+  assert "20 hold-outs resolve false-positive rates in steps of 0.05" in text
+  # One sign for minus in every number.
+  assert not re.search(r"(?<![\w.-])-\d", text)
   comparison = compared["comparison"]
   assert {r["figure"] for r in comparison["matched_steps"]} == {
     "exposure_all",
@@ -170,6 +175,32 @@ def test_runs_without_any_word_error_are_compared(tmp_path, plan):
   audit.write_report(tmp_path, found, plots=False)
   text = Page((tmp_path / "report.html").read_text("utf-8")).text
   assert "steps to WER 0.00%" in text
+
+
+def test_infinite_losses_rank_last(tmp_path, plan):
+  good = checkpoint(plan, "pcc", 200, 0.1)
+  losses = good.inserted.losses.copy()
+  losses[[0, 7]] = np.inf
+  held = good.holdout.losses.copy()
+  held[3] = np.inf
+  found = audit.audit_results(
+    plan,
+    [
+      dataclasses.replace(
+        good,
+        inserted=dataclasses.replace(good.inserted, losses=losses),
+        holdout=dataclasses.replace(good.holdout, losses=held),
+      )
+    ],
+    resamples=50,
+  )
+  audit.write_report(tmp_path, found)
+  [entry] = json.loads((tmp_path / "audit.json").read_text())["checkpoints"]
+  back = audit.CanaryScores.from_dict(entry["scores"]["inserted"])
+  np.testing.assert_array_equal(back.losses, losses)
+  exposures = audit.rank_exposure(losses, held)
+  assert exposures[0] == exposures.min() == pytest.approx(np.log2(20 / 21))
+  assert entry["summary"]["holdout"]["skew_normal"] is None
 
 
 def test_what_cannot_be_rendered_leaves_no_file(tmp_path, compared):
@@ -243,5 +274,8 @@ def test_bad_input(plan, compared):
   )
   with pytest.raises(ValueError, match="(?s)same plan.*'pcc' at step 100"):
     audit.audit_results(other, [good])
+  unknown = dataclasses.replace(good, wer=float("nan"))
+  with pytest.raises(ValueError, match="wer must be.*wer=nan.*at step 100"):
+    audit.audit_results(plan, [unknown])
   with pytest.raises(ValueError, match="figure='cer_x3'"):
     results.figure_of(compared["checkpoints"][0]["summary"], "cer_x3")

@@ -41,7 +41,8 @@ def test_a_lookup_table_gets_the_ceiling_everywhere():
     assert row["extraction"]["estimate"] == 1
     assert row["cer"]["estimate"] == 0
     assert row["tpr_at_fpr_0.01"]["estimate"] == 1
-    assert row["tpr_at_fpr_0.001"]["estimate"] == 1
+    # 200 hold-outs say nothing about one false alarm in a thousand.
+    assert row["tpr_at_fpr_0.001"] is None
     assert row["extrapolated_exposure"]["estimate"] > table["ceiling"]
     assert row["epsilon_lower_bound"] > 2
 
@@ -86,9 +87,6 @@ def test_rows_are_the_instruments_on_their_canaries():
     assert row["extrapolated_exposure"]["estimate"] == pytest.approx(
       exposure.extrapolated_exposure(mine, reference).mean()
     )
-    assert row["tpr_at_fpr_0.01"]["estimate"] == membership.tpr_at_fpr(
-      mine, reference, 0.01
-    )
     members = count == COUNTS
     assert row["cer"]["estimate"] == pytest.approx(
       inserted.edits[members].sum() / inserted.characters[members].sum()
@@ -97,6 +95,24 @@ def test_rows_are_the_instruments_on_their_canaries():
     for value in row.values():
       if isinstance(value, dict):
         assert value["low"] <= value["estimate"] <= value["high"]
+
+
+@pytest.mark.parametrize(
+  ("size", "shown"), [(99, ()), (100, (0.01,)), (1000, (0.01, 0.001))]
+)
+def test_a_rate_that_the_holdout_cannot_resolve_is_left_out(size, shown):
+  rng = np.random.default_rng(size)
+  inserted, holdout = stranger(rng, 60), stranger(rng, size)
+  table = summary.summarise(COUNTS, inserted, holdout, resamples=50)
+  for fpr in (0.01, 0.001):
+    key = f"tpr_at_fpr_{fpr}"
+    found = row_of(table, "all")[key]
+    if fpr in shown:
+      expected = membership.tpr_at_fpr(inserted.losses, holdout.losses, fpr)
+      assert found["estimate"] == expected and key not in table["unresolved"]
+    else:
+      assert found is None
+      assert f"{size} hold-outs resolve" in table["unresolved"][key]
 
 
 def test_error_rates_rank_where_there_are_no_losses():

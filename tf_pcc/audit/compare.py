@@ -40,6 +40,12 @@ class Run:
         "steps must rise from checkpoint to checkpoint. "
         f"Received: steps={list(self.steps)}"
       )
+    if not all(0 <= wer < float("inf") for wer in self.wer):
+      raise ValueError(
+        "wer must hold fractions of at least 0; leave out checkpoints whose "
+        f"word error rate is unknown. Received: wer={list(self.wer)} for "
+        f"{self.method} seed {self.seed}"
+      )
     curves = {"wer": self.wer, **self.memorization}
     for name, values in curves.items():
       if checks.as_scores(name, values).size != steps.size:
@@ -114,16 +120,26 @@ def common_targets(runs):
   return list(dict.fromkeys(targets))
 
 
-def mean_over_seeds(values, confidence=bootstrap.CONFIDENCE):
+# Where figures of memorization and the word error rate can lie at all.
+_RATES = ("cer", "extraction", "auc", "wer")
+_AT_LEAST_ZERO = ("exposure", "extrapolated_exposure")
+
+
+def mean_over_seeds(
+  values, confidence=bootstrap.CONFIDENCE, scale=(-np.inf, np.inf)
+):
   """Mean and Student-t interval of a few seeds.
 
   A bootstrap of three seeds covers far less than it says; the t interval is
   wide and says so. One seed has no interval, nor have seeds that agree up
   to rounding (three runs without any exact match): their limits are NaN.
+  Limits beyond the ends of the scale are put there, or at a mean beyond them:
+  a character error rate may exceed 1, a rank exposure be a little below 0.
 
   Args:
     values: Array [s]; NaN entries are left out.
     confidence: Coverage, default 0.95.
+    scale: (low, high), where values can lie; default anywhere.
 
   Returns:
     bootstrap.Interval; all NaN without any value.
@@ -138,7 +154,8 @@ def mean_over_seeds(values, confidence=bootstrap.CONFIDENCE):
     return bootstrap.Interval(mean, nan, nan)
   quantile = scipy.stats.t.ppf((1 + confidence) / 2, values.size - 1)
   half = float(quantile * values.std(ddof=1) / np.sqrt(values.size))
-  return bootstrap.Interval(mean, mean - half, mean + half)
+  low, high = np.clip([mean - half, mean + half], *scale)
+  return bootstrap.Interval(mean, float(min(low, mean)), float(max(high, mean)))
 
 
 def matched_wer(
@@ -167,9 +184,11 @@ def matched_wer(
     List of dicts of JSON values, for each target and method: target, method,
     figure, seeds (those that reach the target), unreached (those that do not),
     value and step {estimate, low, high} over seeds, pairs (seeds compared),
-    difference {estimate, low, high} of method minus baseline paired over seeds
-    (None for the baseline) and verdict: "less", "more" or "undecided"
-    memorization than the baseline. NaN is written as None.
+    difference and step_difference {estimate, low, high} of method minus
+    baseline paired over seeds (None for the baseline) and verdict: "less",
+    "more" or "undecided" memorization than the baseline. NaN is written as
+    None. Limits of value are clipped to 0 to 1 for rates and at 0 for exposure,
+    those of step at 0; those of differences are not.
 
   Raises:
     ValueError: when no run is the baseline's, two runs share method and seed,
@@ -187,6 +206,7 @@ def matched_wer(
     for target in dict.fromkeys(targets)
     for row in _rows(
       {m: read(members, target) for m, members in by_method.items()},
+      figure,
       baseline,
       lower_is_less,
       confidence,
@@ -236,6 +256,7 @@ def matched_steps(
         method: {seed: read(run, step) for seed, run in members.items()}
         for method, members in by_method.items()
       },
+      figure,
       baseline,
       lower_is_less,
       confidence,
@@ -272,31 +293,47 @@ def _group(runs, figure, baseline):
   return by_method
 
 
-def _rows(read, baseline, lower_is_less, confidence):
+def scale_of(figure):
+  """Where a figure can lie: (0, 1) for rates, from 0 for exposure."""
+  key = figure.rpartition("_")[0] or figure
+  if key in _RATES:
+    return 0.0, 1.0
+  return (0.0 if key in _AT_LEAST_ZERO else -np.inf), np.inf
+
+
+def _rows(read, figure, baseline, lower_is_less, confidence):
   for method, values in read.items():
     reached = sorted(s for s, (value, _) in values.items() if value == value)
     row = {
       "method": method,
       "seeds": reached,
       "unreached": sorted(set(values) - set(reached)),
-      "value": _fields([values[s][0] for s in reached], confidence),
-      "step": _fields([values[s][1] for s in reached], confidence),
+      "value": _fields(
+        [values[s][0] for s in reached], confidence, scale_of(figure)
+      ),
+      "step": _fields(
+        [values[s][1] for s in reached], confidence, (0.0, np.inf)
+      ),
       "pairs": None,
       "difference": None,
+      "step_difference": None,
       "verdict": None,
     }
     if method != baseline:
       other = read[baseline]
       pairs = [s for s in reached if s in other and other[s][0] == other[s][0]]
-      change = [values[s][0] - other[s][0] for s in pairs]
+      change, later = (
+        [values[s][i] - other[s][i] for s in pairs] for i in (0, 1)
+      )
       row["pairs"] = pairs
       row["difference"] = _fields(change, confidence)
+      row["step_difference"] = _fields(later, confidence)
       row["verdict"] = _verdict(row["difference"], lower_is_less)
     yield row
 
 
-def _fields(values, confidence):
-  interval = mean_over_seeds(values, confidence)
+def _fields(values, confidence, scale=(-np.inf, np.inf)):
+  interval = mean_over_seeds(values, confidence, scale)
   return {
     name: None if value != value else value
     for name, value in interval._asdict().items()

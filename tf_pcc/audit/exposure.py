@@ -21,7 +21,7 @@ def rank_exposure(scores, holdout_scores):
   exposure(c) = log2 N - log2 rank(c), where rank(c) = 1 + the number of
   hold-out scores <= score(c): at a tie the hold-out goes first. A canary
   scored lower than all N hold-outs gets the ceiling log2 N and no rank can show
-  more; one never seen gets 1/ln 2 = 1.44 on average for large N.
+  more; one never seen gets `unseen(N)` on average.
 
   Args:
     scores: Array [n], one score a canary; lower means more memorized.
@@ -47,6 +47,22 @@ def rank_exposure(scores, holdout_scores):
 def ceiling(holdout_size):
   """The largest exposure a rank among `holdout_size` hold-outs can show."""
   return float(np.log2(holdout_size))
+
+
+def unseen(holdout_size):
+  """Mean exposure of canaries never seen, whose N + 1 ranks are equally likely.
+
+  log2 N minus the mean of log2(1), ..., log2(N + 1): 1.20 for 20, 1.41 for 200,
+  and 1/ln 2 = 1.44 in the limit.
+
+  Args:
+    holdout_size: N.
+
+  Returns:
+    A float, in bits.
+  """
+  ranks = np.arange(1, holdout_size + 2)
+  return float(np.log2(holdout_size) - np.log2(ranks).mean())
 
 
 def exposure_interval(

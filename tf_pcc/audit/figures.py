@@ -10,7 +10,7 @@ import io
 
 import numpy as np
 
-from tf_pcc.audit import membership
+from tf_pcc.audit import exposure, membership, tables
 
 # Colour-blind safe (Okabe and Ito), sorted so that neighbours differ in
 # lightness, too.
@@ -99,12 +99,10 @@ def percent(value):
 
 def spread(interval, form=percent):
   """An interval dict in words: "12.3% (10.1% to 15.0%)"."""
-  if interval["low"] is None:
-    return form(interval["estimate"])
-  return (
-    f"{form(interval['estimate'])} "
-    f"({form(interval['low'])} to {form(interval['high'])})"
-  )
+  words = form(interval["estimate"])
+  if interval["low"] is not None:
+    words += f" ({form(interval['low'])} to {form(interval['high'])})"
+  return tables.minus(words)
 
 
 def count_rows(summary):
@@ -202,6 +200,7 @@ def exposure_figure(name, repetitions, exposures, summary):
   repetitions, exposures = np.asarray(repetitions), np.asarray(exposures)
   counts = np.unique(repetitions)
   ceiling = summary["ceiling"]
+  unseen = exposure.unseen(summary["holdout"]["count"])
 
   def paint(axes):
     groups = [exposures[repetitions == count] for count in counts]
@@ -222,7 +221,7 @@ def exposure_figure(name, repetitions, exposures, summary):
       ceiling, color="black", linestyle="--", label=f"ceiling {ceiling:.2f}"
     )
     axes.axhline(
-      1 / np.log(2), color="black", linestyle=":", label="never seen: 1.44"
+      unseen, color="black", linestyle=":", label=f"never seen: {unseen:.2f}"
     )
     axes.set_ylim(min(-0.3, exposures.min() - 0.3), ceiling * 1.05)
     _count_axis(axes, counts)
@@ -237,8 +236,8 @@ def exposure_figure(name, repetitions, exposures, summary):
     "Exposure",
     f"Exposure by rank of each canary of {name} (dots; box: quartiles, bar: "
     f"median). The hold-out's size allows at most {ceiling:.2f} bits (dashed); "
-    "canaries never seen have 1.44 on average (dotted). Means in bits: "
-    f"{rows}.",
+    f"canaries never seen have {unseen:.2f} on average (dotted). Means in "
+    f"bits: {rows}.",
     _draw(paint),
   )
 
@@ -284,8 +283,8 @@ def roc_figure(name, repetitions, scores, holdout_scores, summary):
     axes.set_ylabel("true-positive rate (inserted)")
 
   rows = ", ".join(
-    f"x{row['repetitions']} AUC {spread(row['auc'], '{:.3f}'.format)}, "
-    f"{percent(row['tpr_at_fpr_0.01']['estimate'])} found at 1% false alarms"
+    f"x{row['repetitions']} AUC {spread(row['auc'], '{:.3f}'.format)}"
+    f"{_found(row['tpr_at_fpr_0.01'])}"
     for row in count_rows(summary)
   )
   return Figure(
@@ -297,6 +296,12 @@ def roc_figure(name, repetitions, scores, holdout_scores, summary):
     f"{rows}.",
     _draw(paint),
   )
+
+
+def _found(tpr):
+  if tpr is None:
+    return ""
+  return f", {percent(tpr['estimate'])} found at 1% false alarms"
 
 
 def curves_figure(name, title, text, curves, xlabel, ylabel, logarithmic=""):
@@ -340,7 +345,9 @@ def curves_figure(name, title, text, curves, xlabel, ylabel, logarithmic=""):
   ends = "; ".join(
     f"{label} "
     + ", ".join(
-      f"{y[-1]:.3g} at {x[-1]:.4g}" for mine, x, y in curves if mine == label
+      tables.minus(f"{y[-1]:.3g} at {x[-1]:.4g}")
+      for mine, x, y in curves
+      if mine == label
     )
     for label in labels
   )

@@ -107,8 +107,9 @@ def tpr_at_fpr(scores, holdout_scores, fpr=0.01):
   """Share of inserted canaries found at a share `fpr` of false alarms.
 
   The threshold lies below the smallest hold-out score that would make it too
-  many. N hold-outs resolve false-positive rates in steps of 1/N: with fpr < 1/N
-  this is the share of canaries below every hold-out.
+  many. N hold-outs resolve false-positive rates in steps of 1/N. With fpr < 1/N
+  this is the share of canaries below every hold-out, whatever fpr is: no
+  measurement of that rate, and the audit's tables leave it out (`resolves`).
 
   Args:
     scores: Array [n] of inserted canaries' scores.
@@ -130,6 +131,11 @@ def tpr_at_fpr(scores, holdout_scores, fpr=0.01):
   holdout = np.sort(checks.as_scores("holdout_scores", holdout_scores))
   allowed = _allowed(holdout.size, fpr)
   return float(np.mean(inserted < holdout[allowed]))
+
+
+def resolves(holdout_size, fpr):
+  """Whether N hold-outs can show a false-positive rate: fpr is at least 1/N."""
+  return _allowed(holdout_size, fpr) >= 1
 
 
 def _allowed(size, fpr):

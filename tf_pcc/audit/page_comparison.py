@@ -48,7 +48,10 @@ def in_short(audit):
     f"{html.escape(target)} is the lowest that every run reaches: there all "
     "recognisers are equally good. Less or more: than "
     f"{html.escape(baseline)}, paired over seeds, the whole interval of the "
-    "difference; undecided: it holds zero, or too few seeds were compared.</p>"
+    "difference; undecided: it holds zero, or too few seeds were compared. "
+    "Many targets and figures are compared without a correction for their "
+    "number: where nothing differs, about one interval in twenty leaves zero "
+    "out by chance.</p>"
     f"{tables.render(headings, rows)}</section>"
   )
 
@@ -86,7 +89,7 @@ def _folded(name, table):
 
 
 def _of_seeds(values):
-  low, high = compare.mean_over_seeds(values)[1:]
+  low, high = compare.mean_over_seeds(values, scale=(0, 100))[1:]
   mean = sum(values) / len(values)
   if low != low:
     return f"{mean:.2f}"

@@ -44,6 +44,7 @@ figcaption { font-size: .85rem; color: #333; margin-top: .4rem;
   main { max-width: none; padding: 0; }
   table { font-size: 7.5pt; }
   th, td { padding: .2rem .25rem; }
+  h2, h3, summary { break-after: avoid; }
   tr, figure { break-inside: avoid; }
   details::details-content { content-visibility: visible; }
   figcaption, tbody th::before, td::before { color: #000; }

@@ -14,6 +14,7 @@ COLUMNS = (
   ("tpr_at_fpr_0.01", "TPR at 1% FPR", "%"),
   ("tpr_at_fpr_0.001", "TPR at 0.1% FPR", "%"),
 )
+_FPRS = (0.01, 0.001)
 
 
 def summarise(
@@ -47,7 +48,8 @@ def summarise(
         repetitions (a count or "all"), count, epsilon_lower_bound, and for each
         key of COLUMNS {estimate, low, high}. CER is errors over characters of
         the row. extrapolated_exposure is None without a fit; its interval takes
-        the fit as given.
+        the fit as given. A TPR is None at a rate below one of N hold-outs,
+      unresolved: for each key of such a TPR, why there is none.
 
   Raises:
     ValueError: for a hold-out below 20, NaN scores, or unequal numbers.
@@ -84,7 +86,9 @@ def summarise(
         f"tpr_at_fpr_{fpr}": _fields(
           membership.tpr_interval(mine, reference, fpr, **options)
         )
-        for fpr in (0.01, 0.001)
+        if membership.resolves(reference.size, fpr)
+        else None
+        for fpr in _FPRS
       },
       "epsilon_lower_bound": membership.epsilon_lower_bound(
         mine, reference, confidence=confidence
@@ -105,6 +109,12 @@ def summarise(
       row(int(count), repetitions == count) for count in np.unique(repetitions)
     ]
     + [row("all", np.ones(scores.size, bool))],
+    "unresolved": {
+      f"tpr_at_fpr_{fpr}": f"{reference.size} hold-outs resolve false-positive "
+      f"rates in steps of {1 / reference.size:.3g} and say nothing about {fpr}"
+      for fpr in _FPRS
+      if not membership.resolves(reference.size, fpr)
+    },
   }
 
 

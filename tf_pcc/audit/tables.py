@@ -46,13 +46,18 @@ def _wrapped(cell):
   return f'<span>{estimate} <span class="limits">({limits})</span>{rest}</span>'
 
 
+def minus(text):
+  """Text of numbers with true minus signs."""
+  return text.replace("-", "−")
+
+
 def number(interval, scale, digits):
   """ "12.3 (10.1 to 15.0)"; a dash without an estimate, no limits without."""
   if interval is None or interval["estimate"] is None:
     return "–"
   keys = ("estimate", "low", "high")
   numbers = [
-    f"{scale * interval[key]:.{digits}f}".replace("-", "−")
+    minus(f"{scale * interval[key]:.{digits}f}")
     for key in keys
     if interval[key] is not None
   ]
