@@ -7,8 +7,9 @@ so that all batches have one static shape.
 Model: Conformer S, M or L (table 1 of Gulati et al., arXiv 2005.08100, whose
 10.3, 30.7 and 118.8 million parameters count the transducer's decoder too),
 bfloat16, 1,024 wordpieces; Adam and the Transformer's schedule as there, with
-this package's batch and step count. S unless the file's name is followed by a
-size, as in librispeech_conformer_ctc.py:M.
+this package's batch and step count: 32 utterances a core, with L 24, the most
+that fit (launch.plan). S unless the file's name is followed by a size, as in
+librispeech_conformer_ctc.py:M.
 Cost and expected result: neither has been measured, no TPU was at hand. The
 paper's Conformer S transducer has 2.7% WER on test-clean without a language
 model; CTC without one should be expected above that.
@@ -23,20 +24,23 @@ model; CTC without one should be expected above that.
 from launch.configs import base
 from models import conformer
 
+_CORES = 8
+
 
 def get_config(size="S"):
+  size = size or "S"
   config = base.get_config()
   config.policy = "mixed_bfloat16"
-  config.batch = 256
-  config.cores = 8
+  config.cores = _CORES
+  config.batch = _CORES * (24 if size == "L" else 32)
   config.steps = 100_000
   config.steps_per_call = 100
   config.data.buckets_seconds = (16.8,)
   config.tokenizer.size = 1024
-  config.model.fields = {"size": size or "S"}
+  config.model.fields = {"size": size}
   config.optimizer.schedule = "rsqrt"
   # 0.05 / sqrt(d) at the end of 10,000 steps (arXiv 2005.08100).
-  dim = conformer.SIZES[config.model.fields["size"]].dim
+  dim = conformer.SIZES[size].dim
   config.optimizer.learning_rate = 0.05 / dim**0.5
   config.optimizer.warmup_steps = 10_000
   config.optimizer.arguments = {"beta_2": 0.98, "epsilon": 1e-9}
