@@ -1,7 +1,8 @@
 """LibriSpeech 960 h on a Cloud TPU v5e-8: Conformer transducer, APCC.
 
 Data, buckets, wordpieces, batch and schedule: as in
-librispeech_conformer_ctc.py. Model: Conformer transducer (10.3, 30.7 or 118.8 million parameters for S, M, L,
+librispeech_conformer_ctc.py.
+Model: Conformer transducer (10.3, 30.7 or 118.8 million parameters for S, M, L,
 table 1 of Gulati et al., arXiv 2005.08100), LSTM prediction network, bfloat16,
 the loss in float32. S unless the file's name is followed by a size, as in
 librispeech_conformer_transducer.py:M.
