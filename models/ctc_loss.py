@@ -20,6 +20,11 @@ utterance that does not fit makes its batch's mean inf, but the others teach as
 without it: the gradient stays finite. NaN makes the core's gradient NaN, and
 clipping leaves that core out of the step.
 
+A limit of TensorFlow's: it stands for the impossible with -707 nats, so a loss
+above about 700 nats comes out too small, with the gradient of another problem.
+At the start of training a label costs 7 nats or more: texts of more than about
+80 labels, such as a sentence in characters, begin there. Wordpieces stay below.
+
 Source: Graves et al., "Connectionist Temporal Classification", ICML 2006.
 """
 
