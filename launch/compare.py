@@ -7,10 +7,11 @@
 
 Every method and seed is trained and audited in processes of its own, as many
 at a time as there are CPU cores for (--parallel); stopped, the same command
-goes on where it was. DIR/report/report.html shows word error rate and
-memorization over steps, memorization at matched word error rate (paired over
-seeds) and what a step costs; DIR/runs/METHOD-SEED is a run's --workdir,
-DIR/bounds.json says how the bounds were chosen.
+goes on where it was; a directory that holds runs of other settings is refused.
+DIR/report/report.html shows word error rate and memorization over steps,
+memorization at matched word error rate (paired over seeds) and what a step
+costs; DIR/runs/METHOD-SEED is a run's --workdir, DIR/bounds.json says how the
+bounds were chosen.
 
 A config's file may hold dicts of field: value that go over the config:
 METHODS[method] for one method, QUICK for --quick, CHOICE for the runs that
@@ -30,7 +31,14 @@ from absl import flags
 from ml_collections import config_flags
 from tqdm import tqdm
 
-from launch import cli, comparison, datasets, experiment, processes
+from launch import (
+  cli,
+  comparison,
+  comparison_report,
+  datasets,
+  experiment,
+  processes,
+)
 
 _CONFIG = cli.config_flag()
 _WORKDIR = cli.workdir_flag()
@@ -267,7 +275,7 @@ def run():
       "QUICK RUN with small numbers: it shows how the comparison works and "
       "proves nothing.",
     )
-  return comparison.write_report(
+  return comparison_report.write_report(
     report, jobs, bounds, baseline, notes, _OVERWRITE.value
   )
 

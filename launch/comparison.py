@@ -1,11 +1,10 @@
-"""What a comparison is made of: runs, their settings, and one report."""
+"""What a comparison is made of: runs, their settings, the bounds chosen."""
 
 import dataclasses
 import functools
 import json
 import os
 import runpy
-import statistics
 
 from ml_collections import config_dict
 
@@ -276,158 +275,6 @@ def write_bounds(directory, bounds):
   before = _read_json(path) if os.path.exists(path) else {}
   text = json.dumps({**before, **bounds}, indent=2) + "\n"
   files.write_atomically(path, text, overwrite=True)
-
-
-def write_report(directory, jobs, bounds, baseline, notes, overwrite=False):
-  """Writes the one report of all runs; see `tf_pcc.audit.write_report`.
-
-  Args:
-    directory: where to.
-    jobs: list of `Job`, all trained and audited.
-    bounds: dict as in bounds.json, of the bounds that were chosen.
-    baseline: method the others are compared with.
-    notes: list of str.
-    overwrite: bool.
-
-  Returns:
-    The page's path.
-
-  Raises:
-    ValueError: when the runs did not have the same canaries.
-  """
-  plan = jobs[0].plan()
-  others = [j.name for j in jobs if j.plan().digest() != plan.digest()]
-  if others:
-    raise ValueError(
-      "runs must have the same canaries to be compared. Received: "
-      f"{jobs[0].name} and {others} differ"
-    )
-  entries = [entry for job in jobs for entry in job.audited()]
-  counts = sorted({canary.repetitions for canary in plan.canaries})
-  # What was seen once is hardly remembered, what was repeated most soon is
-  # known by heart: each count has its own time to tell methods apart.
-  figures = ["exposure_all", "cer_all", "extraction_all"]
-  figures += [f"cer_x{count}" for count in counts if count > 1]
-  options = {
-    "title": "Clipping methods compared: what they memorize",
-    "figures": figures,
-  }
-  try:
-    found = audit.audit_results(plan, entries, baseline=baseline, **options)
-  except ValueError as error:
-    if "pass through" not in str(error):
-      raise
-    # Too few steps: what there is can still be shown.
-    notes = [*notes, f"Not compared at matched word error rate: {error}"]
-    found = audit.audit_results(plan, entries, **options)
-  found["notes"] = [*notes, *_about(jobs)]
-  found["tables"] = [_cost_table(jobs)]
-  if found["comparison"]:
-    found["tables"].insert(0, _convergence_table(found, figures[0]))
-  if bounds:
-    found["tables"].append(_bounds_table(bounds))
-  return str(audit.write_report(directory, found, overwrite)[1])
-
-
-def _about(jobs):
-  config = jobs[0].config
-  seeds = len({job.seed for job in jobs})
-  utterances = jobs[0].summary()["training_utterances"]
-  passes = config.steps * config.batch / utterances
-  bounds = {j.method: j.config.clipping.bound for j in jobs}
-  used = [f"{m} {b:g}" for m, b in bounds.items() if m in WITH_BOUND]
-  return [
-    f"{config.model.name}, seeds of each method: {seeds}, {config.steps} steps "
-    f"of {config.batch} utterances on {utterances} utterances: {passes:.2f} "
-    f"passes. Bounds: {', '.join(used) or 'none needed'}."
-  ]
-
-
-def _cost_table(jobs):
-  seconds = {}
-  for job in jobs:
-    found = job.summary()
-    if found["seconds_per_step"]:
-      seconds.setdefault(job.method, []).append(found["seconds_per_step"])
-  medians = {m: statistics.median(v) for m, v in seconds.items()}
-  reference = medians.get("none")
-  rows = []
-  for job in {job.method: job for job in jobs}.values():
-    config, found = job.config, job.summary()
-    cores = found["cores"]
-    parts = config.clipping.microbatches
-    if job.method == "per_example":
-      parts = config.batch // cores
-    units = "-"
-    if job.method not in ("none", "batch"):
-      units = f"{cores * parts} of {config.batch // (cores * parts)}"
-    own = medians.get(job.method)
-    rows.append(
-      [
-        job.method,
-        units,
-        f"{cores} x {parts if units != '-' else 1}",
-        f"{own:.3f}" if own else "-",
-        f"{own / reference:.2f}" if own and reference else "-",
-        f"{found['peak_memory_gb']:.1f}",
-      ]
-    )
-  return {
-    "title": "What a step costs",
-    "text": "Units are what is clipped on its own, and their utterances; cores "
-    "are logical, times the micro-batches of each. Seconds of one step, and "
-    "relative to no clipping, which pays for no small units.",
-    "headings": [
-      "method",
-      "units of utterances",
-      "cores x micro-batches",
-      "s a step",
-      "relative to none",
-      "peak memory, GB",
-    ],
-    "rows": rows,
-  }
-
-
-def _convergence_table(found, figure):
-  def cell(interval):
-    if interval["estimate"] is None:
-      return "not reached"
-    if interval["low"] is None:
-      return f"{interval['estimate']:.0f}"
-    return (
-      f"{interval['estimate']:.0f} ({interval['low']:.0f} to "
-      f"{interval['high']:.0f})"
-    )
-
-  rows = [
-    [row["method"], f"{row['target']:.2%}", cell(row["step"])]
-    for row in found["comparison"]["matched_wer"]
-    if row["figure"] == figure
-  ]
-  return {
-    "title": "Steps to a word error rate",
-    "text": "Steps until the test word error rate is first reached, straight "
-    "lines between checkpoints; mean over the seeds that reach it, with "
-    "Student's t intervals.",
-    "headings": ["method", "word error rate", "steps"],
-    "rows": rows,
-  }
-
-
-def _bounds_table(bounds):
-  return {
-    "title": "How the bounds were chosen",
-    "text": "Short runs of another seed, without canaries; the bound with the "
-    "lowest word error rate on the validation set is taken, of equal ones the "
-    "largest.",
-    "headings": ["method", "bound", "validation WER", "taken"],
-    "rows": [
-      [method, f"{bound:g}", f"{wer:.2%}", "yes" if b["bound"] == bound else ""]
-      for method, b in bounds.items()
-      for bound, wer in b["tried"]
-    ],
-  }
 
 
 def _read_json(path):

@@ -15,8 +15,9 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from launch import comparison, processes, workdir
+from launch import comparison, comparison_report, processes, workdir
 from launch.configs import base, desk_memorization
+from tf_pcc import audit
 from tf_pcc.data import corpora, records
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -226,6 +227,22 @@ def test_a_set_to_compare_on_is_asked_for_at_once(changes, choose, message):
     comparison.require_splits(config, choose)
 
 
+def test_steps_to_a_word_error_rate_are_paired_over_seeds():
+  runs = [
+    audit.Run(m, seed, (10, 20 + later + seed), (0.4, 0.2), {"auc_all": (0, 1)})
+    for m, later in (("batch", 4), ("pcc", 0))
+    for seed in (0, 1)
+  ]
+  rows = audit.matched_wer(runs, "auc_all", "batch", targets=[0.2, 0.1])
+  found = {"comparison": {"baseline": "batch", "matched_wer": rows}}
+  table = comparison_report.convergence_table(found, "auc_all")
+  assert table["headings"][-1] == "minus batch"
+  batch, pcc, *unreached = table["rows"]
+  assert batch[1] == "20.00%" and batch[-1] == "–"
+  assert pcc[2].startswith("20 (") and pcc[-1] == "−4"
+  assert [row[2:] for row in unreached] == [["not reached", "–"]] * 2
+
+
 def test_a_failed_program_shows_its_last_words(tmp_path):
   log = tmp_path / "a" / "log.txt"
   with pytest.raises(processes.ProgramFailed, match="steps=3[^$]*no_such_mod"):
@@ -339,7 +356,7 @@ def test_stopped_it_goes_on_and_reports_once(config_file, tmp_path):
   assert all(steps[-2:] == [30, 60] for steps in steps_of.values())
   assert found["tables"][-1]["headings"][0] == "method"
   cost = {row[0]: row for row in found["tables"][-1]["rows"]}
-  assert cost["pcc"][1] == "3 of 2" and cost["none"][1] == "-"
+  assert cost["pcc"][1] == "3 of 2" and cost["none"][1] == "–"
   # One plan for all.
   plans = {
     (path / "canaries.json").read_text()
