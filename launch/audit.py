@@ -2,6 +2,7 @@
 
   python -m launch.audit --workdir=runs/desk
   python -m launch.audit --workdir=runs/desk --checkpoints=all --overwrite
+  python -m launch.audit --workdir=runs/desk --step=400 --output=audit400
   python -m launch.audit --workdir=runs/desk --saved_model=exported
   python -m launch.audit --plan=runs/desk/canaries.json --output=audit \
     --transcribe=examples.audit_pocketsphinx:transcribe
@@ -12,7 +13,8 @@ and plots to DIR/audit. A run's checkpoints are ranked by their loss on every
 canary; a SavedModel, and a function `transcribe(waveforms, sample_rate)` that
 returns as many strings, by character error rate. Canaries are heard as in
 training: sped up. --mask hides the secrets of canaries of kind template and
-counts how often the run's last checkpoint says them nevertheless.
+counts how often the run's last checkpoint (or that of --step) says them
+nevertheless.
 """
 
 import os
@@ -28,6 +30,7 @@ _WORKDIR = cli.workdir_flag()
 _CHECKPOINTS = flags.DEFINE_enum(
   "checkpoints", "last", ("all", "last"), "Which of the run's to audit."
 )
+_STEP = cli.step_flag()
 _SAVED_MODEL = cli.saved_model_flag()
 _TRANSCRIBE = flags.DEFINE_string(
   "transcribe", None, "MODULE:FUNCTION to audit instead, any recogniser."
@@ -50,7 +53,8 @@ def run():
   """Does what the flags say.
 
   Returns:
-    audit.json as a dict, and the paths written.
+    audit.json as a dict, the paths written, and a line about the time that
+    scoring the canaries took.
 
   Raises:
     ValueError: when flags or what they name do not go together.
@@ -76,6 +80,12 @@ def run():
       "spoken: leave out --saved_model and --transcribe. Received: "
       f"mask={_MASK.value}, {external}"
     )
+  all_of_them = _CHECKPOINTS.value == "all"
+  if _STEP.value is not None and (external or all_of_them):
+    raise ValueError(
+      "--step names one checkpoint of a run: leave out --checkpoints=all, "
+      f"--saved_model and --transcribe. Received: step={_STEP.value}"
+    )
   existing = [n for n in _REPORT if os.path.exists(os.path.join(output, n))]
   if existing and not _OVERWRITE.value:
     raise FileExistsError(
@@ -85,10 +95,12 @@ def run():
   if directory and not external:
     workdir.require_recogniser(directory)
   canaries = canaries_.load_plan(plan) if plan else canaries_.load(directory)
+  if plan and directory:
+    canaries_.require_own(directory, canaries.plan)
   attacked, notes_of_attack = None, []
   if _MASK.value != "none":
     attacked, notes_of_attack = masking.attack_run(
-      directory, canaries, _MASK.value, _BATCH.value
+      directory, canaries, _MASK.value, _BATCH.value, _STEP.value
     )
   if external:
     function = (
@@ -96,19 +108,25 @@ def run():
       if _SAVED_MODEL.value
       else recognisers.import_function(_TRANSCRIBE.value)
     )
-    entries, notes = canary_scores.audit_function(
+    entries, notes, seconds = canary_scores.audit_function(
       function, external, canaries, directory, _BATCH.value
     )
   else:
-    entries, notes = canary_scores.audit_run(
-      directory, canaries, _CHECKPOINTS.value, _BATCH.value
+    entries, notes, seconds = canary_scores.audit_run(
+      directory, canaries, _CHECKPOINTS.value, _BATCH.value, _STEP.value
     )
   notes += notes_of_attack
   notes.append(f"Command: python -m launch.audit {' '.join(sys.argv[1:])}")
   found = audit.audit_results(
     canaries.plan, entries, notes=notes, noise_masking=attacked
   )
-  return found, audit.write_report(output, found, _OVERWRITE.value)
+  paths = audit.write_report(output, found, _OVERWRITE.value)
+  scored = len(canaries.plan.all) * len(entries)
+  time = (
+    f"{scored} canaries scored in {seconds:.1f} s, "
+    f"{scored / max(seconds, 1e-9):.1f} a second"
+  )
+  return found, paths, time
 
 
 def summary(found):
@@ -146,9 +164,10 @@ def summary(found):
 
 def main(arguments):
   cli.no_arguments(arguments)
-  found, paths = run()
+  found, paths, time = run()
   print(summary(found))
   print(paths[1])
+  print(time)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Audited checkpoints: a run's own, or any function from sound to text."""
 
+import time
+
 import numpy as np
 from absl import logging
 from tqdm import tqdm
@@ -9,7 +11,7 @@ from tf_pcc import audit
 from tf_pcc.data import text
 
 
-def audit_run(directory, canaries, which="last", batch_size=64):
+def audit_run(directory, canaries, which="last", batch_size=64, step=None):
   """Audits checkpoints of a training run.
 
   Args:
@@ -17,23 +19,41 @@ def audit_run(directory, canaries, which="last", batch_size=64):
     canaries: `launch.canaries.Canaries`.
     which: "all" checkpoints or the "last".
     batch_size: int.
+    step: int, the one checkpoint to audit instead.
 
   Returns:
-    list of `tf_pcc.audit.AuditedCheckpoint`, and notes for the report.
+    list of `tf_pcc.audit.AuditedCheckpoint`, notes for the report, and the
+    seconds that scoring the canaries took.
 
   Raises:
-    ValueError: when there is no checkpoint, or a loss is NaN.
+    ValueError: when there is no such checkpoint, a loss is NaN, or a canary has
+      text that the run's tokenizer does not know.
   """
-  model, tokenizer, config, _ = workdir.load_model(directory)
+  model, tokenizer, config, _ = workdir.load_model(directory, step=step)
+  require_vocabulary(tokenizer, canaries)
   recogniser = recognisers.Recogniser(model, tokenizer, batch_size)
   test = datasets.open_splits(config).get("test")
   paths = workdir.checkpoint_paths(directory)
-  paths = paths if which == "all" else paths[-1:]
+  steps = [s for s, _ in paths]
+  if step is not None:
+    paths = [(step, dict(paths)[step])]
+  elif which == "last":
+    paths = paths[-1:]
   method = config.clipping.method
-  entries = []
+  entries, seconds = [], 0.0
   for step, path in tqdm(paths, desc="audit", unit="checkpoint"):
     recogniser.restore(path)
+    start = time.monotonic()
     losses, transcripts = recogniser.score(canaries.records)
+    seconds += time.monotonic() - start
+    lost = int(np.isnan(losses).sum())
+    if lost:
+      raise ValueError(
+        f"{path}: losses must not be NaN, which has no rank: training had "
+        "diverged. Audit an earlier checkpoint with --step, one of "
+        f"{[s for s in steps if s < step]}. Received: NaN for {lost} of "
+        f"{len(losses)} canaries at step={step}"
+      )
     wer = None
     if test is not None:
       wer = scoring.score(test.texts, recogniser.transcribe(test)).wer
@@ -71,7 +91,8 @@ def audit_run(directory, canaries, which="last", batch_size=64):
     # Of a plan made without this network.
     notes.append(
       f"{len(unfit)} inserted canaries have more labels than the network has "
-      "frames: training left them out, and here they count as inserted. Plan "
+      "frames: training left them out, and here they count as inserted (a "
+      "CTC loss of theirs is infinite, which ranks last). Plan "
       "with launch.make_canaries --fit, or at a lower speed."
     )
     logging.warning(notes[-1])
@@ -80,7 +101,32 @@ def audit_run(directory, canaries, which="last", batch_size=64):
       f"Word error rates are those of {len(test)} test utterances, greedy "
       "decoding."
     )
-  return entries, notes
+  return entries, notes, seconds
+
+
+def require_vocabulary(tokenizer, canaries):
+  """Refuses canaries that a tokenizer has no labels for.
+
+  Args:
+    tokenizer: `tf_pcc.data.text.Tokenizer`.
+    canaries: `launch.canaries.Canaries`.
+
+  Raises:
+    ValueError: naming their words.
+  """
+  lines = [text.normalize(canary.text) for canary in canaries.plan.all]
+  encoded = tokenizer.encode_batch(lines, strict=False)
+  strange = [line for line, ids in zip(lines, encoded) if ids is None]
+  if strange:
+    words = sorted({word for line in strange for word in line.split()})
+    known = tokenizer.encode_batch(words, strict=False)
+    words = [word for word, ids in zip(words, known) if ids is None]
+    raise ValueError(
+      "the plan's canaries must be of text that the run's tokenizer knows: "
+      "this plan belongs to another corpus or run. Received: "
+      f"{len(strange)} of {len(lines)} canaries with {len(words)} unknown "
+      f"words, such as {', '.join(words[:5]) or strange[0]}"
+    )
 
 
 def audit_function(transcribe, name, canaries, directory=None, batch_size=64):
@@ -94,16 +140,28 @@ def audit_function(transcribe, name, canaries, directory=None, batch_size=64):
     batch_size: int, waveforms a call.
 
   Returns:
-    list of one `tf_pcc.audit.AuditedCheckpoint`, and notes for the report.
+    list of one `tf_pcc.audit.AuditedCheckpoint`, notes for the report, and the
+    seconds that transcribing the canaries took.
 
   Raises:
-    ValueError: when it does not return one string a waveform.
+    ValueError: when it raises, or does not return one string a waveform.
   """
 
-  def heard(waveforms, rate):
-    return audit.transcribe_in_batches(transcribe, waveforms, rate, batch_size)
+  def guarded(waveforms, rate):
+    try:
+      return transcribe(waveforms, rate)
+    except Exception as error:
+      raise ValueError(
+        f"{name} must transcribe; --verbosity=1 shows where it failed. "
+        f"Received: {type(error).__name__}: {error}"
+      ) from error
 
+  def heard(waveforms, rate):
+    return audit.transcribe_in_batches(guarded, waveforms, rate, batch_size)
+
+  start = time.monotonic()
   transcripts = heard(canaries.waveforms(), canaries.records.sample_rate)
+  seconds = time.monotonic() - start
   wer, notes = None, []
   if directory:
     test = datasets.open_splits(workdir.load_config(directory)).get("test")
@@ -120,7 +178,8 @@ def audit_function(transcribe, name, canaries, directory=None, batch_size=64):
     f"Recogniser {name}: transcripts only, so canaries are ranked by character "
     "error rate.",
   )
-  return [_entry(canaries, transcripts, run=name, step=0, wer=wer)], notes
+  entry = _entry(canaries, transcripts, run=name, step=0, wer=wer)
+  return [entry], notes, seconds
 
 
 def _entry(canaries, transcripts, losses=None, **fields):

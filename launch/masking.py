@@ -9,7 +9,7 @@ alike, tells what guessing gives.
 
 import tensorflow as tf
 
-from launch import recognisers, scoring, searching, workdir
+from launch import canary_scores, recognisers, scoring, searching, workdir
 from models import alignment
 from tf_pcc import audit
 from tf_pcc.data import records, text
@@ -17,21 +17,22 @@ from tf_pcc.data import records, text
 MASKS = ("none", *audit.noise_masking.MASKS)
 
 
-def attack_run(directory, canaries, mask, batch_size=64):
-  """Runs the attack on the newest checkpoint of a training run.
+def attack_run(directory, canaries, mask, batch_size=64, step=None):
+  """Runs the attack on a checkpoint of a training run.
 
   Args:
     directory: the run's directory.
     canaries: `launch.canaries.Canaries`.
     mask: "noise" or "silence".
     batch_size: int.
+    step: int, which checkpoint; the newest by default.
 
   Returns:
     dict as in `attack`, and notes for the report.
 
   Raises:
-    ValueError: when a canary has no secret, the model has no CTC output, or
-      `attack` refuses.
+    ValueError: when a canary has no secret, the model has no CTC output or
+      no labels for a canary, or `attack` refuses.
   """
   plan = canaries.plan
   if not all(canary.secret for canary in plan.all):
@@ -41,12 +42,13 @@ def attack_run(directory, canaries, mask, batch_size=64):
       "as MY NUMBER IS {secret}. "
       f"Received: mask={mask}, kind={plan.settings['kind']}"
     )
-  model, tokenizer, _, step = workdir.load_model(directory)
+  model, tokenizer, _, step = workdir.load_model(directory, step=step)
   if not hasattr(model, "frame_log_probs"):
     raise ValueError(
       "--mask needs a model with a CTC output, which says where a secret is "
       f"spoken; {type(model).__name__} has none. Received: mask={mask}"
     )
+  canary_scores.require_vocabulary(tokenizer, canaries)
   log_probs = frame_log_probs(model, tokenizer, canaries.records, batch_size)
   log_probs = [log_probs[row] for row in canaries.rows(plan.all)]
   found = locate(canaries, log_probs, tokenizer, searching.frame_seconds(model))

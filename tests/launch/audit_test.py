@@ -1,6 +1,7 @@
 """launch.audit as a command, on a run trained with canaries."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -35,6 +36,8 @@ def perfect(waveforms, sample_rate):
   return [inserted.get(w.tobytes(), '').lower() for w in waveforms]
 def lazy(waveforms, sample_rate):
   return ['']
+def broken(waveforms, sample_rate):
+  raise KeyError('no model')
 """
 
 
@@ -55,6 +58,10 @@ def run_directory(tmp_path_factory):
   config = _config(folder)
   train.train(config, str(folder / "run"), cluster.logical_cores(1))
   return folder / "run"
+
+
+def _x(waveforms, sample_rate):
+  raise RuntimeError("no device\nsecond line")
 
 
 def _utterance(name, line):
@@ -101,6 +108,16 @@ def test_all_checkpoints_with_losses_and_error_rates(
   assert last["wer"] == pytest.approx(summary["wer"])
   assert "exposure" in done.stdout and "report.html" in done.stdout
 
+  scored = r"64 canaries scored in \d+\.\d s, \d+\.\d a second"
+  assert re.fullmatch(scored, done.stdout.splitlines()[-1])
+  done = run_program(
+    *("audit", f"--workdir={run_directory}", "--step=5"),
+    f"--output={run_directory / 'early'}",
+  )
+  early = json.loads((run_directory / "early" / "audit.json").read_text())
+  assert [entry["step"] for entry in early["checkpoints"]] == [5]
+  assert early["checkpoints"][0]["scores"] == first["scores"]
+
   # A second time it refuses, before it takes any time.
   again = run_program("audit", f"--workdir={run_directory}")
   assert "--overwrite" in again.complaint
@@ -124,7 +141,7 @@ def test_its_saved_model_is_heard_alike(run_directory, run_program, tmp_path):
   )
   assert done.code == 0, done.stderr
   (entry,) = json.loads((output / "audit.json").read_text())["checkpoints"]
-  ((own,), _) = canary_scores.audit_run(directory, canaries.load(directory))
+  (own,), _, _ = canary_scores.audit_run(directory, canaries.load(directory))
   assert len(set(own.inserted.transcripts)) > 1
   for group in ("inserted", "holdout"):
     heard = tuple(entry["scores"][group]["transcripts"])
@@ -150,7 +167,7 @@ def _copy(run_directory, directory, change):
 def test_lookup_table_reaches_the_ceiling(run_directory, tmp_path):
   plan = run_directory / "canaries.json"
   (tmp_path / "looked_up.py").write_text(LOOKUP.format(plan=str(plan)))
-  found, _ = _with_path(tmp_path, "perfect", run_directory)
+  found, _, _ = _with_path(tmp_path, "perfect", run_directory)
   table = audit.summarise(
     canaries.load(str(run_directory)).plan.repetitions,
     found[0].inserted,
@@ -166,6 +183,10 @@ def test_lookup_table_reaches_the_ceiling(run_directory, tmp_path):
 
   with pytest.raises(ValueError, match="one string a waveform"):
     _with_path(tmp_path, "lazy", run_directory)
+  with pytest.raises(
+    ValueError, match="looked_up:broken must.*KeyError: 'no model'"
+  ):
+    _with_path(tmp_path, "broken", run_directory)
 
 
 def _with_path(folder, function, directory):
@@ -187,7 +208,7 @@ def test_nan_scores_name_the_checkpoint(run_directory, tmp_path):
     head.bias.assign(head.bias * np.nan)
 
   copy = _copy(run_directory, tmp_path / "run", break_it)
-  with pytest.raises(ValueError, match="ckpt-7.*must not be NaN"):
+  with pytest.raises(ValueError, match="ckpt-7.*must not be NaN.*--step"):
     canary_scores.audit_run(copy, canaries.load(copy))
 
 
@@ -203,14 +224,48 @@ def test_a_plan_made_for_another_network_says_what_was_left_out(run_directory):
       ids=[c.id for c in found.plan.all],
     ),
   )
-  entries, notes = canary_scores.audit_run(str(run_directory), cut)
-  assert np.all(np.isfinite(entries[0].inserted.losses))
+  entries, notes, _ = canary_scores.audit_run(str(run_directory), cut)
+  losses = entries[0].inserted.losses
+  assert np.isposinf(losses[2]) and np.isfinite(losses).sum() == 7
+  found_back = audit.CanaryScores.from_dict(
+    json.loads(json.dumps(entries[0].inserted.to_dict(), allow_nan=False))
+  )
+  np.testing.assert_array_equal(found_back.losses, losses)
   assert any(note.startswith("1 inserted canaries have") for note in notes)
+
+
+def test_a_plan_of_another_corpus_names_the_words(run_directory):
+  found = canaries.load(str(run_directory))
+  plan = audit.make_plan(
+    voices=[{"name": "anyone"}],
+    vocabulary=[*WORDS, "ZEBRA"],
+    repetitions=(1, 4),
+    canaries_per_count=4,
+    holdout=24,
+  )
+  other = canaries.Canaries(plan, found.records)
+  with pytest.raises(
+    ValueError, match="another corpus or run.* of 32 .* 1 unknown.*as ZEBRA$"
+  ):
+    canary_scores.audit_run(str(run_directory), other)
 
 
 @pytest.mark.parametrize(
   ("arguments", "message"),
   [
+    (["--workdir=RUN", "--output=OUT", "--step=6"], "[5, 10]"),
+    (
+      ["--workdir=RUN", "--output=OUT", "--step=5", "--checkpoints=all"],
+      "--step names one checkpoint",
+    ),
+    (
+      [
+        "--plan=PLAN",
+        "--output=OUT",
+        "--transcribe=tests.launch.audit_test:_x",
+      ],
+      "tests.launch.audit_test:_x must transcribe; --verbosity=1 shows",
+    ),
     (["--workdir=EMPTY"], "canaries.insert=True"),
     (["--plan=PLAN"], "--output and one of --saved_model and --transcribe"),
     ([], "--workdir or --plan is needed"),
@@ -219,7 +274,12 @@ def test_a_plan_made_for_another_network_says_what_was_left_out(run_directory):
 def test_user_errors_are_one_message(
   run_directory, run_program, tmp_path, arguments, message
 ):
-  places = {"EMPTY": tmp_path, "PLAN": run_directory / "canaries.json"}
+  places = {
+    "EMPTY": tmp_path,
+    "PLAN": run_directory / "canaries.json",
+    "RUN": run_directory,
+    "OUT": tmp_path / "out",
+  }
   for name, place in places.items():
     arguments = [a.replace(name, str(place)) for a in arguments]
   assert message in run_program("audit", *arguments).complaint
