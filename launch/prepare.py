@@ -18,6 +18,7 @@ repetitions r times a pass. The plan goes along, as data/train/canaries.json.
 import dataclasses
 import sys
 
+import tensorflow as tf
 from absl import flags, logging
 
 from launch import canaries as canaries_
@@ -103,6 +104,29 @@ def subset(corpus, max_seconds, first, sample_rate):
   )
 
 
+def lacks_plan(directory, corpus):
+  """Whether a stopped call left all records of a corpus, but not its plan.
+
+  Args:
+    directory: that of --output.
+    corpus: `corpora.Corpus` with canaries.
+
+  Returns:
+    bool; False as well where something else is there.
+  """
+  there = tf.io.gfile.exists(workdir.join(directory, "index.json"))
+  if not there or tf.io.gfile.exists(workdir.join(directory, "canaries.json")):
+    return False
+  found = records.Records(directory)
+  skipped = {skip["id"] for skip in found.index["skipped"]}
+  wanted = [(u.id, u.text) for u in corpus if u.id not in skipped]
+  return (
+    wanted == list(zip(found.ids, found.texts))
+    and found.sample_rate == _RATE.value
+    and found.index["encoding"] == _ENCODING.value
+  )
+
+
 def main(arguments):
   cli.no_arguments(arguments)
   canaries = None
@@ -115,15 +139,18 @@ def main(arguments):
       chosen = subset(corpus, _MAX_SECONDS.value, _FIRST.value, _RATE.value)
     if canaries:
       chosen = canary_corpus.insert(chosen, canaries)
-    index = records.write_records(
-      chosen,
-      _OUTPUT.value,
-      shards=_SHARDS.value,
-      encoding=_ENCODING.value,
-      sample_rate=_RATE.value,
-      max_skipped_share=_SKIPPED.value,
-      workers=_WORKERS.value,
-    )
+    if canaries and lacks_plan(_OUTPUT.value, chosen):
+      index = records.Records(_OUTPUT.value).index
+    else:
+      index = records.write_records(
+        chosen,
+        _OUTPUT.value,
+        shards=_SHARDS.value,
+        encoding=_ENCODING.value,
+        sample_rate=_RATE.value,
+        max_skipped_share=_SKIPPED.value,
+        workers=_WORKERS.value,
+      )
     if canaries:
       canaries_.save(_OUTPUT.value, canaries)
   except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 import collections
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -171,6 +172,27 @@ def test_the_first_utterances_get_canaries_too(folder, planned, run_program):
   done = _prepare(run_program, folder, "fewer", "--first=4")
   assert "at least 5 utterances" in done.complaint
   assert not (folder / "fewer").exists()
+
+
+def test_stopped_before_the_plan_was_written_it_is_finished(
+  prepared, folder, planned, run_program
+):
+  # As a call leaves it that is killed between the two.
+  output = folder / "killed"
+  shutil.copytree(prepared, output)
+  (output / "canaries.json").unlink()
+  shutil.rmtree(output / "canaries")
+  index = (output / "index.json").read_bytes()
+  done = _prepare(run_program, folder, "killed", "--first=6")
+  assert "never overwritten" in done.complaint
+  done = _prepare(run_program, folder, "killed", "--shards=3")
+  assert done.code == 0, done.stderr
+  assert "42 utterances" in done.stdout and "20 held out" in done.stdout
+  assert (output / "index.json").read_bytes() == index
+  plan = canaries.load_plan(str(planned / "canaries.json")).plan
+  assert canaries.load_plan(str(output / "canaries.json")).plan == plan
+  done = _prepare(run_program, folder, "killed", "--shards=3")
+  assert "never overwritten" in done.complaint
 
 
 def test_a_corpus_that_holds_them_already(folder, planned, run_program):
