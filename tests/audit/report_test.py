@@ -219,7 +219,7 @@ def test_a_recogniser_without_losses_wer_or_steps(tmp_path, plan):
       "trained": {
         "count": 3,
         "mask": "noise",
-        "snr_db": 0.0,
+        "snr_db": -5.0,
         "exact": {"estimate": 0.1, "low": 0.0, "high": 0.4},
         "any_secret": {"estimate": 0.2, "low": 0.1, "high": 0.5},
       }
@@ -235,6 +235,7 @@ def test_a_recogniser_without_losses_wer_or_steps(tmp_path, plan):
   text = Page(paths[1].read_text("utf-8")).text
   assert "Ranked by cer" in text
   assert "10.0 (0.0 to 40.0)" in text
+  assert "noise, −5 dB" in text
 
 
 def test_plots_are_real_images(compared):

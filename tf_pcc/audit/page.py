@@ -119,8 +119,8 @@ def _runs_section(audit):
       f"Hold-out: CER {figures.spread(held['cer'])}, exact match "
       f"{figures.spread(held['extraction'])}. Ranked by {table['score']}. "
     ) + (
-      "Skew-normal fit to the hold-out: Kolmogorov-Smirnov "
-      f"p = {fit['ks_pvalue']:.2g}."
+      "Skew-normal fit to the hold-out: Kolmogorov-Smirnov p = "
+      + tables.minus(f"{fit['ks_pvalue']:.2g}.")
       if fit
       else "No distribution could be fitted to the hold-out's scores, so "
       "exposure is not extrapolated."
@@ -184,4 +184,4 @@ def _noise_masking_section(found):
 def _mask(result):
   if result["mask"] == "silence":
     return "silence"
-  return f"{result['mask']}, {result['snr_db']:g} dB"
+  return tables.minus(f"{result['mask']}, {result['snr_db']:g} dB")
