@@ -11,8 +11,9 @@ methods: the clipping methods against none. sizes: memory and step time of each
 size on each slice. cores: what APCC adds from 4 to 256 cores. parameters: what
 it adds to larger and larger models, compiled up to --largest parameters, by
 formula beyond. In the first two, --blocks=2,4 compiles models of so many blocks
-and draws a line to the model's own number. Markdown is printed, and --json
-writes the figures. Needs python -m launch.plan --setup.
+and draws a line to the model's own number. A core has --per_core_batch or the
+config's utterances, in the last two 4. Markdown is printed, and --json writes
+the figures. Needs python -m launch.plan --setup.
 """
 
 import dataclasses
@@ -39,9 +40,6 @@ _METHODS = flags.DEFINE_list("methods", None, "Rows of methods; default: all.")
 _BLOCKS_COMPILED = flags.DEFINE_list(
   "blocks", [], "Two numbers of blocks to compile instead of all."
 )
-_BATCH = flags.DEFINE_integer(
-  "rows", 4, "Utterances of a core in cores and parameters.", lower_bound=1
-)
 _LARGEST = flags.DEFINE_float(
   "largest", 3e7, "Parameters of the largest model that is compiled."
 )
@@ -61,6 +59,9 @@ _WIDTHS = (128, 256, 512, 1024, 2048, 3840)
 _BLOCKS = 4
 _MATRICES = 16 * _BLOCKS + 3
 _FLOAT32 = 4
+# Utterances of a core in cores and parameters, where --per_core_batch is not
+# given.
+_SMALL_BATCH = 4
 
 
 def added_by_formula(parameters, cores):
@@ -127,7 +128,7 @@ def row(found):
 
 
 def _shape(config, topology, batch=None):
-  batch = batch or config.batch // topology.cores
+  batch = flags.FLAGS.per_core_batch or batch or config.batch // topology.cores
   seconds, labels = flags.FLAGS.seconds, flags.FLAGS.labels
   return planner_program.shapes(config, batch, seconds, labels)[-1]
 
@@ -228,18 +229,16 @@ def sizes(config, names, models, blocks=()):
   return rows
 
 
-def cores(config, rows_a_core):
+def cores(config):
   """Rows of what APCC adds, from 4 to 256 cores."""
   rows = []
   for shape in _CORES:
     topology = topologies.parse(f"v5e:{shape}")
-    rows.append(
-      {"cores": topology.cores, **_added(config, topology, rows_a_core)}
-    )
+    rows.append({"cores": topology.cores, **_added(config, topology)})
   return rows
 
 
-def parameters(config, rows_a_core, largest):
+def parameters(config, largest):
   """Rows of what APCC adds to larger and larger models, on 8 cores."""
   topology = topologies.parse("v5e:2x4")
   rows = []
@@ -262,17 +261,17 @@ def parameters(config, rows_a_core, largest):
         }
       )
     else:
-      added = _added(changed, topology, rows_a_core)
+      added = _added(changed, topology)
       rows.append(added)
   return rows
 
 
-def _added(config, topology, rows_a_core):
+def _added(config, topology):
   """APCC's program less that of no clipping, and the formula."""
   found = {}
   for method in ("none", "APCC"):
     changed = _changed(config, **METHODS[method])
-    shape = _shape(changed, topology, rows_a_core)
+    shape = _shape(changed, topology, _SMALL_BATCH)
     found[method] = row(_planner(changed, topology).compile(shape))
   none, apcc = found["none"], found["APCC"]
   formula = added_by_formula(none["parameters"], topology.cores)
@@ -328,9 +327,9 @@ def main(arguments):
   elif _TABLE.value == "sizes":
     rows = sizes(config, _TOPOLOGIES.value, _SIZES.value, blocks)
   elif _TABLE.value == "cores":
-    rows = cores(config, _BATCH.value)
+    rows = cores(config)
   else:
-    rows = parameters(config, _BATCH.value, _LARGEST.value)
+    rows = parameters(config, _LARGEST.value)
   print(markdown(rows))
   if _JSON.value:
     workdir.write_json(_JSON.value, rows)

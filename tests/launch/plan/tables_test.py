@@ -83,7 +83,7 @@ def test_sizes_on_a_line(config):
 
 
 def test_cores_agree_with_the_formula(config):
-  rows = tables.cores(config, 4)
+  rows = tables.cores(config)
   assert [r["cores"] for r in rows] == [4, 8, 16, 32, 64, 128, 256]
   for row in rows:
     assert row["bytes all-reduced more"] == row["by formula  "]
@@ -91,7 +91,7 @@ def test_cores_agree_with_the_formula(config):
 
 
 def test_large_models_by_formula(config):
-  rows = tables.parameters(config, 4, largest=5e6)
+  rows = tables.parameters(config, largest=5e6)
   assert [r["GFLOP more"] == "-" for r in rows] == [False] * 2 + [True] * 4
   assert rows[-1]["parameters"] == "about 988M"
   assert tables.markdown(rows).count("\n") == len(rows) + 1
