@@ -15,9 +15,8 @@ import time
 import numpy as np
 import tensorflow as tf
 from absl import flags, logging
-from tqdm import tqdm
 
-from launch import cli, cluster, datasets, experiment, workdir
+from launch import bars, cli, cluster, datasets, experiment, workdir
 from tf_pcc.data import batching
 
 _CONFIG = cli.config_flag()
@@ -144,7 +143,7 @@ def interleave(steps, rounds):
     step()
   seconds = {name: [] for name in steps}
   names = list(steps)
-  for turn in tqdm(range(rounds), unit="round"):
+  for turn in bars.make(range(rounds), unit="round"):
     # Another first in every round: none always has the same neighbour.
     for name in names[turn % len(names) :] + names[: turn % len(names)]:
       start = time.perf_counter()

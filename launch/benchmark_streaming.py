@@ -16,9 +16,8 @@ import time
 import numpy as np
 import tensorflow as tf
 from absl import flags, logging
-from tqdm import tqdm
 
-from launch import cli, workdir
+from launch import bars, cli, workdir
 from models import registry, streaming
 
 _SIZE = flags.DEFINE_enum(
@@ -56,7 +55,7 @@ def measure(model, seconds, streams=1):
   count = max(1, round(seconds / model.latency_seconds))
   random = np.random.default_rng(0)
   times = []
-  for _ in tqdm(range(_WARM_UP + count), unit="chunk"):
+  for _ in bars.make(range(_WARM_UP + count), unit="chunk"):
     audio = random.normal(0, 0.1, [streams, chunk]).astype(np.float32)
     start = time.perf_counter()
     outputs, state = step(audio, state, length)

@@ -19,9 +19,8 @@ import time
 import numpy as np
 import tensorflow as tf
 from absl import flags
-from tqdm import tqdm
 
-from launch import cli, processes, workdir
+from launch import bars, cli, processes, workdir
 from models import transducer_joint, transducer_loss
 
 FORMS = ("plain", "fused")
@@ -161,7 +160,7 @@ def measure(sizes, xla, rounds):
   seconds = {form: [] for form in FORMS}
   for form, step in steps.items():
     figures[form]["loss"] = step()
-  for turn in tqdm(range(rounds), unit="round"):
+  for turn in bars.make(range(rounds), unit="round"):
     for form in FORMS if turn % 2 else FORMS[::-1]:
       # Once before, to take back and give back the memory of the other form.
       steps[form]()

@@ -4,9 +4,8 @@ import time
 
 import numpy as np
 from absl import logging
-from tqdm import tqdm
 
-from launch import datasets, recognisers, scoring, workdir
+from launch import bars, datasets, recognisers, scoring, workdir
 from tf_pcc import audit
 from tf_pcc.data import text
 
@@ -41,7 +40,7 @@ def audit_run(directory, canaries, which="last", batch_size=64, step=None):
     paths = paths[-1:]
   method = config.clipping.method
   entries, seconds = [], 0.0
-  for step, path in tqdm(paths, desc="audit", unit="checkpoint"):
+  for step, path in bars.make(paths, desc="audit", unit="checkpoint"):
     recogniser.restore(path)
     start = time.monotonic()
     losses, transcripts = recogniser.score(canaries.records)

@@ -29,9 +29,9 @@ import threading
 import tensorflow as tf
 from absl import flags
 from ml_collections import config_flags
-from tqdm import tqdm
 
 from launch import (
+  bars,
   cli,
   comparison,
   comparison_report,
@@ -86,7 +86,7 @@ class Progress:
     self._lock = threading.Lock()
     self._active = []
     self._done = {job.directory: job.step() for job in jobs}
-    self._bar = tqdm(
+    self._bar = bars.make(
       total=sum(job.config.steps for job in jobs),
       initial=sum(self._done.values()),
       unit="step",

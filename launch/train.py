@@ -17,9 +17,9 @@ import time
 
 import tensorflow as tf
 from absl import logging
-from tqdm import tqdm
 
 from launch import (
+  bars,
   canaries,
   cli,
   cluster,
@@ -149,7 +149,7 @@ def train(config, directory, strategy):
 
   # ---- Steps -----------------------------------------------------------------
   writer = metrics.Writer(directory, first_step) if chief else None
-  progress = tqdm(
+  progress = bars.make(
     total=config.steps,
     initial=first_step,
     unit="step",

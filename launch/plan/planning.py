@@ -11,9 +11,8 @@ import sys
 import time
 
 import tensorflow as tf
-from tqdm import tqdm
 
-from launch import workdir
+from launch import bars, workdir
 from launch.plan import environment, hlo
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -297,12 +296,11 @@ def _line(needs, limit):
 class _Clock:
   """A line that says what is being done and for how long."""
 
-  _EVERY_SECONDS = 1
-
   def __init__(self, what, shown):
-    self._bar = tqdm(
+    self._bar = bars.make(
       bar_format="{desc}: {elapsed}", desc=what, disable=not shown
     )
+    self._every = max(bars.interval(), 1.0)
     self._shown = 0
 
   def __enter__(self):
@@ -312,7 +310,7 @@ class _Clock:
     self._bar.close()
 
   def show(self, seconds):
-    if seconds >= self._shown + self._EVERY_SECONDS:
+    if seconds >= self._shown + self._every:
       self._shown = seconds
       self._bar.refresh()
 
