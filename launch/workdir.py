@@ -60,21 +60,37 @@ def write_text(path, content):
 
 
 def require_parent(path, name):
-  """Refuses a file whose directory is not there.
+  """Refuses a file that cannot be written, before the work whose end it is.
 
   Args:
     path: file to be written later.
     name: the flag it came by.
 
   Raises:
-    ValueError: when its directory does not exist.
+    ValueError: when its directory does not exist, when it is itself a
+      directory, or when no file can be made there.
   """
-  parent = os.path.dirname(path)
-  if parent and not tf.io.gfile.isdir(parent):
+  parent, file = os.path.split(path)
+  if not file or parent and not tf.io.gfile.isdir(parent):
     raise ValueError(
       f"{name} must be a file in a directory that exists. Received: "
       f"{name}={path}"
     )
+  if tf.io.gfile.isdir(path):
+    raise ValueError(
+      f"{name} must be a file, not a directory. Received: {name}={path}"
+    )
+  # As `write_text` makes it.
+  temporary = f"{path}.tmp{os.getpid()}"
+  try:
+    with tf.io.gfile.GFile(temporary, "w") as opened:
+      opened.write("")
+    tf.io.gfile.remove(temporary)
+  except (tf.errors.OpError, OSError) as error:
+    raise ValueError(
+      f"{name} must be a file that can be written. Received: {name}={path} "
+      f"({error})"
+    ) from error
 
 
 def read_json(path):

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from launch import workdir
 
@@ -18,6 +19,39 @@ def test_files_are_whole_or_not_there(tmp_path):
     workdir.write_json(str(path), {"x": object()})
   assert json.loads(path.read_text()) == {"x": 0.5, "y": [0, 1]}
   assert os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize("parent", ["", "sub/", "ram://require_parent/"])
+def test_a_file_that_can_be_written(tmp_path, monkeypatch, parent):
+  monkeypatch.chdir(tmp_path)
+  tf.io.gfile.makedirs(parent or ".")
+  path = f"{parent}a.json"
+  workdir.require_parent(path, "--json")
+  assert not tf.io.gfile.exists(path)
+  workdir.write_json(path, [1])
+  # One that is there stays as it is.
+  workdir.require_parent(path, "--json")
+  assert workdir.read_json(path) == [1]
+  assert len(tf.io.gfile.glob(f"{path}*")) == 1
+
+
+@pytest.mark.parametrize(
+  ("path", "message"),
+  [
+    ("none/a.json", "in a directory that exists"),
+    ("sub/", "in a directory that exists"),
+    ("sub", "not a directory"),
+    ("/proc/a.json", "can be written"),
+  ],
+)
+def test_a_file_that_cannot_be_written(tmp_path, monkeypatch, path, message):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "sub").mkdir()
+  with pytest.raises(
+    ValueError, match=f"--json must .*{message}.*Received: --json={path}"
+  ):
+    workdir.require_parent(path, "--json")
+  assert os.listdir(tmp_path) == ["sub"] and not os.listdir(tmp_path / "sub")
 
 
 def test_a_config_comes_back(make_config, tmp_path):
