@@ -8,10 +8,11 @@
 --setup installs JAX and libtpu in an environment of their own, once. Then the
 very training step is traced under a TPUStrategy, goes through TensorFlow's TPU
 bridge, and is compiled by libtpu for the slice asked for. Exit code 2: the
-batch does not fit, or the bridge refuses the step. Results are kept in
-~/.cache/tf_pcc/plans.
+batch does not fit, or the bridge or the compiler refuses the step. Results are
+kept in ~/.cache/tf_pcc/plans.
 """
 
+import math
 import sys
 
 from absl import flags
@@ -75,9 +76,14 @@ def shapes(config, batch, seconds=None, labels=None):
     list of `planning.Shape`, one a bucket.
 
   Raises:
-    ValueError: when nothing says how long they are, or the tokenizer's size is
-      in the corpus only.
+    ValueError: when nothing says how long they are, when that is not a number,
+      or when the tokenizer's size is in the corpus only.
   """
+  if seconds is not None and not 0 < seconds < math.inf:
+    raise ValueError(
+      "--seconds must be the length of an utterance, a finite number above 0. "
+      f"Received: seconds={seconds}"
+    )
   lengths = (seconds,) if seconds else tuple(config.data.buckets_seconds)
   if not lengths:
     raise ValueError(
@@ -201,10 +207,10 @@ def report(found):
   if run := found["run"]:
     lines += [
       "",
-      f"the run, an estimate: {run['steps']:,.0f} steps, {run['hours']:.1f} h, "
-      f"{run['chip_hours']:.1f} chip-hours ("
-      f"{run['hours_at_the_roofline']:.1f} h at the roofline); evaluation, "
-      "checkpoints and start-up are not in it",
+      f"the run, an estimate: {run['steps']:,.0f} steps, "
+      f"{_duration(run['hours'])}, {_digits(run['chip_hours'])} chip-hours ("
+      f"{_duration(run['hours_at_the_roofline'])} at the roofline); "
+      "evaluation, checkpoints and start-up are not in it",
       "Not proved by this: that it runs, how fast, and a TPU's arithmetic.",
     ]
   return "\n".join(lines)
@@ -217,12 +223,17 @@ def _bucket(bucket):
   )
   if bucket["rejected"]:
     yield f"  refused: {bucket['rejected']}"
-    return
-  yield f"  clip of the gradients: {bucket['clip']} the sum over cores"
+  else:
+    yield f"  clip of the gradients: {bucket['clip']} the sum over cores"
   for name in bucket["outside_scope"]:
     yield f"  a variable outside the strategy: {name}"
+  # Often why it is refused.
   for what, ops in bucket["suspects"].items():
     yield f"  {what}: {', '.join(ops)}"
+  for op, places in bucket.get("where", {}).items():
+    yield f"    {op} is {', '.join(places)}"
+  if bucket["rejected"]:
+    return
   memory = bucket["memory"]
   if not bucket["compiles"] and not memory:
     yield f"  does not compile: {bucket['error']}"
@@ -239,6 +250,11 @@ def _bucket(bucket):
       f"    arguments {_gib(memory['arguments'])}, temporaries "
       f"{_gib(memory['temporaries'])}, code {_gib(memory['code'])}, other "
       f"outputs {_gib(memory['outputs'])}"
+    )
+  else:
+    yield (
+      "    needed is what the compiler's complaint names, not all that the "
+      "program has"
     )
   if "largest_batch" in bucket:
     yield f"  largest batch of a core that fits: {bucket['largest_batch']}"
@@ -276,6 +292,22 @@ def _costs(bucket):
     f"{_gib(bucket['compiler_memory'])}"
     + (f", with effort {bucket['effort']:g}" if bucket["effort"] else "")
   )
+
+
+def _duration(hours):
+  if hours >= 1:
+    return f"{_digits(hours)} h"
+  if hours >= 1 / 60:
+    return f"{_digits(hours * 60)} min"
+  return f"{_digits(hours * 3600)} s"
+
+
+def _digits(number):
+  """One decimal, or three significant digits where those are more."""
+  if number <= 0:
+    return "0"
+  decimals = max(1, 2 - math.floor(math.log10(number)))
+  return f"{number:,.{decimals if number < 10 else 1}f}"
 
 
 def _gib(size):

@@ -5,12 +5,15 @@ together; `launch.plan.xla_worker` runs there and talks by files. Only PyPI is
 asked. About 1.3 GB.
 """
 
+import contextlib
 import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 import venv
 
@@ -52,7 +55,10 @@ def setup(directory=None):
     venv.create(directory, with_pip=True)
   # pip skips what an interrupted installation finished.
   command = [str(python), "-m", "pip", "install", *PACKAGES]
-  done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+  with interruptible():
+    done = subprocess.run(
+      command, stderr=subprocess.PIPE, text=True, check=False
+    )
   if done.returncode:
     raise OSError(
       f"{' '.join(command)} ended with exit code {done.returncode}: "
@@ -129,6 +135,53 @@ def run_on_cpu(program, cores, arguments, result, directory=None):
   _run(["run", program, str(cores), arguments, result], directory)
 
 
+def run_child(command, log, watch=None, **options):
+  """Runs a program to its end; Ctrl-C and SIGTERM end it too.
+
+  Args:
+    command: list of str.
+    log: file that its output is written to.
+    watch: function of the seconds so far, called meanwhile.
+    **options: of `subprocess.Popen`.
+
+  Returns:
+    int, its exit code.
+  """
+  start = time.monotonic()
+  with interruptible(), open(log, "w") as file:
+    child = subprocess.Popen(
+      command, stdout=file, stderr=subprocess.STDOUT, **options
+    )
+    try:
+      while child.poll() is None:
+        if watch:
+          watch(time.monotonic() - start)
+        time.sleep(_POLL_SECONDS)
+    except BaseException:
+      child.kill()
+      child.wait()
+      raise
+  return child.returncode
+
+
+@contextlib.contextmanager
+def interruptible():
+  """SIGTERM is answered as Ctrl-C is, for the time of the context."""
+
+  def interrupt(*_):
+    raise KeyboardInterrupt
+
+  # Python allows handlers in the main thread only.
+  if threading.current_thread() is not threading.main_thread():
+    yield
+    return
+  previous = signal.signal(signal.SIGTERM, interrupt)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
+
+
 def _python(directory):
   folder = "Scripts" if os.name == "nt" else "bin"
   name = shutil.which("python", path=str(pathlib.Path(directory) / folder))
@@ -140,26 +193,11 @@ def _run(arguments, directory, watch=None):
   result = pathlib.Path(arguments[-1])
   result.unlink(missing_ok=True)
   log = result.with_suffix(".log")
-  start = time.monotonic()
-  with log.open("w") as file:
-    # Isolated: neither this folder nor PYTHONPATH is searched for modules.
-    child = subprocess.Popen(
-      [str(python), "-I", str(_WORKER), *map(str, arguments)],
-      stdout=file,
-      stderr=subprocess.STDOUT,
-    )
-    try:
-      while child.poll() is None:
-        if watch:
-          watch(time.monotonic() - start)
-        time.sleep(_POLL_SECONDS)
-    except BaseException:
-      child.kill()
-      child.wait()
-      raise
-  if child.returncode or not result.exists():
+  # Isolated: neither this folder nor PYTHONPATH is searched for modules.
+  command = [str(python), "-I", str(_WORKER), *map(str, arguments)]
+  code = run_child(command, log, watch)
+  if code or not result.exists():
     last = log.read_text(errors="replace").splitlines()[-10:]
     raise RuntimeError(
-      f"XLA's work ended with exit code {child.returncode}, see {log}: "
-      + "\n".join(last)
+      f"XLA's work ended with exit code {code}, see {log}: " + "\n".join(last)
     )

@@ -65,8 +65,11 @@ def largest_batch(memory, batch):
     batch: int, that it is of.
 
   Returns:
-    int, from 8 on in steps of 8.
+    int, from 8 on in steps of 8; where no temporaries grow, `batch` or, when
+    that does not fit, 0.
   """
+  if not memory["temporaries"]:
+    return batch if memory["needed"] <= memory["available"] else 0
   fixed = memory["needed"] - memory["temporaries"]
   room = (memory["available"] - fixed) / memory["temporaries"] * batch
   return max(int(room // 8 * 8 if room >= 8 else room), 0)

@@ -14,6 +14,7 @@ _COLLECTIVE = re.compile(
   r" = (?P<type>\(.*?\)|\S+) (?P<kind>" + "|".join(_KINDS) + r")"
   r"(?P<start>-start)?\("
 )
+_CALL = re.compile(r" (all|collective|reduce-scatter|ragged)[\w-]*\(")
 _SHAPE = re.compile(r"\b(pred|bf16|[a-z]+(\d+)\w*)\[([\d,]*)\]")
 _UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -36,6 +37,19 @@ def collectives(text):
       sizes = sizes[1:2]
     found.append((match["kind"], sum(sizes), len(sizes)))
   return found
+
+
+def lines_with_collectives(text):
+  """What of a program `collectives` reads.
+
+  Args:
+    text: a compiled program in HLO.
+
+  Returns:
+    list of str, whole lines, more rather than fewer: kept, they can be read
+    anew.
+  """
+  return [line for line in text.splitlines() if _CALL.search(line)]
 
 
 def _bytes(kind, bits, dimensions):

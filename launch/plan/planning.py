@@ -6,19 +6,16 @@ import json
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
+import tempfile
 import time
 
 import tensorflow as tf
 
 from launch import bars, workdir
-from launch.plan import environment, hlo
+from launch.plan import environment, results, search
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
-# A TPU's vectors have eight rows: between multiples nothing is won.
-_ROWS = 8
-_PROBES = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +61,7 @@ class Planner:
     self._cache = pathlib.Path(cache).expanduser()
     self._progress, self._effort = progress, effort
     self._sources = _digest_of_sources()
+    self._said = set()
 
   def compile(self, shape):
     """What is known of the step of one shape.
@@ -72,25 +70,51 @@ class Planner:
       shape: `Shape`.
 
     Returns:
-      dict: what `launch.plan.program.make` returns; "compiles"; "error" or
-      None; "seconds_to_compile", with tracing; "memory" in bytes: "arguments"
-      (weights, optimizer, batch), "temporaries", "code", "outputs" that replace
-      no argument, "needed" (all of it, or what the compiler's complaint names),
-      "available" and "spare"; "fits"; and when it does "collectives_compiled",
-      a list of [kind, bytes, tensors], "compiler_flops" and "compiler_bytes";
-      "compiler_memory" and "compiler_cpu_seconds", what compiling took here;
-      "effort".
+      dict: what `launch.plan.program.make` returns; "where", as
+      `launch.plan.refusal.where`, when that is refused or suspect; "compiles";
+      "error" or None; "seconds_to_compile", with tracing; "memory" in bytes:
+      "arguments" (weights, optimizer, batch), "temporaries", "code", "outputs"
+      that replace no argument, "needed" (all of it, or only what the compiler's
+      complaint names, and then it alone), "available" and "spare"; "fits"; and
+      when it compiles "collectives_compiled", a list of [kind, bytes, tensors],
+      "compiler_flops" and "compiler_bytes"; "compiler_memory" and
+      "compiler_cpu_seconds", what compiling took here; "effort"; "compiler", as
+      `launch.plan.results.from_compiler`.
 
     Raises:
+      ValueError: when the step cannot be traced.
       RuntimeError: when the compiler died.
     """
-    key = self._key(shape)
-    path = self._cache / f"{key}.json"
-    if path.exists():
-      return workdir.read_json(str(path))
-    folder = self._cache / f"{key}.part"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    path = self._cache / f"{self._key(shape)}.json"
+    available = self._topology.chip.memory
+    found = results.read(path, available)
+    if found is None:
+      found = results.derive(self._make(path, shape), available)
+      if results.lasts(found):
+        results.write(path, found)
+    self._say(shape, found)
+    return found
+
+  def _make(self, path, shape):
+    """Traces and compiles, in a folder of its own beside the result's file."""
+    self._cache.mkdir(parents=True, exist_ok=True)
+    with environment.interruptible():
+      # Another process may be at the same step.
+      folder = pathlib.Path(
+        tempfile.mkdtemp(".part", f"{path.stem}.", self._cache)
+      )
+      try:
+        found = self._trace_and_compile(folder, shape)
+      except RuntimeError:
+        # It names a log in the folder.
+        raise
+      except BaseException:
+        shutil.rmtree(folder)
+        raise
+      shutil.rmtree(folder)
+    return found
+
+  def _trace_and_compile(self, folder, shape):
     start = time.monotonic()
     found = self._trace(folder, shape)
     if not found["rejected"]:
@@ -104,27 +128,39 @@ class Planner:
           clock.show,
           self._effort,
         )
-      found |= self._compiled(compiled)
-      found["compiler_memory"] = compiled["peak_memory"]
-      found["compiler_cpu_seconds"] = compiled["cpu_seconds"]
+      found |= results.from_compiler(compiled)
     found["effort"] = self._effort
     found["seconds_to_compile"] = time.monotonic() - start
-    workdir.write_json(str(path), found)
-    shutil.rmtree(folder)
-    return workdir.read_json(str(path))
+    return found
+
+  def _say(self, shape, found):
+    """What was found, at once; what follows may take long."""
+    if not self._progress or shape in self._said:
+      return
+    self._said.add(shape)
+    verdict = "refused" if found["rejected"] else "does not compile"
+    if memory := found["memory"]:
+      verdict = (
+        f"{'fits' if found['fits'] else 'DOES NOT FIT'}, "
+        f"{memory['needed'] / 2**30:.2f} GiB of HBM needed, "
+        f"{memory['available'] / 2**30:.2f} GiB available"
+      )
+    print(
+      f"{self._topology.name}, {shape.batch} a core, "
+      f"{shape.samples / 16000:.1f} s: {verdict}",
+      file=sys.stderr,
+      flush=True,
+    )
 
   def largest(self, shape, multiple=1):
     """The largest batch of a core that fits.
-
-    Needs grow with the batch in a straight line, so the next guess is on it;
-    where it misses, halves of what is left decide.
 
     Args:
       shape: `Shape`; its batch is where the search begins.
       multiple: int, what a batch must be divisible by.
 
     Returns:
-      int, 0 when not even the smallest fits; from 8 on in steps of 8.
+      int, of `launch.plan.search.largest_batch`.
     """
     tried = {}
 
@@ -138,7 +174,7 @@ class Planner:
       tried[batch] = found
       return found["fits"]
 
-    return largest_batch(
+    return search.largest_batch(
       fits, lambda b: tried[b]["memory"], shape.batch, multiple
     )
 
@@ -166,131 +202,39 @@ class Planner:
       **dataclasses.asdict(shape),
     }
     workdir.write_json(str(folder / "request.json"), request)
+    what = f"tracing for {self._topology.cores} cores"
     log = folder / "program.log"
-    command = [sys.executable, "-m", "launch.plan.program"]
-    with log.open("w") as file:
-      child = subprocess.Popen(
-        [*command, str(folder / "request.json")],
-        cwd=_ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
-        stdout=file,
-        stderr=subprocess.STDOUT,
-      )
-      what = f"tracing for {self._topology.cores} cores"
-      with _Clock(what, self._progress) as clock:
-        _wait(child, clock)
-    facts = folder / "step.json"
-    if child.returncode:
+    if code := self._child("program", folder, log, what):
       last = log.read_text(errors="replace").strip().splitlines()[-1:]
       raise ValueError(
         "The config's step must be traceable with static shapes. Received: "
-        f"{' '.join(last) or f'exit code {child.returncode}'}"
+        f"{' '.join(last) or f'exit code {code}'}"
       )
-    return workdir.read_json(str(facts)) | {
+    found = workdir.read_json(str(folder / "step.json"))
+    if found["rejected"] or found["suspects"]:
+      log = folder / "refusal.log"
+      what = "looking where in the model that is"
+      # It only adds to what is known: without it the plan goes on.
+      if not self._child("refusal", folder, log, what):
+        found["where"] = workdir.read_json(str(folder / "where.json"))
+    return found | {
       "compiles": False,
       "error": None,
       "fits": False,
       "memory": {},
     }
 
-  def _compiled(self, result):
-    available = self._topology.chip.memory
-    if error := result.get("error"):
-      bytes_named = hlo.memory_needed(error)
-      if bytes_named is None:
-        return {"error": error}
-      needed, available = bytes_named
-      return {
-        "error": error.splitlines()[0],
-        "memory": {
-          "needed": needed,
-          "available": available,
-          "spare": available - needed,
-        },
-      }
-    memory = result["memory"]
-    parts = {
-      "arguments": memory["argument"],
-      "temporaries": memory["temp"],
-      "code": memory["generated_code"],
-      "outputs": memory["output"] - memory["alias"],
-    }
-    needed = sum(parts.values())
-    text = pathlib.Path(result["hlo"]).read_text()
-    return {
-      "compiles": True,
-      "fits": needed <= available,
-      "memory": parts
-      | {
-        "needed": needed,
-        "available": available,
-        "spare": available - needed,
-      },
-      "collectives_compiled": hlo.collectives(text),
-      "compiler_flops": result["flops"],
-      "compiler_bytes": result["bytes"],
-    }
-
-
-def largest_batch(fits, memory, start, multiple=1):
-  """Searches for the largest batch that fits.
-
-  Args:
-    fits: function of a batch.
-    memory: function of a batch that was tried, to a dict with "needed" and
-      "available" in bytes.
-    start: int, the first guess.
-    multiple: int, what a batch must be divisible by.
-
-  Returns:
-    int, 0 when the smallest does not fit; from 8 on in steps of 8.
-  """
-
-  def step(batch):
-    rows = _ROWS if batch >= _ROWS else 1
-    return multiple * -(-rows // multiple)
-
-  def rounded(batch):
-    batch = int(batch)
-    return max(batch // step(batch) * step(batch), multiple)
-
-  good, bad = 0, None
-  needs = {}
-  guess = rounded(start)
-  while True:
-    if fits(guess):
-      good = max(good, guess)
-    else:
-      bad = guess if bad is None else min(bad, guess)
-    found = memory(guess)
-    needs[guess] = found["needed"]
-    if bad is not None and bad - good <= step(good):
-      return good
-    limit = found["available"]
-    if len(needs) > _PROBES and bad is not None:
-      guess = rounded((good + bad) / 2)
-    else:
-      guess = rounded(_line(needs, limit))
-    # Strictly between the bounds, whatever the line says.
-    if guess <= good:
-      guess = good + step(good)
-    if bad is not None and guess >= bad:
-      guess = max(rounded(bad - 1), good + multiple)
-      if guess >= bad:
-        return good
-
-
-def _line(needs, limit):
-  """Where the needs reach the limit; through zero with one point only."""
-  points = sorted(needs.items())
-  if len(points) == 1:
-    (batch, need), base = points[0], 0
-    slope = need / batch
-  else:
-    (first, low), (batch, need) = points[-2:]
-    slope = (need - low) / (batch - first)
-    base = need - slope * batch
-  return (limit - base) / slope if slope > 0 else batch * 2
+  def _child(self, module, folder, log, what):
+    """Runs a module of this package on the request; its exit code."""
+    request = str(folder / "request.json")
+    with _Clock(what, self._progress) as clock:
+      return environment.run_child(
+        [sys.executable, "-m", f"launch.plan.{module}", request],
+        log,
+        clock.show,
+        cwd=_ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+      )
 
 
 class _Clock:
@@ -315,20 +259,12 @@ class _Clock:
       self._bar.refresh()
 
 
-def _wait(child, clock):
-  start = time.monotonic()
-  try:
-    while child.poll() is None:
-      clock.show(time.monotonic() - start)
-      time.sleep(0.2)
-  except BaseException:
-    child.kill()
-    child.wait()
-    raise
-
-
 def _digest_of_sources():
-  """Of every file that can change the program."""
+  """Of every file that can change the program.
+
+  What is read from a compiled program is read anew each time, so the files that
+  do that are not among them.
+  """
   tracers = ("bridge", "dataflow", "flops", "program", "stablehlo", "tracing")
   files = [
     *sorted((_ROOT / "tf_pcc").glob("*.py")),

@@ -1,6 +1,9 @@
 """The compiler's environment, and what is said when it fails."""
 
+import concurrent.futures
 import json
+import os
+import signal
 import subprocess
 import types
 
@@ -73,3 +76,31 @@ def test_a_compiler_that_dies(tmp_path):
   folder = ready(tmp_path, "echo out of luck; exit 3")
   with pytest.raises(RuntimeError, match="exit code 3.*(?s:.*)out of luck"):
     environment.compile_for_tpu("p", "v5e:2x4", tmp_path / "r.json", folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_no_child_outlives_a_signal(tmp_path, number):
+  before = signal.getsignal(number)
+  child = "echo $$ > part; mv part pid; exec sleep 60"
+
+  def watch(_):
+    if (tmp_path / "pid").exists():
+      os.kill(os.getpid(), number)
+
+  with pytest.raises(KeyboardInterrupt):
+    environment.run_child(
+      ["sh", "-c", child], tmp_path / "log", watch, cwd=tmp_path
+    )
+  with pytest.raises(ProcessLookupError):
+    os.kill(int((tmp_path / "pid").read_text()), 0)
+  assert signal.getsignal(number) is before
+
+
+def test_children_of_threads(tmp_path):
+  """Where Python allows no handler."""
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    done = pool.submit(
+      environment.run_child, ["sh", "-c", "echo a; exit 3"], tmp_path / "log"
+    )
+    assert done.result() == 3
+  assert (tmp_path / "log").read_text() == "a\n"

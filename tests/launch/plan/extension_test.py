@@ -52,3 +52,9 @@ def test_what_does_not_compile():
 def test_the_largest_batch(available, largest):
   memory = {"needed": 900, "temporaries": 800, "available": available}
   assert extension.largest_batch(memory, 4) == largest
+
+
+@pytest.mark.parametrize(("available", "largest"), [(900, 4), (899, 0)])
+def test_nothing_that_grows_with_the_batch(available, largest):
+  memory = {"needed": 900, "temporaries": 0, "available": available}
+  assert extension.largest_batch(memory, 4) == largest

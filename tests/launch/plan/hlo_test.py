@@ -25,6 +25,12 @@ def test_collectives():
   ]
 
 
+def test_the_lines_kept_say_the_same():
+  lines = hlo.lines_with_collectives(PROGRAM)
+  assert hlo.collectives("\n".join(lines)) == hlo.collectives(PROGRAM)
+  assert len(lines) == 7
+
+
 def test_memory():
   assert hlo.memory_needed(
     "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required "

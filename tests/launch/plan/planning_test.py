@@ -1,15 +1,20 @@
-"""Plans of a tiny recogniser, and the search for the largest batch."""
+"""Plans of a tiny recogniser."""
 
+import math
+import os
+import pathlib
+import signal
 import types
 
-import numpy as np
 import pytest
 from absl import flags as absl_flags
 from absl.testing import flagsaver
 
+from launch import workdir
 from launch.configs import base
 from launch.plan import __main__ as program
 from launch.plan import environment, planning
+from tests.launch.plan import results_test
 
 
 def tiny():
@@ -23,36 +28,6 @@ def tiny():
     "specaugment": {"frequency_masks": 0, "time_masks": 0},
   }
   return config
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_the_largest_batch_is_found(seed):
-  """Against trying all, for needs that grow nearly in a straight line."""
-  rng = np.random.default_rng(seed)
-  base_need, slope = rng.integers(0, 500), rng.uniform(1, 200)
-  wobble = rng.integers(0, 30, 5000).cumsum() * rng.integers(0, 2)
-  limit = int(rng.integers(100, 20_000))
-  multiple = int(rng.choice([1, 2, 3, 8]))
-  tried = []
-
-  def need(batch):
-    return int(base_need + slope * batch + wobble[batch])
-
-  def fits(batch):
-    assert batch % multiple == 0 and batch not in tried
-    tried.append(batch)
-    return need(batch) <= limit
-
-  found = planning.largest_batch(
-    fits,
-    lambda batch: {"needed": need(batch), "available": limit},
-    int(rng.integers(1, 300)) * multiple,
-    multiple,
-  )
-  assert found == 0 or need(found) <= limit
-  granule = multiple * -(-8 // multiple) if found >= 8 else multiple
-  assert need(found + granule) > limit
-  assert len(tried) <= 20
 
 
 def test_a_plan(tmp_path, monkeypatch):
@@ -111,6 +86,8 @@ def test_what_is_refused(tmp_path):
     ({"batch": 7}, {}, "number of cores, 8.*Received: batch=7"),
     ({"data": {"buckets_seconds": ()}}, {}, "give --seconds"),
     ({"tokenizer": {"kind": "word"}}, {}, "Received: tokenizer.kind='word'"),
+    ({}, {"seconds": math.inf}, "finite.*Received: seconds=inf"),
+    ({}, {"seconds": math.nan}, "finite.*Received: seconds=nan"),
   ],
 )
 def test_what_cannot_be(change, arguments, message):
@@ -118,6 +95,145 @@ def test_what_cannot_be(change, arguments, message):
   config.update(change)
   with pytest.raises(ValueError, match=message):
     program.plan(config, **{"topology": "v5e:2x4", **arguments})
+
+
+class Children:
+  """Stands for the tracer and the compiler; keeps what they were asked."""
+
+  def __init__(self, monkeypatch):
+    self.facts = {"rejected": None, "suspects": {}}
+    self.compiled = {"error": "INTERNAL: out of luck"}
+    self.meanwhile = lambda: None
+    self.modules, self.folders = [], []
+    monkeypatch.setattr(environment, "require", lambda directory: directory)
+    monkeypatch.setattr(environment, "run_child", self._run)
+    monkeypatch.setattr(environment, "compile_for_tpu", self._compile)
+
+  def _run(self, command, log, *_, **__):
+    *_, module, request = command
+    folder = pathlib.Path(workdir.read_json(request)["directory"])
+    self.modules.append(module.rpartition(".")[2])
+    if module == "launch.plan.refusal":
+      workdir.write_json(str(folder / "where.json"), {"tf.Where": ["a/b"]})
+    else:
+      facts = results_test.FACTS | {"flops_unknown": []} | self.facts
+      workdir.write_json(str(folder / "step.json"), facts)
+    return 0
+
+  def _compile(self, program, *_):
+    self.folders.append(program.parent)
+    self.meanwhile()
+    return {"peak_memory": 1, "cpu_seconds": 1.0, **self.compiled}
+
+
+@pytest.fixture
+def children(monkeypatch):
+  return Children(monkeypatch)
+
+
+def planned(tmp_path, batch=2, progress=False):
+  planner = planning.Planner(
+    tiny(), program.topologies.parse("v5e:2x2"), "", tmp_path, progress
+  )
+  (shape,) = program.shapes(tiny(), batch)
+  return planner.compile(shape)
+
+
+def test_two_at_the_same_step_do_not_meet(tmp_path, children):
+  """The second begins and ends while the first compiles."""
+  children.compiled = results_test.compiled(tmp_path)
+
+  def second():
+    children.meanwhile = lambda: None
+    planned(tmp_path / "cache")
+    assert children.folders[0].exists() and not children.folders[1].exists()
+
+  children.meanwhile = second
+  assert planned(tmp_path / "cache")["compiles"]
+  assert len(children.folders) == 2
+  (kept,) = (tmp_path / "cache").iterdir()
+  # What the older plans left under its name is not in the way either.
+  folder = kept.with_suffix(".part")
+  folder.mkdir()
+  kept.unlink()
+  assert planned(tmp_path / "cache")["compiles"] and folder.exists()
+
+
+def test_a_failure_is_not_for_good(tmp_path, children):
+  assert planned(tmp_path)["error"] == "INTERNAL: out of luck"
+  assert not list(tmp_path.iterdir())
+  children.compiled = results_test.compiled(tmp_path)
+  found = planned(tmp_path / "cache")
+  assert found["compiles"]
+  (kept,) = (tmp_path / "cache").iterdir()
+  assert planned(tmp_path / "cache") == found and len(children.folders) == 2
+  # Damaged, it is made anew.
+  kept.write_text("{}")
+  remade = planned(tmp_path / "cache")
+  assert remade["memory"] == found["memory"] and len(children.folders) == 3
+
+
+def test_an_interrupt_leaves_nothing(tmp_path, children):
+  def signalled():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  children.meanwhile = signalled
+  with pytest.raises(KeyboardInterrupt):
+    planned(tmp_path)
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_refused_step_says_why_and_where(tmp_path, children):
+  children.facts = {
+    "rejected": "the bridge's words",
+    "suspects": {"a shape that is not static": ["tf.Where"]},
+  }
+  options = {"cache": tmp_path, "progress": False}
+  found = program.plan(tiny(), "v5e:2x2", **options)
+  assert children.modules == ["program", "refusal"] and not children.folders
+  report = program.report(found)
+  assert "refused: the bridge's words" in report
+  assert "a shape that is not static: tf.Where" in report
+  assert "tf.Where is a/b" in report
+  # It was the step's fault, and is kept.
+  assert program.plan(tiny(), "v5e:2x2", **options) == found
+  assert len(children.modules) == 2
+
+
+def test_a_step_that_is_taken_is_not_looked_at_twice(tmp_path, children):
+  planned(tmp_path)
+  assert children.modules == ["program"]
+
+
+def test_a_verdict_is_said_at_once(tmp_path, children, capsys):
+  children.compiled = {"error": results_test.FULL}
+  planned(tmp_path, batch=7, progress=True)
+  assert (
+    "v5e:2x2, 7 a core, 0.5 s: DOES NOT FIT, 20.00 GiB of HBM needed, "
+    "15.75 GiB available"
+  ) in capsys.readouterr().err
+  planned(tmp_path, batch=7)
+  assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ("hours", "said"),
+  [
+    (0.0, "0 s"),
+    (0.0001, "0.360 s"),
+    (0.01, "36.0 s"),
+    (0.25, "15.0 min"),
+    (1.5, "1.50 h"),
+    (1234.56, "1,234.6 h"),
+  ],
+)
+def test_short_runs_have_digits(hours, said):
+  run = {"steps": 1, "hours": hours, "chip_hours": hours}
+  run["hours_at_the_roofline"] = hours
+  found = {"topology": "", "accelerator_type": "", "chips": 4, "cores": 4}
+  found |= {"per_core_batch": 2, "policy": "", "clipping": {"method": ""}}
+  report = program.report({**found, "buckets": [], "run": run})
+  assert f"1 steps, {said}, " in report and f"({said} at the roofl" in report
 
 
 class Crowded(planning.Planner):
@@ -166,3 +282,4 @@ def test_what_does_not_fit_ends_with_the_batch_that_does(monkeypatch, capsys):
   printed = capsys.readouterr().out
   assert "65.00 GiB needed, 15.75 GiB available: DOES NOT FIT" in printed
   assert "largest batch of a core that fits: 7" in printed
+  assert "needed is what the compiler's complaint names" in printed
