@@ -7,13 +7,15 @@
 #     --config.data.train=gs://BUCKET/records/train
 #
 # create   makes the TPU VM (--spot: cheaper, may be taken away)
-# copy     sends this checkout to every worker
+# copy     sends this checkout to every worker, with what is not committed and
+#          without what git ignores
 # install  makes the virtual environment on every worker
-# run      starts launch.train with what is behind --; it goes on from the
-#          newest checkpoint in --workdir
+# run      starts launch.train with what is behind -- and comes back at once; it
+#          goes on from the newest checkpoint in --workdir
 # status   prints the TPU's state and the end of the log
 # resume   brings a run back that was taken away: makes the TPU anew if it is
-#          gone, and runs; with --watch again and again until the run is done
+#          gone, and runs; with --watch again and again until the run is done or
+#          three starts in a row left no new checkpoint
 # stop     asks launch.train to save a checkpoint and end
 # delete   deletes the TPU VM
 # all      create, copy, install, run
@@ -27,11 +29,15 @@ dry_run="" training=()
 tensorflow=2.19.1
 text=2.19.0
 poll_seconds=60
+most_starts=3
+most_silent_polls=60
 
 usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; }
 
+say() { printf 'tpu_vm.sh: %s\n' "$*" >&2; }
+
 die() {
-  printf 'tpu_vm.sh: %s\n' "$*" >&2
+  say "$@"
   exit 1
 }
 
@@ -54,14 +60,19 @@ while [[ $# -gt 0 ]]; do
     --zone=*) zone=${1#*=} ;;
     --type=*) type=${1#*=} ;;
     --version=*) version=${1#*=} ;;
-    --workdir=*) workdir=${1#*=} ;;
+    # As launch.train, which puts one slash between a directory and a name.
+    --workdir=*) workdir=${1#*=} workdir=${workdir%"${workdir##*[!/]}"} ;;
     --spot) spot=yes ;;
     --watch) watch=yes ;;
     --dry_run) dry_run=yes ;;
+    --help | -h) command=help ;;
     --)
       shift
       training=("$@")
       break
+      ;;
+    --name | --project | --zone | --type | --version | --workdir)
+      die "a flag and its value are one word, $1=VALUE. Received: $1"
       ;;
     *) die "no such flag; see the head of the file. Received: $1" ;;
   esac
@@ -74,36 +85,40 @@ case $command in
   *) die "the commands are create, copy, install, run, status, resume, stop," \
     "delete and all. Received: $command" ;;
 esac
+[[ $name =~ ^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$ ]] || die "--name must be" \
+  "lower-case letters, digits and hyphens, a letter first. Received: name=$name"
 [[ -n $project ]] || die "--project must name a Google Cloud project." \
   "Received: project="
-[[ -n $zone ]] || die "--zone must name a zone that has such TPUs, for example" \
-  "us-central1-a. Received: zone="
+[[ -n $zone ]] || die "--zone must name a zone that has such TPUs, for" \
+  "example us-central1-a. Received: zone="
 needs() { [[ " $2 " == *" $command "* ]] || return 1; [[ -z $1 ]]; }
-if needs "$type" "create resume all install run"; then
+if needs "$type" "create resume all run"; then
   die "--type must be an accelerator type, as launch.plan prints it, for" \
     "example v5litepod-8. Received: type="
 fi
-if needs "$workdir" "run resume all stop"; then
+if needs "$workdir" "run resume all"; then
   die "--workdir must be a directory that outlives the TPU, gs://BUCKET/DIR." \
     "Received: workdir="
 fi
-if [[ -n $workdir && $workdir != gs://?* ]]; then
-  die "--workdir must be in a bucket, gs://BUCKET/DIR: the disk of a TPU VM is" \
-    "lost with it. Received: workdir=$workdir"
+if [[ -n $workdir && ! $workdir =~ ^gs://[^/] ]]; then
+  die "--workdir must be in a bucket, gs://BUCKET/DIR: the disk of a TPU VM" \
+    "is lost with it. Received: workdir=$workdir"
 fi
 
 # Chips of one host, and the software that Google's documentation names.
+if [[ -n $type && ! $type =~ ^(v4|v5litepod|v5p|v6e)-[1-9][0-9]{0,4}$ ]]; then
+  die "--type must be v4-N, v5litepod-N, v5p-N or v6e-N. Received: type=$type"
+fi
+size=${type##*-}
 case $type in
   "") hosts=1 ;;
-  v5litepod-* | v6e-*)
-    chips=${type##*-}
-    hosts=$(((chips + 7) / 8))
+  v5litepod-* | v6e-*) hosts=$(((size + 7) / 8)) ;;
+  *)
+    # These are called by their cores: two a chip, four chips a host.
+    ((size % 8 == 0)) || die "--type v4-N and v5p-N have N divisible by 8." \
+      "Received: type=$type"
+    hosts=$((size / 8))
     ;;
-  v4-* | v5p-*)
-    chips=$((${type##*-} / 2))
-    hosts=$(((chips + 3) / 4))
-    ;;
-  *) die "--type must be v4-N, v5litepod-N, v5p-N or v6e-N. Received: type=$type" ;;
 esac
 if [[ -z $version ]]; then
   case $type in
@@ -120,8 +135,16 @@ if [[ $hosts -gt 1 && $version != *pod* ]]; then
   version=tpu-vm-tf-$tensorflow-pod-pjrt
 fi
 
+if [[ -z $dry_run ]] && ! command -v gcloud > /dev/null; then
+  die "gcloud must be installed: https://cloud.google.com/sdk/docs/install"
+fi
 where=(--project="$project" --zone="$zone")
 tpu=(gcloud compute tpus tpu-vm)
+billed="A TPU that is still there is billed: launch/tpu_vm.sh delete \
+--name=$name ${where[*]}"
+
+# Each function below says itself where it ends: `set -e` is off in whatever is
+# called as a condition.
 
 on_workers() { # on_workers all|0 COMMAND
   run "${tpu[@]}" ssh "$name" "${where[@]}" --worker="$1" --command="$2"
@@ -132,22 +155,33 @@ create() {
     --version="$version" ${spot:+--spot}
 }
 
+remove() { run "${tpu[@]}" delete "$name" "${where[@]}" --quiet; }
+
 copy() {
-  local archive root
-  root=$(cd "$(dirname "$0")/.." && pwd)
+  local archive pack root
+  root=$(cd "$(dirname "$0")/.." && pwd) || return
   archive=${TMPDIR:-/tmp}/tf_pcc-$name.tar.gz
-  run git -C "$root" archive --format=tar.gz --output="$archive" HEAD
-  run "${tpu[@]}" scp "$archive" "$name:tf_pcc.tar.gz" "${where[@]}" --worker=all
+  # git still lists what was deleted and not committed.
+  # shellcheck disable=SC2016 # that bash is to expand it
+  pack='cd "$1" && git ls-files -coz --exclude-standard |'\
+' while IFS= read -rd "" f; do [[ ! -e $f ]] || printf "%s\0" "$f"; done |'\
+' tar --null -T - -czf "$2"'
+  run bash -o pipefail -c "$pack" pack "$root" "$archive" || return
+  run "${tpu[@]}" scp "$archive" "$name:tf_pcc.tar.gz" "${where[@]}" \
+    --worker=all || return
   on_workers all "mkdir -p tf_pcc && tar xzf tf_pcc.tar.gz -C tf_pcc"
 }
 
 install() {
   # tensorflow-text and this package depend on plain tensorflow, which would
   # replace tensorflow-tpu.
-  on_workers all "cd tf_pcc && python3 -m venv .venv &&\
+  on_workers all "cd tf_pcc && rm -f .venv/installed &&\
+ python3 -m venv .venv &&\
  .venv/bin/pip install -q tensorflow-tpu==$tensorflow 'keras>=3.10' absl-py\
  ml_collections scipy tqdm jiwer &&\
- .venv/bin/pip install -q --no-deps tensorflow-text==$text -e ."
+ .venv/bin/pip install -q --no-deps tensorflow-text==$text -e ." || return
+  # Only now is it known of all of them.
+  on_workers 0 "touch tf_pcc/.venv/installed"
 }
 
 train() {
@@ -159,38 +193,100 @@ train() {
     # One program, on the first worker, drives the chips of all of them.
     where_is_it=$name environment="TPU_NAME=$name TPU_LOAD_LIBRARY=0 "
   fi
-  on_workers 0 "cd tf_pcc && ${environment}nohup .venv/bin/python -m\
+  # Only the last command may be in the background: a list would keep ssh open.
+  # The lock is held as long as launch.train runs.
+  on_workers 0 "cd tf_pcc || exit; flock -n train.lock true ||\
+ { echo 'launch.train runs already' >&2; exit 1; };\
+ ${environment}nohup flock -nF train.lock .venv/bin/python -m\
  launch.train --tpu=$where_is_it$flags >> train.log 2>&1 < /dev/null &"
 }
+
+build() { create && copy && install && train; }
 
 state() {
   run "${tpu[@]}" describe "$name" "${where[@]}" --format="value(state)"
 }
 
-resume() {
-  local found=PREEMPTED
-  if [[ -z $dry_run ]]; then
-    found=$(state 2> /dev/null || echo GONE)
-  else
-    state
-  fi
-  case $found in
-    READY)
-      if [[ -z $(on_workers 0 "pgrep -f [l]aunch.train || true") ]]; then
-        train
-      fi
-      ;;
-    PREEMPTED | TERMINATED | STOPPED)
-      run "${tpu[@]}" delete "$name" "${where[@]}" --quiet
-      create && copy && install && train
-      ;;
-    GONE) create && copy && install && train ;;
-    *) echo "tpu_vm.sh: $name is $found; waiting" >&2 ;;
+state_or_gone() { # The state, GONE if there is no such TPU, or what went wrong.
+  local complaint
+  state 2> /dev/null && return
+  complaint=$(state 2>&1) || true
+  case $complaint in
+    *NOT_FOUND*) echo GONE ;;
+    *) echo "$complaint" ;;
   esac
+}
+
+worker_state() { # running, idle, or empty where install has not ended.
+  on_workers 0 "cd tf_pcc 2> /dev/null && [ -e .venv/installed ] ||\
+ { echo empty; exit; }; flock -n train.lock echo idle || echo running"
 }
 
 # The end of a run writes summary.json.
 finished() { gcloud storage ls "$workdir/summary.json" > /dev/null 2>&1; }
+
+starts=0 silent_polls=0 progress=""
+
+may_start_again() { # Gives up where starting again and again is in vain.
+  local newest
+  newest=$(gcloud storage cat "$workdir/checkpoints/checkpoint" \
+    2> /dev/null) || newest=$progress
+  [[ $newest == "$progress" ]] || starts=0
+  progress=$newest
+  ((++starts <= most_starts)) || die "$most_starts starts in a row left no" \
+    "new checkpoint; tpu_vm.sh status shows the end of the log. $billed"
+}
+
+revive() { # Starts what does not run on a TPU that is there.
+  local found
+  found=$(worker_state) || found=""
+  [[ -z $found ]] || silent_polls=0
+  case ${found##*$'\n'} in
+    running) ;;
+    idle) may_start_again && train ;;
+    empty) may_start_again && copy && install && train ;;
+    *)
+      # What runs there may well be running: nothing is started.
+      say "$name did not answer"
+      ((++silent_polls < most_silent_polls)) ||
+        die "$name did not answer $silent_polls times in a row. $billed"
+      return 1
+      ;;
+  esac
+}
+
+recover() { # Whether the run is on its way, or was brought on it.
+  local found
+  found=$(state_or_gone)
+  case $found in
+    READY) revive ;;
+    PREEMPTED | TERMINATED | STOPPED) remove && build ;;
+    GONE) build ;;
+    *) say "$name is not ready: $found"; return 1 ;;
+  esac
+}
+
+resume() {
+  if [[ -n $dry_run ]]; then
+    # As for a TPU that was taken away.
+    run gcloud storage ls "$workdir/summary.json"
+    state
+    remove
+    build
+    return
+  fi
+  until finished; do
+    if recover; then
+      [[ -n $watch ]] || return 0
+    else
+      [[ -n $watch ]] || return 1
+      say "the next try is in $poll_seconds seconds"
+    fi
+    sleep "$poll_seconds"
+  done
+  say "the run has ended: $workdir/summary.json is there; to go on with more" \
+    "steps, delete that file. $billed"
+}
 
 case $command in
   create) create ;;
@@ -201,20 +297,8 @@ case $command in
     state
     on_workers 0 "tail -n 20 tf_pcc/train.log"
     ;;
-  resume)
-    resume
-    while [[ -n $watch && -z $dry_run ]] && ! finished; do
-      sleep "$poll_seconds"
-      # No TPU may be had at once.
-      resume || true
-    done
-    ;;
-  stop) on_workers 0 "pkill -TERM -f [l]aunch.train" ;;
-  delete) run "${tpu[@]}" delete "$name" "${where[@]}" --quiet ;;
-  all)
-    create
-    copy
-    install
-    train
-    ;;
+  resume) resume ;;
+  stop) on_workers 0 "pkill -TERM -f '[l]aunch.train'" ;;
+  delete) remove ;;
+  all) build ;;
 esac

@@ -1,4 +1,7 @@
-"""The commands that launch/tpu_vm.sh would run, read from --dry_run."""
+"""The commands that launch/tpu_vm.sh would run, read from --dry_run.
+
+What it does with the answers is in tpu_vm_run_test.py.
+"""
 
 import pathlib
 import shlex
@@ -13,13 +16,16 @@ RUN = (*WHERE, "--type=v5litepod-8", "--workdir=gs://b/r")
 
 
 def run(*arguments):
-  # PATH without gcloud: a dry run that needed it would fail.
+  # A dry run that asked a cloud would fail.
   return subprocess.run(
     ["bash", str(SCRIPT), *arguments],
     capture_output=True,
     text=True,
     check=False,
-    env={"PATH": "/usr/bin:/bin", "TMPDIR": "/t"},
+    env={
+      **{"PATH": "/usr/bin:/bin", "TMPDIR": "/t"},
+      "BASH_FUNC_gcloud%%": "() { exit 97; }",
+    },
   )
 
 
@@ -43,8 +49,8 @@ def remote(command):
 def test_all_on_one_host():
   value = '--config.data.voices=("a b", "c")'
   found = commands("all", *RUN, "--", "--config=a.py", value)
-  assert verbs(found) == ["create", "git", "scp", "ssh", "ssh", "ssh"]
-  create, _, send, unpack, install, train = found
+  assert verbs(found) == ["create", "bash", "scp", *["ssh"] * 4]
+  create, _, send, unpack, install, mark, train = found
   assert all({*WHERE} <= set(c) for c in found if c[0] == "gcloud")
   assert "--accelerator-type=v5litepod-8" in create
   assert "--version=v2-alpha-tpuv5-lite" in create and "--spot" not in create
@@ -52,7 +58,8 @@ def test_all_on_one_host():
   assert "tensorflow-tpu==2.19.1" in remote(install)
   assert "--no-deps tensorflow-text==2.19.0 -e ." in remote(install)
   # The worker's shell hands launch.train the words that were given here.
-  words = shlex.split(remote(train).split("nohup ")[1])
+  assert "touch" in remote(mark)
+  words = shlex.split(remote(train).split("train.lock ")[-1])
   assert words[1:4] == ["-m", "launch.train", "--tpu=local"]
   assert words[4:7] == ["--workdir=gs://b/r", "--config=a.py", value]
   assert remote(train).endswith("< /dev/null &")
@@ -81,15 +88,16 @@ def test_one_program_drives_several_hosts(kind, several):
 
 def test_resume_makes_what_was_taken_away():
   found = commands("resume", *RUN, "--spot")
-  assert verbs(found) == [
-    *("describe", "delete", "create", "git", "scp", "ssh", "ssh", "ssh")
+  assert found[0] == ["gcloud", "storage", "ls", "gs://b/r/summary.json"]
+  assert verbs(found[1:]) == [
+    *("describe", "delete", "create", "bash", "scp", *["ssh"] * 4)
   ]
-  assert "--spot" in found[2] and "launch.train" in remote(found[-1])
+  assert "--spot" in found[3] and "launch.train" in remote(found[-1])
 
 
 def test_status_stop_and_delete():
   assert verbs(commands("status", *WHERE)) == ["describe", "ssh"]
-  (stop,) = commands("stop", *RUN)
+  (stop,) = commands("stop", *WHERE)
   assert "pkill -TERM" in remote(stop)
   (delete,) = commands("delete", *WHERE)
   assert "--quiet" in delete
@@ -103,6 +111,17 @@ def test_status_stop_and_delete():
     (("create", "--project=p"), "--zone must name"),
     (("create", *WHERE), "--type must be"),
     (("create", *WHERE, "--type=v1-8"), "Received: type=v1-8"),
+    (("create", *WHERE, "--type=v5litepod-abc"), "type=v5litepod-abc"),
+    (("create", *WHERE, "--type=v4-8x"), "type=v4-8x"),
+    (("create", *WHERE, "--type=v5litepod-08"), "type=v5litepod-08"),
+    (("create", *WHERE, "--type=v5litepod-0"), "type=v5litepod-0"),
+    (("create", *WHERE, "--type=v5litepod-"), "type=v5litepod-"),
+    (("create", *WHERE, "--type=v5litepod--8"), "type=v5litepod--8"),
+    (("create", *WHERE, "--type=v4-12"), "divisible by 8. Received: type=v4"),
+    (("delete", *WHERE, "--name="), "Received: name="),
+    (("delete", *WHERE, "--name=Mine"), "Received: name=Mine"),
+    (("delete", "--project", "p", "--zone=z"), "one word, --project=VALUE"),
+    (("run", *WHERE, "--type=v4-8", "--workdir=gs:///r"), "workdir=gs:///r"),
     (("run", *WHERE, "--type=v4-8"), "--workdir must be"),
     (("run", *WHERE, "--type=v4-8", "--workdir=/r"), "Received: workdir=/r"),
     (("fly", *WHERE), "Received: fly"),
@@ -113,6 +132,30 @@ def test_bad_input(arguments, message):
   done = run(*arguments)
   assert done.returncode == 1
   assert message in done.stdout + done.stderr
+  assert "tpu_vm.sh: line" not in done.stderr
+
+
+def test_gcloud_is_missing(tmp_path):
+  done = subprocess.run(
+    [shutil.which("bash"), str(SCRIPT), "delete", *WHERE],
+    capture_output=True,
+    text=True,
+    check=False,
+    env={"PATH": str(tmp_path)},
+  )
+  assert done.returncode == 1 and "gcloud must be installed" in done.stderr
+
+
+def test_help():
+  for arguments in (("help",), ("--help",), ("create", "--help")):
+    done = run(*arguments)
+    assert done.returncode == 0 and "--watch" in done.stdout
+
+
+def test_directories_are_joined_as_launch_train_joins_them():
+  found = commands("resume", *RUN[:-1], "--workdir=gs://b/r//")
+  assert found[0][-1] == "gs://b/r/summary.json"
+  assert "--workdir=gs://b/r " in remote(found[-1])
 
 
 def test_shellcheck():
