@@ -112,6 +112,21 @@ def shapes(config, batch, seconds=None, labels=None):
   ]
 
 
+def per_core_batch(config, topology):
+  """Utterances of a core when all of the config's batch is spread.
+
+  Raises:
+    ValueError: when the cores do not divide it.
+  """
+  if config.batch % topology.cores:
+    raise ValueError(
+      "batch must be divisible by the number of cores, "
+      f"{topology.cores} in {topology.name}; or give --per_core_batch. "
+      f"Received: batch={config.batch}"
+    )
+  return config.batch // topology.cores
+
+
 def plan(config, topology, batch=None, largest=False, **options):
   """Plans a training run.
 
@@ -134,12 +149,7 @@ def plan(config, topology, batch=None, largest=False, **options):
   topology = topologies.parse(topology)
   cores = topology.cores
   if batch is None:
-    if config.batch % cores:
-      raise ValueError(
-        f"batch must be divisible by the number of cores, {cores}; or give "
-        f"--per_core_batch. Received: batch={config.batch}"
-      )
-    batch = config.batch // cores
+    batch = per_core_batch(config, topology)
   experiment.make_clipping(config, batch)
   seconds, labels = options.pop("seconds", None), options.pop("labels", None)
   wanted = shapes(config, batch, seconds, labels)

@@ -45,6 +45,9 @@ class Planner:
     cache: directory of earlier results.
     progress: bool, whether to show what is being done.
     effort: float, see `environment.compile_for_tpu`.
+
+  Raises:
+    ValueError: when the effort is out of range, or no compiler is installed.
   """
 
   def __init__(
@@ -56,6 +59,10 @@ class Planner:
     progress=True,
     effort=0.0,
   ):
+    if not -1 <= effort <= 1:
+      raise ValueError(
+        f"--effort must be from -1 to 1. Received: effort={effort}"
+      )
     self._environment = environment.require(environment_directory)
     self._config, self._topology = config, topology
     self._cache = pathlib.Path(cache).expanduser()

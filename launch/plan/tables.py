@@ -12,18 +12,20 @@ size on each slice. cores: what APCC adds from 4 to 256 cores. parameters: what
 it adds to larger and larger models, compiled up to --largest parameters, by
 formula beyond. In the first two, --blocks=2,4 compiles models of so many blocks
 and draws a line to the model's own number. A core has --per_core_batch or the
-config's utterances, in the last two 4. Markdown is printed, and --json writes
-the figures. Needs python -m launch.plan --setup.
+config's utterances, in the last two 4. Of a program that does not fit there is
+no more than what the compiler's complaint names. Markdown is printed, and
+--json writes the figures. Needs python -m launch.plan --setup.
 """
 
 import dataclasses
+import math
 
 from absl import flags
 from ml_collections import config_dict
 
-from launch import cli, workdir
+from launch import cli, experiment, workdir
 from launch.plan import __main__ as planner_program
-from launch.plan import estimate, extension, planning, topologies
+from launch.plan import cells, estimate, extension, planning, topologies
 from models import registry
 
 _CONFIG = cli.config_flag()
@@ -37,13 +39,21 @@ _TABLE = flags.DEFINE_enum(
 _TOPOLOGIES = flags.DEFINE_list("topologies", ["v5e:2x4"], "Slices.")
 _SIZES = flags.DEFINE_list("sizes", ["S"], "Sizes of the model.")
 _METHODS = flags.DEFINE_list("methods", None, "Rows of methods; default: all.")
-_BLOCKS_COMPILED = flags.DEFINE_list(
+flags.DEFINE_list(
   "blocks", [], "Two numbers of blocks to compile instead of all."
 )
 _LARGEST = flags.DEFINE_float(
   "largest", 3e7, "Parameters of the largest model that is compiled."
 )
 
+# Which tables a flag is for.
+_TABLES_OF_FLAGS = {
+  "topologies": ("methods", "sizes"),
+  "sizes": ("sizes",),
+  "methods": ("methods",),
+  "blocks": ("methods", "sizes"),
+  "largest": ("parameters",),
+}
 # Name of a row: the fields of config.clipping it changes.
 METHODS = {
   "none": {"method": "none", "microbatches": 1},
@@ -99,36 +109,80 @@ def _found(config, topology, shape, blocks):
   return extension.of_blocks(programs, whole.blocks)
 
 
-def row(found):
-  """The figures of one program.
+def check(table, given, config):
+  """Refuses what no table can be made of, before hours are spent on it.
 
   Args:
-    found: dict, of `planning.Planner.compile` or
-      `launch.plan.extension.of_blocks`.
+    table: str, of --table.
+    given: dict from the names of the flags that were given to their values.
+    config: the experiment's `ConfigDict`.
 
   Returns:
-    dict.
+    list of int, the numbers of blocks to compile, empty for all.
+
+  Raises:
+    ValueError: naming the flag or the field.
   """
-  collectives = found.get("collectives_compiled", [])
-  return {
-    "parameters": found["parameters"],
-    "needed": found["memory"].get("needed"),
-    "fits": found["fits"],
-    "counted_flops": found["flops"],
-    "flops": found.get("compiler_flops"),
-    "bytes": found.get("compiler_bytes"),
-    "collectives": len(collectives),
-    "small": estimate.small_collectives(collectives),
-    "reduced": sum(
-      size for kind, size, _ in collectives if kind == "all-reduce"
-    ),
-    "seconds_to_compile": found["seconds_to_compile"],
-    "found": found,
-  }
+  experiment.check_fields(config)
+  if config.model.name not in registry.MODELS:
+    raise ValueError(
+      f"model.name must be one of {', '.join(registry.MODELS)}. "
+      f"Received: model.name={config.model.name!r}"
+    )
+  known = registry.MODELS[config.model.name].sizes
+  for name, value in given.items():
+    tables = _TABLES_OF_FLAGS[name]
+    if table not in tables:
+      raise ValueError(
+        f"--{name} is for --table={' or --table='.join(tables)}. "
+        f"Received: table={table}, {name}={value}"
+      )
+    all_known = {"methods": METHODS, "sizes": known}.get(name, value)
+    if value == [] or name != "largest" and set(value) - set(all_known):
+      raise ValueError(
+        f"--{name} must be some of {', '.join(all_known) or 'them'}. "
+        f"Received: {name}={','.join(value)}"
+      )
+  if math.isnan(given.get("largest", 0.0)):
+    raise ValueError("--largest must be a number. Received: largest=nan")
+  blocks = _blocks(given.get("blocks"))
+  encoder = {f.name for f in dataclasses.fields(next(iter(known.values())))}
+  if (blocks or table == "parameters") and not {"dim", "blocks"} <= encoder:
+    raise ValueError(
+      "--blocks and --table=parameters are for encoders of blocks. "
+      f"Received: model.name={config.model.name!r}"
+    )
+  changed, small = [config], None
+  slices = given.get("topologies", _TOPOLOGIES.default)
+  if table == "methods":
+    chosen = given.get("methods", METHODS)
+    changed = [_changed(config, **METHODS[method]) for method in chosen]
+  elif table != "sizes":
+    changed, small = [_changed(config, **METHODS["APCC"])], _SMALL_BATCH
+    slices = [f"v5e:{shape}" for shape in _CORES]
+  for topology in [topologies.parse(name) for name in slices]:
+    for each in changed:
+      experiment.make_clipping(each, _shape(each, topology, small).batch)
+  return blocks
+
+
+def _blocks(given):
+  """The numbers of --blocks."""
+  if given is None:
+    return []
+  numbers = [int(n) for n in given if n.isdecimal()]
+  if not (len(given) == len(set(numbers)) == 2 and min(numbers) > 0):
+    raise ValueError(
+      "--blocks must be two numbers of 1 or more, such as 2,4. Received: "
+      f"blocks={','.join(given)}"
+    )
+  return numbers
 
 
 def _shape(config, topology, batch=None):
-  batch = flags.FLAGS.per_core_batch or batch or config.batch // topology.cores
+  batch = flags.FLAGS.per_core_batch or batch
+  if batch is None:
+    batch = planner_program.per_core_batch(config, topology)
   seconds, labels = flags.FLAGS.seconds, flags.FLAGS.labels
   return planner_program.shapes(config, batch, seconds, labels)[-1]
 
@@ -175,20 +229,20 @@ def methods(config, names, chosen=None, blocks=()):
     for method in chosen or METHODS:
       changed = _changed(config, **METHODS[method])
       shape = _shape(changed, topology)
-      found = row(_found(changed, topology, shape, blocks))
+      found = cells.row(_found(changed, topology, shape, blocks))
       first = first or found
       rows.append(
         {
           "slice": name,
           "method": method,
-          "HBM, GiB": _gib(found["needed"]),
-          "GFLOP": _giga(found["flops"]),
-          "more": _more(found["flops"], first["flops"]),
-          "GB moved": _giga(found["bytes"]),
-          "more ": _more(found["bytes"], first["bytes"]),
-          "collectives": found["collectives"],
-          "small": found["small"],
-          "MB all-reduced": f"{found['reduced'] / 1e6:.3f}",
+          "HBM, GiB": found["needed"],
+          "GFLOP": cells.giga(found["flops"]),
+          "more": cells.more(found["flops"], first["flops"]),
+          "GB moved": cells.giga(found["bytes"]),
+          "more ": cells.more(found["bytes"], first["bytes"]),
+          "collectives": cells.known(found["collectives"]),
+          "small": cells.known(found["small"]),
+          "MB all-reduced": cells.giga(found["reduced"], 1e6),
           "compiled in s": f"{found['seconds_to_compile']:.0f}",
         }
       )
@@ -203,7 +257,7 @@ def sizes(config, names, models, blocks=()):
     for name in names:
       topology = topologies.parse(name)
       shape = _shape(changed, topology)
-      found = row(_found(changed, topology, shape, blocks))
+      found = cells.row(_found(changed, topology, shape, blocks))
       memory, time = found["found"]["memory"], None
       if found["found"]["compiles"]:
         time = estimate.step_time(found["found"], topology)
@@ -213,15 +267,15 @@ def sizes(config, names, models, blocks=()):
           "parameters": f"{found['parameters'] / 1e6:.1f}M",
           "slice": name,
           "utterances a core": shape.batch,
-          "HBM, GiB": _gib(found["needed"]),
-          "available": _gib(topology.chip.memory),
+          "HBM, GiB": found["needed"],
+          "available": cells.gib(topology.chip.memory),
           "fits": "yes" if found["fits"] else "no",
           "largest": extension.largest_batch(memory, shape.batch)
           if time
           else "-",
           "TFLOP counted": f"{found['counted_flops'] / 1e12:.3f}",
-          "compiler's": _giga(found["flops"], 1e12),
-          "GB moved": _giga(found["bytes"], digits=1),
+          "compiler's": cells.giga(found["flops"], 1e12),
+          "GB moved": cells.giga(found["bytes"], digits=1),
           "ms, estimate": f"{time['estimate'] * 1e3:.0f}" if time else "-",
           "compiled in s": f"{found['seconds_to_compile']:.0f}",
         }
@@ -252,9 +306,9 @@ def parameters(config, largest):
         {
           "parameters": f"about {count / 1e6:,.0f}M",
           "GFLOP more": "-",
-          "by formula": _giga(formula["flops"], digits=4),
+          "by formula": cells.giga(formula["flops"], digits=4),
           "GB more": "-",
-          "by formula ": _giga(formula["bytes"], digits=4),
+          "by formula ": cells.giga(formula["bytes"], digits=4),
           "collectives more": "-",
           "bytes all-reduced more": "-",
           "by formula  ": formula["reduced"],
@@ -272,56 +326,29 @@ def _added(config, topology):
   for method in ("none", "APCC"):
     changed = _changed(config, **METHODS[method])
     shape = _shape(changed, topology, _SMALL_BATCH)
-    found[method] = row(_planner(changed, topology).compile(shape))
+    found[method] = cells.row(_planner(changed, topology).compile(shape))
   none, apcc = found["none"], found["APCC"]
   formula = added_by_formula(none["parameters"], topology.cores)
   return {
     "parameters": f"{none['parameters'] / 1e6:,.2f}M",
-    "GFLOP more": _giga(apcc["flops"] - none["flops"], digits=4),
-    "by formula": _giga(formula["flops"], digits=4),
-    "GB more": _giga(apcc["bytes"] - none["bytes"], digits=4),
-    "by formula ": _giga(formula["bytes"], digits=4),
-    "collectives more": apcc["collectives"] - none["collectives"],
-    "bytes all-reduced more": apcc["reduced"] - none["reduced"],
+    "GFLOP more": cells.giga(cells.less(apcc, none, "flops"), digits=4),
+    "by formula": cells.giga(formula["flops"], digits=4),
+    "GB more": cells.giga(cells.less(apcc, none, "bytes"), digits=4),
+    "by formula ": cells.giga(formula["bytes"], digits=4),
+    "collectives more": cells.known(cells.less(apcc, none, "collectives")),
+    "bytes all-reduced more": cells.known(cells.less(apcc, none, "reduced")),
     "by formula  ": formula["reduced"],
   }
-
-
-def markdown(rows):
-  """A table of rows with the same columns."""
-  columns = list(rows[0])
-  lines = [columns, ["---"] * len(columns)]
-  lines += [[str(r[column]) for column in columns] for r in rows]
-  return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _gib(size):
-  return "-" if size is None else f"{size / 2**30:.2f}"
-
-
-def _giga(value, unit=1e9, digits=3):
-  return "-" if value is None else f"{value / unit:.{digits}f}"
-
-
-def _more(value, base):
-  return "-" if value is None else f"{value / base - 1:+.2%}"
 
 
 def main(arguments):
   cli.no_arguments(arguments)
   if _JSON.value:
     workdir.require_parent(_JSON.value, "--json")
-  blocks = _BLOCKS_COMPILED.value
-  if blocks and (len(set(blocks)) != 2 or not all(map(str.isdigit, blocks))):
-    raise ValueError(
-      f"--blocks must be two numbers, such as 2,4. Received: blocks={blocks}"
-    )
-  blocks = [int(number) for number in blocks]
-  if unknown := sorted(set(_METHODS.value or ()) - set(METHODS)):
-    raise ValueError(
-      f"--methods must be of {', '.join(METHODS)}. Received: {unknown}"
-    )
   config = _CONFIG.value
+  present = [n for n in _TABLES_OF_FLAGS if flags.FLAGS[n].present]
+  given = {name: flags.FLAGS[name].value for name in present}
+  blocks = check(_TABLE.value, given, config)
   if _TABLE.value == "methods":
     rows = methods(config, _TOPOLOGIES.value, _METHODS.value, blocks)
   elif _TABLE.value == "sizes":
@@ -330,7 +357,7 @@ def main(arguments):
     rows = cores(config)
   else:
     rows = parameters(config, _LARGEST.value)
-  print(markdown(rows))
+  print(cells.markdown(rows))
   if _JSON.value:
     workdir.write_json(_JSON.value, rows)
 

@@ -86,6 +86,7 @@ def test_what_is_refused(tmp_path):
     ({"batch": 7}, {}, "number of cores, 8.*Received: batch=7"),
     ({"data": {"buckets_seconds": ()}}, {}, "give --seconds"),
     ({"tokenizer": {"kind": "word"}}, {}, "Received: tokenizer.kind='word'"),
+    ({}, {"effort": math.nan}, "from -1 to 1. Received: effort=nan"),
     ({}, {"seconds": math.inf}, "finite.*Received: seconds=inf"),
     ({}, {"seconds": math.nan}, "finite.*Received: seconds=nan"),
   ],

@@ -1,6 +1,10 @@
 """Tables are made from what the planner finds."""
 
+import math
+
 import pytest
+from absl import flags as absl_flags
+from absl.testing import flagsaver
 
 from launch.plan import __main__ as program
 from launch.plan import planning, tables, topologies
@@ -43,6 +47,28 @@ class Planner:
     }
 
 
+class Crowded(Planner):
+  """The same where nothing fits, or no more than micro-batches make fit."""
+
+  most = 0
+
+  def __init__(self, config, topology):
+    super().__init__(config, topology)
+    self._parts = config.clipping.microbatches
+
+  def compile(self, shape):
+    found = super().compile(shape)
+    if self._parts <= self.most:
+      return found
+    return {
+      **{name: found[name] for name in ("parameters", "flops")},
+      "memory": {"needed": 2**35, "available": 2**34, "spare": -(2**34)},
+      "fits": False,
+      "compiles": False,
+      "seconds_to_compile": 1.0,
+    }
+
+
 @pytest.fixture
 def config(monkeypatch):
   monkeypatch.setattr(tables, "_planner", Planner)
@@ -63,6 +89,94 @@ def test_methods(config):
   assert rows[2]["collectives"] == 2 and rows[2]["small"] == 2
   # Each slice is compared with its own program without clipping.
   assert rows[4]["HBM, GiB"] == "1.00" and rows[4]["more"] == "+0.00%"
+
+
+def test_methods_against_one_that_does_not_fit(config, monkeypatch):
+  """No clipping does not fit, and micro-batches do."""
+
+  class Both(Crowded):
+    def compile(self, shape):
+      self.most = self._parts if self._parts > 1 else 0
+      return super().compile(shape)
+
+  monkeypatch.setattr(tables, "_planner", Both)
+  none, *_, parts = tables.methods(config, ["v5e:2x2"])
+  assert none["HBM, GiB"] == "over 32.00" and none["GFLOP"] == "-"
+  unknown = ("more", "more ", "GB moved", "collectives", "small")
+  assert all(none[name] == "-" for name in unknown)
+  assert none["MB all-reduced"] == "-"
+  assert parts["HBM, GiB"] == "2.00" and parts["collectives"] == 2
+  assert parts["more"] == parts["more "] == "-"
+
+
+def test_what_does_not_fit_has_no_difference(config, monkeypatch):
+  monkeypatch.setattr(tables, "_planner", Crowded)
+  rows = [*tables.cores(config), *tables.parameters(config, 5e6)]
+  for row in rows:
+    assert row["GFLOP more"] == row["GB more"] == "-"
+    assert row["collectives more"] == row["bytes all-reduced more"] == "-"
+    assert row["by formula"] != "-"
+  (row,) = tables.sizes(config, ["v4:2x2x1"], ["S"])
+  assert row["HBM, GiB"] == "over 32.00" and row["fits"] == "no"
+  assert row["largest"] == "-" and row["ms, estimate"] == "-"
+
+
+def checked(table, given, config=None, **options):
+  """`tables.check` as the program calls it, with these other flags."""
+  if not absl_flags.FLAGS.is_parsed():
+    absl_flags.FLAGS(["test"])
+  with flagsaver.flagsaver(**{"per_core_batch": None, **options}):
+    return tables.check(table, given, config or planning_test.tiny())
+
+
+@pytest.mark.parametrize(
+  ("table", "given", "message"),
+  [
+    ("methods", {"topologies": ["v5e:2x2", "v5e:3x3"]}, "v5e:3x3"),
+    ("methods", {"topologies": []}, "--topologies must be some.*topologies=$"),
+    ("methods", {"topologies": ["v5e:4x4"]}, "cores, 16 .*batch=8"),
+    ("sizes", {"topologies": ["v5e:8x8"]}, "cores, 64 .*batch=8"),
+    ("methods", {"methods": ["PCC", "QCC"]}, "APCC.*methods=PCC,QCC"),
+    ("methods", {"methods": []}, "--methods must be some of none, PCC"),
+    ("sizes", {"sizes": ["S", "XL"]}, "--sizes must be some of .*=S,XL"),
+    ("sizes", {"sizes": []}, "--sizes must be some of tiny"),
+    ("methods", {"blocks": ["02", "2"]}, "blocks=02,2"),
+    ("methods", {"blocks": ["0", "2"]}, "blocks=0,2"),
+    ("methods", {"blocks": ["2"]}, "blocks=2"),
+    ("sizes", {"blocks": ["-1", "x"]}, "blocks=-1,x"),
+    ("cores", {"blocks": ["2", "4"]}, "for --table=methods or --table=sizes"),
+    ("parameters", {"blocks": ["2", "4"]}, "Received: table=parameters, bl"),
+    ("cores", {"topologies": ["v5e:2x2"]}, "--topologies is for"),
+    ("sizes", {"methods": ["PCC"]}, "--methods is for --table=methods"),
+    ("methods", {"largest": 1e6}, "--largest is for --table=parameters"),
+    ("parameters", {"largest": math.nan}, "largest=nan"),
+  ],
+)
+def test_what_cannot_be_is_refused_before_the_first_program(
+  table, given, message
+):
+  with pytest.raises(ValueError, match=message):
+    checked(table, given)
+
+
+def test_configs_that_cannot_be():
+  config = planning_test.tiny()
+  # One utterance a core has no two parts.
+  with pytest.raises(ValueError, match="(?i)microbatches"):
+    checked("methods", {}, config)
+  config.model = {"name": "lstm_ctc", "fields": {}}
+  with pytest.raises(ValueError, match="model.name='lstm_ctc'"):
+    checked("methods", {"methods": ["PCC"], "blocks": ["2", "4"]}, config)
+  config.model.name = "none such"
+  with pytest.raises(ValueError, match="must be one of .*'none such'"):
+    checked("sizes", {}, config)
+
+
+def test_what_can_be():
+  assert checked("methods", {"topologies": ["v5e:2x2"]}) == []
+  assert checked("sizes", {"blocks": ["4", "2"]}) == [4, 2]
+  assert checked("sizes", {"topologies": ["v5e:8x8"]}, per_core_batch=3) == []
+  assert checked("cores", {}) == checked("parameters", {"largest": 1e9}) == []
 
 
 def test_sizes(config):
@@ -94,7 +208,6 @@ def test_large_models_by_formula(config):
   rows = tables.parameters(config, largest=5e6)
   assert [r["GFLOP more"] == "-" for r in rows] == [False] * 2 + [True] * 4
   assert rows[-1]["parameters"] == "about 988M"
-  assert tables.markdown(rows).count("\n") == len(rows) + 1
 
 
 def test_the_formula_counts_the_matrices():
