@@ -183,18 +183,39 @@ def _tpu(name):
 
 
 def _check_reachable(name):
-  """Raises OSError when there is nothing behind the name of a TPU."""
+  """Raises OSError when there is no TPU behind its name."""
   if name in ("", "local"):
     if not glob.glob("/dev/accel*") + glob.glob("/dev/vfio/[0-9]*"):
       raise OSError("this machine has no TPU device")
     return
   if name.startswith("grpc://"):
-    address = urllib.parse.urlsplit(name)
-    place = address.hostname, address.port or 8470
-  else:
-    # A TPU's name is looked up through the virtual machine's metadata.
-    place = "metadata.google.internal", 80
+    place = urllib.parse.urlsplit(name)
+    _check_server(place.netloc if place.port else f"{place.netloc}:8470")
+    return
+  # A TPU's name is looked up through the virtual machine's metadata.
+  place = "metadata.google.internal", 80
   try:
     socket.create_connection(place, timeout=_PATIENCE_SECONDS).close()
   except OSError as error:
     raise OSError(f"{place[0]}:{place[1]} does not answer: {error}") from error
+
+
+def _check_server(address):
+  """Raises OSError when no TensorFlow server listens at HOST:PORT.
+
+  It asks what TensorFlow asks first; TensorFlow itself aborts the process when
+  another program answers.
+  """
+  # TensorFlow brings it along.
+  import grpc
+
+  with grpc.insecure_channel(
+    address, options=[("grpc.enable_http_proxy", 0)]
+  ) as channel:
+    status = channel.unary_unary("/tensorflow.WorkerService/GetStatus")
+    try:
+      status(b"", timeout=_PATIENCE_SECONDS)
+    except grpc.RpcError as error:
+      raise OSError(
+        f"{address} does not answer as a TensorFlow server: {error.details()}"
+      ) from error

@@ -1,7 +1,11 @@
 """Where the cores are, and what is said when they are not there."""
 
+import concurrent.futures
+import http.server
+import threading
 import time
 
+import grpc
 import pytest
 import tensorflow as tf
 
@@ -63,6 +67,51 @@ def test_an_absent_tpu_is_an_error_in_seconds(
   )
   assert time.monotonic() - start < 30
   assert f"tpu='{name}'" in done.complaint and reason in done.complaint
+
+
+@pytest.fixture
+def web_server():
+  """Port of a server that speaks HTTP 1."""
+  with http.server.ThreadingHTTPServer(
+    ("127.0.0.1", 0), http.server.BaseHTTPRequestHandler
+  ) as server:
+    threading.Thread(target=server.serve_forever).start()
+    yield server.server_port
+    server.shutdown()
+
+
+@pytest.fixture
+def foreign_grpc_server():
+  """Port of a gRPC server that is not TensorFlow's."""
+  server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
+  port = server.add_insecure_port("127.0.0.1:0")
+  server.start()
+  yield port
+  server.stop(None)
+
+
+@pytest.mark.parametrize("kind", ["web_server", "foreign_grpc_server"])
+def test_another_program_behind_the_address_of_a_tpu(
+  run_program, write_config, tmp_path, request, kind
+):
+  """TensorFlow would abort the process."""
+  address = f"127.0.0.1:{request.getfixturevalue(kind)}"
+  done = run_program(
+    *("train", write_config(), f"--workdir={tmp_path}"),
+    f"--tpu=grpc://{address}",
+  )
+  assert f"{address} does not answer as a TensorFlow server" in done.complaint
+  assert "check `ls /dev/accel*" in done.complaint
+
+
+def test_a_tensorflow_server_without_a_tpu(run_program, write_config, tmp_path):
+  """The check lets it pass: TensorFlow says what is missing."""
+  server = tf.distribute.Server({"worker": ["127.0.0.1:0"]}, start=True)
+  done = run_program(
+    *("train", write_config(), f"--workdir={tmp_path}"),
+    f"--tpu={server.target}",
+  )
+  assert "TPUs not found in the cluster" in done.complaint
 
 
 @pytest.mark.parametrize(
