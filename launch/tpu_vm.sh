@@ -212,7 +212,7 @@ state_or_gone() { # The state, GONE if there is no such TPU, or what went wrong.
   state 2> /dev/null && return
   complaint=$(state 2>&1) || true
   case $complaint in
-    *NOT_FOUND*) echo GONE ;;
+    *NOT_FOUND* | *"was not found"*) echo GONE ;;
     *) echo "$complaint" ;;
   esac
 }
