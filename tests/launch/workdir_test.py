@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from launch import workdir
+from launch import metrics, workdir
 
 
 def test_files_are_whole_or_not_there(tmp_path):
@@ -128,6 +128,32 @@ def test_checkpoints_are_kept_and_opened(saved_run, tmp_path, keep):
   # A directory may move.
   os.rename(run, tmp_path / "moved")
   assert workdir.load_model(str(tmp_path / "moved"))[3] == 3
+
+
+def test_a_run_in_a_bucket(make_config, train_cores):
+  """All that a run writes and reads goes through tf.io.gfile."""
+  run = "ram://bucket/runs/one"
+  config = make_config(steps=1, clipping={"method": "running"})
+  train_cores(config, run)
+  assert {"config.json", "metrics.jsonl", "summary.json", "tensorboard"} < set(
+    tf.io.gfile.listdir(run)
+  )
+  assert [line["step"] for line in metrics.read(run)] == [1]
+  ((step, path),) = workdir.checkpoint_paths(run)
+  assert step == 1 and path.startswith(run)
+  model, *_ = workdir.load_model(run)
+  model.compile(optimizer="sgd")
+  model.optimizer.build(model.trainable_variables)
+  model.head.bias.assign(np.full(4, 5.0))
+  checkpoints = workdir.Checkpoints(run, model, keep=1)
+  checkpoints.save(2)
+  model.head.bias.assign(np.zeros(4))
+  assert checkpoints.restore() == 2
+  np.testing.assert_array_equal(model.head.bias.numpy(), np.full(4, 5.0))
+  # Only one is kept, in the bucket too.
+  assert [step for step, _ in workdir.checkpoint_paths(run)] == [2]
+  names = tf.io.gfile.listdir(f"{run}/checkpoints")
+  assert "ckpt-2.index" in names and "ckpt-1.index" not in names
 
 
 def test_no_checkpoint_yet(make_config, tmp_path):
