@@ -129,7 +129,12 @@ def check(table, given, config):
       f"model.name must be one of {', '.join(registry.MODELS)}. "
       f"Received: model.name={config.model.name!r}"
     )
-  known = registry.MODELS[config.model.name].sizes
+  encoders = registry.MODELS[config.model.name].sizes
+  known = {
+    "topologies": topologies.known(),
+    "methods": METHODS,
+    "sizes": encoders,
+  }
   for name, value in given.items():
     tables = _TABLES_OF_FLAGS[name]
     if table not in tables:
@@ -137,16 +142,15 @@ def check(table, given, config):
         f"--{name} is for --table={' or --table='.join(tables)}. "
         f"Received: table={table}, {name}={value}"
       )
-    all_known = {"methods": METHODS, "sizes": known}.get(name, value)
-    if value == [] or name != "largest" and set(value) - set(all_known):
+    if name in known and (not value or set(value) - set(known[name])):
       raise ValueError(
-        f"--{name} must be some of {', '.join(all_known) or 'them'}. "
+        f"--{name} must be some of {', '.join(known[name])}. "
         f"Received: {name}={','.join(value)}"
       )
   if math.isnan(given.get("largest", 0.0)):
     raise ValueError("--largest must be a number. Received: largest=nan")
   blocks = _blocks(given.get("blocks"))
-  encoder = {f.name for f in dataclasses.fields(next(iter(known.values())))}
+  encoder = {f.name for f in dataclasses.fields(next(iter(encoders.values())))}
   if (blocks or table == "parameters") and not {"dim", "blocks"} <= encoder:
     raise ValueError(
       "--blocks and --table=parameters are for encoders of blocks. "

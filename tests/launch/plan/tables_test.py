@@ -133,7 +133,11 @@ def checked(table, given, config=None, **options):
   ("table", "given", "message"),
   [
     ("methods", {"topologies": ["v5e:2x2", "v5e:3x3"]}, "v5e:3x3"),
-    ("methods", {"topologies": []}, "--topologies must be some.*topologies=$"),
+    (
+      "methods",
+      {"topologies": []},
+      "--topologies must be some of v4.*topologies=$",
+    ),
     ("methods", {"topologies": ["v5e:4x4"]}, "cores, 16 .*batch=8"),
     ("sizes", {"topologies": ["v5e:8x8"]}, "cores, 64 .*batch=8"),
     ("methods", {"methods": ["PCC", "QCC"]}, "APCC.*methods=PCC,QCC"),
@@ -143,6 +147,7 @@ def checked(table, given, config=None, **options):
     ("methods", {"blocks": ["02", "2"]}, "blocks=02,2"),
     ("methods", {"blocks": ["0", "2"]}, "blocks=0,2"),
     ("methods", {"blocks": ["2"]}, "blocks=2"),
+    ("methods", {"blocks": []}, "blocks=$"),
     ("sizes", {"blocks": ["-1", "x"]}, "blocks=-1,x"),
     ("cores", {"blocks": ["2", "4"]}, "for --table=methods or --table=sizes"),
     ("parameters", {"blocks": ["2", "4"]}, "Received: table=parameters, bl"),
