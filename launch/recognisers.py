@@ -44,11 +44,8 @@ class Recogniser:
 
   def transcribe(self, records):
     """Greedy transcripts of `Records` or `MemoryRecords`, a list of strings."""
-    longest = max(records.samples) / records.sample_rate
     transcripts = [""] * len(records)
-    # Few shapes, each at most half padding.
-    buckets = [longest * 2.0**-i for i in (2, 1, 0)]
-    for row, _, ids, _ in self._results(self._transcribe, records, buckets):
+    for row, _, ids, _ in self._results(self._transcribe, records):
       transcripts[row] = self._tokenizer.decode(ids)
     return transcripts
 
@@ -56,7 +53,7 @@ class Recogniser:
     """Losses and greedy transcripts.
 
     Args:
-      records: `Records` or `MemoryRecords` of much the same length.
+      records: `Records` or `MemoryRecords`.
 
     Returns:
       float64 [n], losses in nats per token (NaN where the text is outside the
@@ -64,21 +61,21 @@ class Recogniser:
     """
     losses = np.full(len(records), np.nan)
     transcripts = [""] * len(records)
-    # One shape: tf.nn.ctc_loss in several alarms TensorFlow's optimizer.
-    results = self._results(self._score, records, None)
-    for row, tokens, ids, rest in results:
+    for row, tokens, ids, rest in self._results(self._score, records):
       transcripts[row] = self._tokenizer.decode(ids)
       if tokens:
         losses[row] = rest[0] / tokens
     return losses, transcripts
 
-  def _results(self, function, records, buckets):
+  def _results(self, function, records):
     """Yields (row of the records, number of labels, ids heard, the rest)."""
+    longest = max(records.samples) / records.sample_rate
     batches = batching.evaluation_batches(
       records,
       self._tokenizer,
       min(self._batch_size, len(records)),
-      bucket_boundaries_seconds=buckets,
+      # Few shapes, each at most half padding.
+      bucket_boundaries_seconds=[longest * 2.0**-i for i in (2, 1, 0)],
     )
     for rows, (x, y, _) in zip(batches.rows, batches):
       ids, lengths, *rest = (t.numpy() for t in function(x, y))

@@ -1,9 +1,12 @@
-"""The CTC loss, with a defined result for every input.
+"""The CTC loss, in the log domain, with a defined result for every input.
 
-TensorFlow's own loss, `tf.nn.ctc_loss`, gives large finite numbers, zeros and
-the gradients of other problems for labels or lengths that are wrong. What this
-one gives to unusual input, in training code and in a compiled graph alike, is
-as for `models.transducer_loss`:
+`tf.nn.ctc_loss` is not used. It stands for the impossible with -707 nats, so a
+loss above that may come out too small, with the gradient of another problem: of
+a network that prefers the blank, over 420 frames and 32 classes, 250 labels
+have 1141 nats, and it says 762 and points away from them. To labels or lengths
+that are wrong it gives large finite numbers and zeros. What this one gives to
+unusual input, in training code and in a compiled graph alike, is as for
+`models.transducer_loss`:
 
 | utterance | loss | gradient |
 |---|---|---|
@@ -20,18 +23,12 @@ utterance that does not fit makes its batch's mean inf, but the others teach as
 without it: the gradient stays finite. NaN makes the core's gradient NaN, and
 clipping leaves that core out of the step.
 
-A limit of TensorFlow's: it stands for the impossible with -707 nats, so a loss
-far above 700 nats comes out too small, with the gradient of another problem. Of
-an untrained network over 400 frames and 1,024 classes the loss of 60 labels
-(424 nats) and of 100 (733) is right, that of 150 is 749 instead of 1150: long
-transcripts are better cut into wordpieces than into characters.
-
 Source: Graves et al., "Connectionist Temporal Classification", ICML 2006.
 """
 
 import tensorflow as tf
 
-from models import transducer_slices, transducer_targets
+from models import ctc_lattice, transducer_slices, transducer_targets
 
 
 def ctc_losses(labels, label_length, logits, length):
@@ -73,14 +70,13 @@ def ctc_losses(labels, label_length, logits, length):
   targets = transducer_targets.Targets(
     labels, label_length, length, batch, frames, columns, vocab, blank_index=0
   )
-  labels, count = targets.tokens[:, :-1], targets.label_length
-  valid = tf.sequence_mask(targets.length, frames)[..., None]
-  inside = tf.sequence_mask(count, columns - 1)
-  # Equal neighbours need a blank between them.
-  again = inside[:, 1:] & tf.equal(labels[:, 1:], labels[:, :-1])
-  needed = count + tf.reduce_sum(tf.cast(again, tf.int32), axis=1)
-  hopeless = needed > targets.length
-  silent = tf.equal(targets.length, 0) & ~hopeless
+  length, count = targets.length, targets.label_length
+  valid = tf.sequence_mask(length, frames)[..., None]
+  inside = tf.sequence_mask(count, columns - 1) & ~targets.wrong[:, None]
+  labels = tf.where(inside, targets.tokens[:, :-1], 0)
+  # Equal neighbours need a blank between them, the first has none.
+  may_skip = tf.pad(labels[:, 1:] != labels[:, :-1], [[0, 0], [1, 0]])
+  may_skip = may_skip[:, : columns - 1]
 
   @tf.custom_gradient
   def losses(watched):
@@ -89,27 +85,19 @@ def ctc_losses(labels, label_length, logits, length):
     broken = targets.wrong | tf.reduce_any(
       valid & ~tf.math.is_finite(logits), axis=[1, 2]
     )
-    # What TensorFlow is asked has always an answer; some are not used.
-    asked = ~(hopeless | broken)
-    with tf.GradientTape() as tape:
-      logits = tf.where(valid & asked[:, None, None], logits, 0.0)
-      tape.watch(logits)
-      loss = tf.nn.ctc_loss(
-        labels=tf.where(inside & asked[:, None], labels, 0),
-        logits=logits,
-        label_length=tf.where(asked, count, 0),
-        logit_length=tf.maximum(targets.length, tf.minimum(frames, 1)),
-        logits_time_major=False,
-        blank_index=0,
-      )
-    by_logits = tape.gradient(loss, logits)
-    loss = tf.where(silent, 0.0, loss)
-    loss = tf.where(hopeless, float("inf"), loss)
-    loss = tf.where(broken, float("nan"), loss)
+    logits = tf.where(valid & ~broken[:, None, None], logits, 0.0)
+    log_p = tf.nn.log_softmax(logits)
+    lattice = may_skip, length, count
+    log_likelihood, odds = ctc_lattice.forward(
+      log_p[..., 0], _of_labels(log_p, labels), *lattice
+    )
+    loss = tf.where(broken, float("nan"), -log_likelihood)
 
     def gradient(upstream):
       upstream = tf.cast(upstream, tf.float32)[:, None, None]
       left_out = tf.equal(upstream, 0.0) | tf.math.is_inf(loss)[:, None, None]
+      blank, label = ctc_lattice.occupancies(odds, *lattice)
+      by_logits = tf.exp(log_p) - _by_class(blank, label, labels, vocab)
       change = tf.where(valid & ~left_out, by_logits * upstream, 0.0)
       unknown = broken[:, None, None] & ~left_out
       change = tf.where(unknown, float("nan"), change)
@@ -118,3 +106,24 @@ def ctc_losses(labels, label_length, logits, length):
     return loss, gradient
 
   return losses(logits)
+
+
+def _of_labels(log_p, labels):
+  """[B, T, V] and [B, U] to [B, T, U], by whole rows: a TPU gathers those."""
+  rows = tf.gather(tf.transpose(log_p, [0, 2, 1]), labels, batch_dims=1)
+  return tf.transpose(rows, [0, 2, 1])
+
+
+def _by_class(blank, label, labels, vocab):
+  """Occupancies [B, T] and [B, T, U], added up by class: [B, T, V].
+
+  By whole rows too, and not by a product with one-hot vectors, which a TPU
+  would round to bfloat16.
+  """
+  batch, frames, _ = transducer_slices.sizes(label)
+  rows = tf.concat([blank[:, None], tf.transpose(label, [0, 2, 1])], axis=1)
+  classes = tf.pad(labels, [[0, 0], [1, 0]])
+  classes += vocab * tf.range(batch)[:, None]
+  found = tf.math.unsorted_segment_sum(rows, classes, batch * vocab)
+  found = tf.reshape(found, [batch, vocab, frames])
+  return tf.transpose(found, [0, 2, 1])

@@ -97,7 +97,7 @@ def _body(op, function, layer):
   function = graph._functions[function.name]
   if hasattr(function, "graph"):
     return of_graph(function.graph, layer)
-  # The loops of tf.nn.ctc_loss are functions of TensorFlow 1.
+  # Such as the loops of tf.nn.ctc_loss: a function of TensorFlow 1.
   nodes = function.definition.node_def
   if any(node.op in _COUNTERS for node in nodes):
     raise ValueError(
