@@ -243,7 +243,8 @@ revive() { # Starts what does not run on a TPU that is there.
   [[ -z $found ]] || silent_polls=0
   case ${found##*$'\n'} in
     running) ;;
-    idle) may_start_again && train ;;
+    # It may have come to its end since that was asked.
+    idle) finished || { may_start_again && train; } ;;
     empty) may_start_again && copy && install && train ;;
     *)
       # What runs there may well be running: nothing is started.
