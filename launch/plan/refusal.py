@@ -75,7 +75,8 @@ def where(graph, rejected, suspects):
 
   Returns:
     dict from the kind of an op, such as "tf.Where", to a list of str: its name,
-    which holds scopes and layers, and the line that made it. Of suspects only
+    which holds scopes and layers, and the line that made it, in the step's
+    order, so that a cause comes before what follows from it. Of suspects only
     ops that themselves have a shape that is not static, strings or float64.
   """
   refused = set(re.findall(r"tf\.\w+", rejected or ""))
@@ -93,7 +94,7 @@ def where(graph, rejected, suspects):
   return {
     kind: places[:_SHOWN]
     + ([f"{len(places) - _SHOWN} more"] if len(places) > _SHOWN else [])
-    for kind, places in sorted(found.items())
+    for kind, places in found.items()
   }
 
 
