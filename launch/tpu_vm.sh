@@ -173,10 +173,11 @@ copy() {
 }
 
 install() {
-  # tensorflow-text and this package depend on plain tensorflow, which would
-  # replace tensorflow-tpu.
+  # Ubuntu's Python comes without venv. tensorflow-text and this package depend
+  # on plain tensorflow, which would replace tensorflow-tpu.
   on_workers all "cd tf_pcc && rm -f .venv/installed &&\
- python3 -m venv .venv &&\
+ { python3 -m venv .venv || { sudo apt-get -q update &&\
+ sudo apt-get -qy install python3-venv && python3 -m venv .venv; }; } &&\
  .venv/bin/pip install -q tensorflow-tpu==$tensorflow 'keras>=3.10' absl-py\
  ml_collections scipy tqdm jiwer &&\
  .venv/bin/pip install -q --no-deps tensorflow-text==$text -e ." || return

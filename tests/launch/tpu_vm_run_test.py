@@ -59,6 +59,7 @@ esac
 
 # `python3 -m venv .venv` on the worker, with a pip that has nothing to do.
 PYTHON = r"""#!/bin/bash
+[[ ! -e $FAKE/no_venv ]] || exit 1
 mkdir -p .venv/bin && cp "$FAKE/bin/train" .venv/bin/python &&
   ln -sf /bin/true .venv/bin/pip
 """
@@ -81,6 +82,9 @@ class Cloud:
     )
     self._program("gcloud", GCLOUD)
     self._program("python3", PYTHON)
+    self._program(
+      "sudo", "#!/bin/bash\n[[ $* != *venv ]] || rm $FAKE/no_venv\n"
+    )
     self._program("sleep", "#!/bin/bash\nexec /bin/sleep 0.02\n")
     (folder / "starts").touch()
     self.trains("touch $FAKE/bucket/summary.json")
@@ -191,6 +195,12 @@ def test_watch_copies_and_installs_before_it_trains(cloud, verb):
   calls = cloud.calls()
   assert calls.count("scp") == 2 and calls.count("create") == 1
   assert calls.count("train") == cloud.starts == 1
+
+
+def test_install_where_python_has_no_venv(cloud):
+  (cloud.folder / "no_venv").touch()
+  assert_ended(cloud.run("resume", "--watch"))
+  assert cloud.calls().count("install") == 1 and cloud.starts == 1
 
 
 @pytest.mark.parametrize("verb", ["create", "scp", "install", "train"])
