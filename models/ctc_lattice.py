@@ -13,6 +13,8 @@ backward variables.
 
 import tensorflow as tf
 
+from models import targets
+
 # The logarithm of nothing. Finite, so that differences are never NaN; the sums
 # that a lattice makes of it stay far from overflow.
 _IMPOSSIBLE = -1e30
@@ -39,13 +41,11 @@ def forward(blank, label, may_skip, length, label_length):
     blank by a blank, [T, B, U] of having come to a label by itself, and [B] of
     having ended in the blank.
   """
-  columns = label.shape[2] if label.shape[2] is not None else tf.shape(label)[2]
-  batch = tf.shape(blank)[0]
+  batch, frames, columns = targets.sizes(label)
   # Before the first frame: the first blank, without the frame it would take.
   blanks = tf.where(tf.equal(tf.range(columns + 1), 0), 0.0, _IMPOSSIBLE)
   blanks = tf.broadcast_to(blanks, [batch, columns + 1])
   labels = tf.fill([batch, columns], _IMPOSSIBLE)
-  frames = blank.shape[1] if blank.shape[1] is not None else tf.shape(blank)[1]
 
   def step(carry, element):
     blanks, labels = carry[:2]

@@ -28,7 +28,7 @@ Source: Graves et al., "Connectionist Temporal Classification", ICML 2006.
 
 import tensorflow as tf
 
-from models import ctc_lattice, transducer_slices, transducer_targets
+from models import ctc_lattice, targets
 
 
 def ctc_losses(labels, label_length, logits, length):
@@ -59,21 +59,21 @@ def ctc_losses(labels, label_length, logits, length):
       "logits must have the shape [B, T, V]. "
       f"Received: logits.shape={logits.shape}"
     )
-  batch, frames, vocab = transducer_slices.sizes(logits)
+  batch, frames, vocab = targets.sizes(logits)
   labels = tf.convert_to_tensor(labels)
   if labels.shape.rank != 2:
     raise ValueError(
       "labels must have the shape [B, U]. "
       f"Received: labels.shape={labels.shape}"
     )
-  columns = transducer_slices.sizes(labels)[1] + 1
-  targets = transducer_targets.Targets(
+  columns = targets.sizes(labels)[1] + 1
+  given = targets.Targets(
     labels, label_length, length, batch, frames, columns, vocab, blank_index=0
   )
-  length, count = targets.length, targets.label_length
+  length, count = given.length, given.label_length
   valid = tf.sequence_mask(length, frames)[..., None]
-  inside = tf.sequence_mask(count, columns - 1) & ~targets.wrong[:, None]
-  labels = tf.where(inside, targets.tokens[:, :-1], 0)
+  inside = tf.sequence_mask(count, columns - 1) & ~given.wrong[:, None]
+  labels = tf.where(inside, given.tokens[:, :-1], 0)
   # Equal neighbours need a blank between them, the first has none.
   may_skip = tf.pad(labels[:, 1:] != labels[:, :-1], [[0, 0], [1, 0]])
   may_skip = may_skip[:, : columns - 1]
@@ -82,7 +82,7 @@ def ctc_losses(labels, label_length, logits, length):
   def losses(watched):
     # Or the caller's tape would record, and hold, what is computed here.
     logits = tf.cast(tf.stop_gradient(watched), tf.float32)
-    broken = targets.wrong | tf.reduce_any(
+    broken = given.wrong | tf.reduce_any(
       valid & ~tf.math.is_finite(logits), axis=[1, 2]
     )
     logits = tf.where(valid & ~broken[:, None, None], logits, 0.0)
@@ -101,7 +101,7 @@ def ctc_losses(labels, label_length, logits, length):
       change = tf.where(valid & ~left_out, by_logits * upstream, 0.0)
       unknown = broken[:, None, None] & ~left_out
       change = tf.where(unknown, float("nan"), change)
-      return transducer_targets.once(tf.cast(change, watched.dtype), watched)
+      return targets.once(tf.cast(change, watched.dtype), watched)
 
     return loss, gradient
 
@@ -120,7 +120,7 @@ def _by_class(blank, label, labels, vocab):
   By whole rows too, and not by a product with one-hot vectors, which a TPU
   would round to bfloat16.
   """
-  batch, frames, _ = transducer_slices.sizes(label)
+  batch, frames, _ = targets.sizes(label)
   rows = tf.concat([blank[:, None], tf.transpose(label, [0, 2, 1])], axis=1)
   classes = tf.pad(labels, [[0, 0], [1, 0]])
   classes += vocab * tf.range(batch)[:, None]

@@ -12,6 +12,8 @@ Implementation of Recurrent Neural Network Transducer in TensorFlow", 2018.
 
 import tensorflow as tf
 
+from models import targets
+
 # The logarithm of nothing. Finite, so that differences are never NaN; the sums
 # that a lattice makes of it stay far from overflow.
 _IMPOSSIBLE = -1e30
@@ -40,7 +42,7 @@ def forward(blank, label, length, label_length):
   # Asked here, since a maximum is free to drop a NaN, and XLA's does.
   unknown = tf.reduce_any(tf.math.is_nan(blank + label), axis=[1, 2])
   elements = (_to_diagonals(blank), _to_diagonals(label))
-  batch, _, columns = _sizes(blank)
+  batch, _, columns = targets.sizes(blank)
   start = tf.where(tf.equal(tf.range(columns), 0), 0.0, _IMPOSSIBLE)
   start = tf.broadcast_to(start, [batch, columns])
   zeros = tf.zeros_like(start)
@@ -85,7 +87,7 @@ def occupancies(log_odds, length, label_length, frames):
     Two float32 [B, T, U + 1], of the blanks and of the labels; 0 outside of an
     utterance's lattice. They mean nothing where the likelihood is 0.
   """
-  steps, batch, columns = _sizes(log_odds)
+  steps, batch, columns = targets.sizes(log_odds)
   end = tf.equal(tf.range(columns), label_length[:, None])
   last = length + label_length - 1
   nothing = tf.zeros([batch, columns])
@@ -106,7 +108,7 @@ def occupancies(log_odds, length, label_length, frames):
 
 def _reachable(blank, label, length, label_length):
   """Leaves the arcs that are part of a path; what else there is may be NaN."""
-  _, frames, columns = _sizes(blank)
+  _, frames, columns = targets.sizes(blank)
   t = tf.range(frames)[:, None]
   u = tf.range(columns)
   length = length[:, None, None]
@@ -128,7 +130,7 @@ def _select(possible, log_probability):
 
 def _to_diagonals(x):
   """[B, T, U + 1] to [T + U + 1, B, U + 1]: node (t, u) at (t + u, u)."""
-  batch, frames, columns = _sizes(x)
+  batch, frames, columns = targets.sizes(x)
   # One more than has nodes: of no frames and no labels there still is one.
   steps = frames + columns
   x = tf.transpose(x, [0, 2, 1])
@@ -141,7 +143,7 @@ def _to_diagonals(x):
 
 def _from_diagonals(x, frames):
   """The inverse of `_to_diagonals`."""
-  steps, batch, columns = _sizes(x)
+  steps, batch, columns = targets.sizes(x)
   x = tf.reshape(tf.transpose(x, [1, 2, 0]), [batch, columns * steps])
   x = tf.pad(x, [[0, 0], [0, columns]])
   x = tf.reshape(x, [batch, columns, steps + 1])[:, :, :frames]
@@ -154,11 +156,3 @@ def _shift(x, by, fill):
   if by > 0:
     return tf.concat([edge, x[:, :-1]], axis=1)
   return tf.concat([x[:, 1:], edge], axis=1)
-
-
-def _sizes(x):
-  """The sizes of a tensor's axes, as numbers where they are known."""
-  dynamic = tf.shape(x)
-  return [
-    dynamic[axis] if size is None else size for axis, size in enumerate(x.shape)
-  ]

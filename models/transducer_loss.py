@@ -23,7 +23,12 @@ Eagerly what is wrong is a ValueError; a graph on a TPU cannot raise one.
 
 import tensorflow as tf
 
-from models import transducer_joint, transducer_slices, transducer_targets
+from models import (
+  targets,
+  transducer_joint,
+  transducer_lattice,
+  transducer_slices,
+)
 
 
 def transducer_losses(labels, label_length, logits, length, *, blank_index=0):
@@ -58,8 +63,8 @@ def transducer_losses(labels, label_length, logits, length, *, blank_index=0):
       "logits must have the shape [B, T, U + 1, V]. "
       f"Received: logits.shape={logits.shape}"
     )
-  batch, frames, columns, vocab = transducer_slices.sizes(logits)
-  targets = transducer_targets.Targets(
+  batch, frames, columns, vocab = targets.sizes(logits)
+  given = targets.Targets(
     labels, label_length, length, batch, frames, columns, vocab, blank_index
   )
 
@@ -68,16 +73,16 @@ def transducer_losses(labels, label_length, logits, length, *, blank_index=0):
     # Or the caller's tape would record, and hold, what is computed here.
     logits = tf.stop_gradient(watched)
     normalizer, *log_probabilities = transducer_slices.scores(
-      logits, targets.tokens, blank_index
+      logits, given.tokens, blank_index
     )
-    loss, log_odds = targets.losses(*log_probabilities)
+    loss, log_odds = _losses(given, *log_probabilities)
 
     def gradient(upstream):
-      arcs = targets.arcs(loss, log_odds, upstream, frames)
+      arcs = _arcs(given, loss, log_odds, upstream, frames)
       change = transducer_slices.gradient(
-        logits, targets.tokens, normalizer, *arcs, blank_index
+        logits, given.tokens, normalizer, *arcs, blank_index
       )
-      return transducer_targets.once(change, watched)
+      return targets.once(change, watched)
 
     return loss, gradient
 
@@ -130,17 +135,17 @@ def fused_transducer_losses(
   encoder, prediction, joint = transducer_joint.as_float32(
     encoder, prediction, joint
   )
-  batch, frames, _ = transducer_slices.sizes(encoder)
-  columns = transducer_slices.sizes(prediction)[1]
-  vocab = transducer_slices.sizes(joint.output_kernel)[1]
-  targets = transducer_targets.Targets(
+  batch, frames, _ = targets.sizes(encoder)
+  columns = targets.sizes(prediction)[1]
+  vocab = targets.sizes(joint.output_kernel)[1]
+  given = targets.Targets(
     labels, label_length, length, batch, frames, columns, vocab, blank_index
   )
   slice_frames = _slice_frames(slice_frames, batch, frames, columns, vocab)
   # Padding may be NaN, which a product with 0 would carry into the weights.
-  inside = tf.sequence_mask(targets.length, frames)[..., None]
+  inside = tf.sequence_mask(given.length, frames)[..., None]
   encoder = tf.where(inside, encoder, 0.0)
-  inside = tf.sequence_mask(targets.label_length + 1, columns)[..., None]
+  inside = tf.sequence_mask(given.label_length + 1, columns)[..., None]
   prediction = tf.where(inside, prediction, 0.0)
 
   @tf.custom_gradient
@@ -148,16 +153,16 @@ def fused_transducer_losses(
     # Or the caller's tape would record, and hold, what is computed here.
     inputs = [tf.stop_gradient(x) for x in watched]
     normalizer, *log_probabilities = transducer_slices.joint_scores(
-      *inputs, targets.tokens, blank_index, slice_frames
+      *inputs, given.tokens, blank_index, slice_frames
     )
-    loss, log_odds = targets.losses(*log_probabilities)
+    loss, log_odds = _losses(given, *log_probabilities)
 
     def gradient(upstream):
-      arcs = targets.arcs(loss, log_odds, upstream, frames)
+      arcs = _arcs(given, loss, log_odds, upstream, frames)
       changes = transducer_slices.joint_gradient(
-        *inputs, targets.tokens, normalizer, *arcs, blank_index, slice_frames
+        *inputs, given.tokens, normalizer, *arcs, blank_index, slice_frames
       )
-      return [transducer_targets.once(change, *watched) for change in changes]
+      return [targets.once(change, *watched) for change in changes]
 
     return loss, gradient
 
@@ -180,3 +185,29 @@ def _slice_frames(slice_frames, *sizes):
   if tf.is_tensor(frames):
     return tf.maximum(1, tf.minimum(slice_frames, frames))
   return max(1, min(slice_frames, frames))
+
+
+def _losses(given, blank, label):
+  """Losses [B], and what `_arcs` needs, from log probabilities."""
+  log_likelihood, log_odds = transducer_lattice.forward(
+    blank, label, given.length, given.label_length
+  )
+  loss = tf.where(given.wrong, float("nan"), -log_likelihood)
+  return loss, log_odds
+
+
+def _arcs(given, loss, log_odds, upstream, frames):
+  """Occupancies of blanks and labels, times the gradient of the loss."""
+  loss = loss[:, None, None]
+  upstream = tf.cast(upstream, tf.float32)[:, None, None]
+  left_out = tf.equal(upstream, 0.0) | tf.math.is_inf(loss)
+  return [
+    tf.where(
+      left_out,
+      0.0,
+      tf.where(tf.math.is_nan(loss), float("nan"), arc * upstream),
+    )
+    for arc in transducer_lattice.occupancies(
+      log_odds, given.length, given.label_length, frames
+    )
+  ]

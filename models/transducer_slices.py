@@ -13,6 +13,8 @@ few enough to stay in a processor's cache.
 
 import tensorflow as tf
 
+from models import targets
+
 # Logits of a slice, unless the caller says how many frames: 4 MiB of float32.
 _SLICE_ELEMENTS = 2**20
 
@@ -55,7 +57,9 @@ def scores(logits, tokens, blank_index, bias=0.0):
   normalizer = tf.reduce_logsumexp(logits, axis=-1)
   # Elementwise instead of a gather: a TPU gathers one number at a time. Not a
   # product with a one-hot vector either, since logits may be -inf.
-  chosen = tf.equal(tf.range(sizes(logits)[-1]), tokens[:, None, :, None])
+  chosen = tf.equal(
+    tf.range(targets.sizes(logits)[-1]), tokens[:, None, :, None]
+  )
   label = tf.reduce_sum(tf.where(chosen, logits, 0.0), axis=-1)
   return normalizer, logits[..., blank_index] - normalizer, label - normalizer
 
@@ -77,7 +81,7 @@ def gradient(logits, tokens, normalizer, blank, label, blank_index, bias=0.0):
   Returns:
     A tensor like logits, exactly 0 where both occupancies are 0.
   """
-  vocab = sizes(logits)[-1]
+  vocab = targets.sizes(logits)[-1]
   node = (blank + label)[..., None]
   normalized = tf.cast(logits, tf.float32) + bias - normalizer[..., None]
   change = tf.exp(normalized) * node
@@ -106,7 +110,7 @@ def joint_scores(
   Returns:
     As for `scores`.
   """
-  frames = sizes(encoder)[1]
+  frames = targets.sizes(encoder)[1]
 
   def of_slice(part):
     logits = tf.tensordot(_hidden(part, prediction), kernel, 1)
@@ -154,10 +158,10 @@ def joint_gradient(
   Returns:
     Four tensors, like encoder, prediction, kernel and bias.
   """
-  batch, frames, width = sizes(encoder)
-  vocab = sizes(kernel)[1]
+  batch, frames, width = targets.sizes(encoder)
+  vocab = targets.sizes(kernel)[1]
   slices = [_cut(x, slice_frames) for x in (encoder, normalizer, blank, label)]
-  count = sizes(slices[0])[0]
+  count = targets.sizes(slices[0])[0]
 
   def body(index, parts, prediction_sum, kernel_sum, bias_sum):
     part, *arcs = (x[index] for x in slices)
@@ -202,14 +206,6 @@ def joint_gradient(
   return _join(parts.stack(), frames), *sums
 
 
-def sizes(x):
-  """The sizes of a tensor's axes, as numbers where they are known."""
-  dynamic = tf.shape(x)
-  return [
-    dynamic[axis] if size is None else size for axis, size in enumerate(x.shape)
-  ]
-
-
 def _hidden(encoder, prediction):
   """[B, T, H] and [B, U + 1, H] to [B, T, U + 1, H]."""
   return tf.tanh(encoder[:, :, None] + prediction[:, None])
@@ -223,7 +219,7 @@ def _hidden_gradient(hidden, change):
 
 def _cut(x, slice_frames):
   """[B, T, ...] to [slices, B, slice_frames, ...], the last filled with 0."""
-  batch, frames, *rest = sizes(x)
+  batch, frames, *rest = targets.sizes(x)
   count = -(-frames // slice_frames)
   count = tf.maximum(1, count) if tf.is_tensor(count) else max(1, count)
   padding = [[0, 0], [0, count * slice_frames - frames], *[[0, 0]] * len(rest)]
@@ -233,6 +229,6 @@ def _cut(x, slice_frames):
 
 def _join(x, frames):
   """The inverse of `_cut`."""
-  count, batch, slice_frames, *rest = sizes(x)
+  count, batch, slice_frames, *rest = targets.sizes(x)
   x = tf.transpose(x, [1, 0, *range(2, len(rest) + 3)])
   return tf.reshape(x, [batch, count * slice_frames, *rest])[:, :frames]

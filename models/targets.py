@@ -1,8 +1,6 @@
-"""Labels and lengths of a batch, as the losses of models need them."""
+"""Labels and lengths of a batch, as the losses of lattices need them."""
 
 import tensorflow as tf
-
-from models import transducer_lattice
 
 
 class Targets:
@@ -78,30 +76,6 @@ class Targets:
       tokens, [None, None if tf.is_tensor(columns) else columns]
     )
 
-  def losses(self, blank, label):
-    """Losses [B], and what `arcs` needs, from log probabilities."""
-    log_likelihood, log_odds = transducer_lattice.forward(
-      blank, label, self.length, self.label_length
-    )
-    loss = tf.where(self.wrong, float("nan"), -log_likelihood)
-    return loss, log_odds
-
-  def arcs(self, loss, log_odds, upstream, frames):
-    """Occupancies of blanks and labels, times the gradient of the loss."""
-    loss = loss[:, None, None]
-    upstream = tf.cast(upstream, tf.float32)[:, None, None]
-    left_out = tf.equal(upstream, 0.0) | tf.math.is_inf(loss)
-    return [
-      tf.where(
-        left_out,
-        0.0,
-        tf.where(tf.math.is_nan(loss), float("nan"), arc * upstream),
-      )
-      for arc in transducer_lattice.occupancies(
-        log_odds, self.length, self.label_length, frames
-      )
-    ]
-
 
 def _integers(name, value, rank):
   value = tf.convert_to_tensor(value)
@@ -124,3 +98,11 @@ def once(value, *inputs):
     )
 
   return tf.identity(value), gradient
+
+
+def sizes(x):
+  """The sizes of a tensor's axes, as numbers where they are known."""
+  dynamic = tf.shape(x)
+  return [
+    dynamic[axis] if size is None else size for axis, size in enumerate(x.shape)
+  ]
