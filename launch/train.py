@@ -106,6 +106,10 @@ def train(config, directory, strategy):
   if chief:
     workdir.save_config(directory, config)
     workdir.save_tokenizer(directory, tokenizer)
+    summary_path = workdir.join(directory, "summary.json")
+    if first_step < config.steps and tf.io.gfile.exists(summary_path):
+      # It says that the run has ended, which more steps make untrue.
+      tf.io.gfile.remove(summary_path)
   parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
   logging.info(
     "%s parameters, %d labels, %d utterances, %s; from step %d",
@@ -214,12 +218,12 @@ def train(config, directory, strategy):
     "seed": config.seed,
   }
   if chief:
-    path = workdir.join(directory, "summary.json")
-    if not timed and tf.io.gfile.exists(path):
+    if not timed and tf.io.gfile.exists(summary_path):
       # The run was at its end already.
-      summary["seconds_per_step"] = workdir.read_json(path)["seconds_per_step"]
+      earlier = workdir.read_json(summary_path)
+      summary["seconds_per_step"] = earlier["seconds_per_step"]
     summary |= _final_scores(model, tokenizer, splits, config)
-    workdir.write_json(path, summary)
+    workdir.write_json(summary_path, summary)
   return summary
 
 

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import tf_pcc
-from launch import metrics, workdir
+from launch import metrics, train, workdir
 from tests.launch.conftest import ROOT
 
 RUNNING = {"method": "running", "decay": 0.7, "statistic": "mean"}
@@ -118,6 +118,18 @@ def test_a_run_at_its_end_is_scored_again_and_changes_nothing(
   for name in ("wer", "cer", "steps", "seconds_per_step", "clipping"):
     assert again[name] == first[name]
   assert [line["step"] for line in metrics.read(parts)] == [2, 3]
+
+
+def test_a_run_with_more_steps_has_not_ended(
+  noisy_config, train_cores, parts, monkeypatch
+):
+  def stopped(*_):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(train, "_step_function", stopped)
+  with pytest.raises(KeyboardInterrupt):
+    train_cores(noisy_config(steps=6), parts)
+  assert not (parts / "summary.json").exists()
 
 
 def test_another_config_is_refused_with_its_fields(
