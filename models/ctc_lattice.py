@@ -37,9 +37,9 @@ def forward(blank, label, may_skip, length, label_length):
 
   Returns:
     float32 [B], log P(labels | frames), -inf when there is no path; and what
-    `occupancies` takes: log odds float32 [T, B, U + 1] of having come to a
-    blank by a blank, [T, B, U] of having come to a label by itself, and [B] of
-    having ended in the blank.
+    `occupancies` takes: log odds float32 [T + 1, B, U + 1] of having come to
+    a blank by a blank, [T + 1, B, U] of having come to a label by itself, and
+    [B] of having ended in the blank.
   """
   batch, frames, columns = targets.sizes(label)
   # Before the first frame: the first blank, without the frame it would take.
@@ -69,19 +69,17 @@ def forward(blank, label, may_skip, length, label_length):
       label_odds,
     )
 
+  # One frame more, which counts for nothing: a scan must have one.
+  blank = tf.pad(blank, [[0, 0], [0, 1]])
+  label = tf.pad(label, [[0, 0], [0, 1], [0, 0]])
   elements = (
-    tf.range(frames),
+    tf.range(frames + 1),
     tf.transpose(blank),
     tf.transpose(label, [1, 0, 2]),
   )
   start = (blanks, labels, tf.zeros([batch, 1]), blanks, labels)
-  found = tf.scan(step, elements, start)
-  blanks, labels = (
-    # Where there are no frames the start is the end.
-    tf.concat([first[None], then[-1:]], axis=0)[-1]
-    for first, then in zip((blanks, labels), found[:2], strict=True)
-  )
-  scales, blank_odds, label_odds = found[2:]
+  blanks, labels, scales, *odds = tf.scan(step, elements, start)
+  blanks, labels = blanks[-1], labels[-1]
   in_blank = _at(blanks, label_length)
   in_label = _at(_right(labels, _IMPOSSIBLE), label_length)
   log_likelihood = tf.reduce_sum(scales[..., 0], axis=0)
@@ -89,7 +87,7 @@ def forward(blank, label, may_skip, length, label_length):
   log_likelihood = tf.where(
     log_likelihood < 0.1 * _IMPOSSIBLE, -float("inf"), log_likelihood
   )
-  return log_likelihood, (blank_odds, label_odds, in_blank - in_label)
+  return log_likelihood, (*odds, in_blank - in_label)
 
 
 @tf.function(autograph=False, jit_compile=True)
@@ -138,9 +136,8 @@ def occupancies(odds, may_skip, length, label_length):
 
   elements = (tf.range(tf.shape(blank_odds)[0]), blank_odds, label_odds)
   blanks, labels, *_ = tf.scan(step, elements, nothing * 2, reverse=True)
-  return tf.transpose(tf.reduce_sum(blanks, axis=2)), tf.transpose(
-    labels, [1, 0, 2]
-  )
+  of_blanks = tf.transpose(tf.reduce_sum(blanks, axis=2))
+  return of_blanks[:, :-1], tf.transpose(labels, [1, 0, 2])[:, :-1]
 
 
 def _add(x, y):

@@ -13,6 +13,7 @@ unusual input, in training code and in a compiled graph alike, is as for
 | no labels | all its frames are blank | of that |
 | no frames, no labels | 0 | 0 |
 | more labels than its frames can say, also for having no frames | inf | 0 |
+| labels whose probability is 0 in float32 | inf | 0 |
 | NaN or infinity in a valid frame | NaN | NaN |
 | anything outside of its lengths, NaN too | as without it | exactly 0 there |
 | lengths beyond the tensor, labels that are no class or blank | NaN | NaN |
@@ -34,7 +35,9 @@ from models import ctc_lattice, targets
 def ctc_losses(labels, label_length, logits, length):
   """CTC loss of every utterance, the blank being 0.
 
-  Computed in float32. The gradient cannot be differentiated again.
+  Computed in float32. The gradient cannot be differentiated again. XLA compiles
+  the lattice for each shape it meets, which takes about a second: batches are
+  better padded to few shapes.
 
   Args:
     labels: int [B, U], padded; no label is the blank.
@@ -91,7 +94,7 @@ def ctc_losses(labels, label_length, logits, length):
     log_likelihood, odds = ctc_lattice.forward(
       log_p[..., 0], _of_labels(log_p, labels), *lattice
     )
-    loss = tf.where(broken, float("nan"), -log_likelihood)
+    loss = tf.where(broken, float("nan"), 0.0 - log_likelihood)
 
     def gradient(upstream):
       upstream = tf.cast(upstream, tf.float32)[:, None, None]

@@ -84,7 +84,8 @@ def _integers(name, value, rank):
       f"{name} must be integers, {['[B]', '[B, U]'][rank - 1]}. "
       f"Received: {name}={value.dtype.name} {value.shape}"
     )
-  return tf.cast(value, tf.int32)
+  # What does not fit in 32 bits stays out of range.
+  return tf.saturate_cast(value, tf.int32)
 
 
 @tf.custom_gradient

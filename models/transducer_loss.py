@@ -192,7 +192,7 @@ def _losses(given, blank, label):
   log_likelihood, log_odds = transducer_lattice.forward(
     blank, label, given.length, given.label_length
   )
-  loss = tf.where(given.wrong, float("nan"), -log_likelihood)
+  loss = tf.where(given.wrong, float("nan"), 0.0 - log_likelihood)
   return loss, log_odds
 
 

@@ -122,6 +122,26 @@ def test_hopeless_utterances(mode):
   np.testing.assert_allclose(of_mean, 0.2 * gradient, atol=1e-6)
 
 
+@pytest.mark.parametrize("columns", [0, 2])
+@pytest.mark.parametrize("frames", [0, 3])
+@pytest.mark.parametrize("mode", MODES)
+def test_tensors_without_frames_or_labels(mode, frames, columns):
+  logits = make_logits(2, frames)
+  labels = np.ones([2, columns], np.int32)
+  counts = [0, columns]
+  losses, gradient = run(mode, logits, labels, counts, [frames] * 2)
+  assert gradient.shape == logits.shape and np.isfinite(gradient).all()
+  blanks = tf.nn.log_softmax(logits)[..., 0].numpy().sum(-1)
+  np.testing.assert_allclose(losses[0], -blanks[0], rtol=1e-6)
+  assert not np.signbit(losses[0]) or frames
+  if columns and not frames:
+    assert losses[1] == np.inf
+  elif columns:
+    # Both ones need the blank between them.
+    want = enumerate_paths(logits[1], [1, 1])
+    np.testing.assert_allclose(losses[1], want, rtol=1e-5)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("mode", MODES)
 def test_what_is_not_finite_stays_in_its_utterance(mode, value):
@@ -150,6 +170,9 @@ def test_what_is_not_finite_stays_in_its_utterance(mode, value):
     ("labels", [1, 4], 2, 6),
     ("labels", [1, -1], 2, 6),
     ("labels", [0, 1], 2, 6),
+    # As 32 bits these would be 1.
+    ("labels", np.int64([1, 2**32 + 1]), 2, 6),
+    ("length", [1, 2], 2, 2**32 + 1),
   ],
 )
 def test_wrong_values(field, labels, count, length):
