@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 from absl import flags, logging
 
-from launch import bars, cli, cluster, datasets, experiment, workdir
+from launch import cli, cluster, datasets, experiment, workdir
+from tf_pcc import bars
 from tf_pcc.data import batching
 
 _CONFIG = cli.config_flag()
@@ -28,7 +29,6 @@ _ROUNDS = flags.DEFINE_integer(
 _ROWS = flags.DEFINE_list(
   "rows", None, "Methods to time besides none; default: all there are."
 )
-
 # Name of a row: the fields of config.clipping it changes.
 METHODS = {
   "none": {"method": "none"},

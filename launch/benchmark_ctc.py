@@ -14,8 +14,9 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from launch import bars, cli, workdir
+from launch import cli, workdir
 from models import ctc_loss
+from tf_pcc import bars
 
 _SIZES = {
   "batch": flags.DEFINE_integer("ctc_utterances", 8, "Utterances."),

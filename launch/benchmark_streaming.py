@@ -17,8 +17,9 @@ import numpy as np
 import tensorflow as tf
 from absl import flags, logging
 
-from launch import bars, cli, workdir
+from launch import cli, workdir
 from models import registry, streaming
+from tf_pcc import bars
 
 _SIZE = flags.DEFINE_enum(
   "model_size", "S", sorted(streaming.SIZES), "Of streaming_conformer_ctc."

@@ -20,8 +20,9 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from launch import bars, cli, processes, workdir
+from launch import cli, processes, workdir
 from models import transducer_joint, transducer_loss
+from tf_pcc import bars
 
 FORMS = ("plain", "fused")
 

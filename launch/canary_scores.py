@@ -5,8 +5,8 @@ import time
 import numpy as np
 from absl import logging
 
-from launch import bars, datasets, recognisers, scoring, workdir
-from tf_pcc import audit
+from launch import datasets, recognisers, scoring, workdir
+from tf_pcc import audit, bars
 from tf_pcc.data import text
 
 

@@ -31,7 +31,6 @@ from absl import flags
 from ml_collections import config_flags
 
 from launch import (
-  bars,
   cli,
   comparison,
   comparison_report,
@@ -39,6 +38,7 @@ from launch import (
   experiment,
   processes,
 )
+from tf_pcc import bars
 
 _CONFIG = cli.config_flag()
 _WORKDIR = cli.workdir_flag()
@@ -113,7 +113,9 @@ class Progress:
   def _say(self, change, what):
     with self._lock:
       change(what)
-      self._bar.set_description(", ".join(self._active))
+      self._bar.set_description(
+        ", ".join(self._active), refresh=sys.stderr.isatty()
+      )
 
   def __enter__(self):
     return self

@@ -19,7 +19,6 @@ import tensorflow as tf
 from absl import logging
 
 from launch import (
-  bars,
   canaries,
   cli,
   cluster,
@@ -32,7 +31,7 @@ from launch import (
   workdir,
 )
 from models import registry
-from tf_pcc import replicas
+from tf_pcc import bars, replicas
 from tf_pcc.data import batching
 
 _CONFIG = cli.config_flag()
@@ -106,10 +105,6 @@ def train(config, directory, strategy):
   if chief:
     workdir.save_config(directory, config)
     workdir.save_tokenizer(directory, tokenizer)
-    summary_path = workdir.join(directory, "summary.json")
-    if first_step < config.steps and tf.io.gfile.exists(summary_path):
-      # It says that the run has ended, which more steps make untrue.
-      tf.io.gfile.remove(summary_path)
   parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
   logging.info(
     "%s parameters, %d labels, %d utterances, %s; from step %d",
@@ -152,6 +147,10 @@ def train(config, directory, strategy):
     return dataset.rebatch(per_core, drop_remainder=True)
 
   # ---- Steps -----------------------------------------------------------------
+  summary_path = workdir.join(directory, "summary.json")
+  if chief and first_step < config.steps and tf.io.gfile.exists(summary_path):
+    # It says that the run has ended, which more steps make untrue.
+    tf.io.gfile.remove(summary_path)
   writer = metrics.Writer(directory, first_step) if chief else None
   progress = bars.make(
     total=config.steps,
@@ -174,7 +173,6 @@ def train(config, directory, strategy):
         # The first call traces; it says nothing about speed.
         seconds, timed = seconds + elapsed, timed + count
       previous, step = step, step + count
-      progress.update(count)
       last = step >= config.steps
 
       def due(every, previous=previous, step=step):
@@ -186,7 +184,9 @@ def train(config, directory, strategy):
         progress.set_postfix(
           loss=f"{line['loss']:.3g}",
           bound=f"{line.get('clip_bound', math.nan):.3g}",
+          refresh=False,
         )
+      progress.update(count)
       if due(config.validate_every) and chief and "validation" in splits:
         found = _validate(model, tokenizer, splits["validation"], config)
         line |= {f"validation_{name}": value for name, value in found.items()}

@@ -12,8 +12,9 @@ import time
 
 import tensorflow as tf
 
-from launch import bars, workdir
+from launch import workdir
 from launch.plan import environment, results, search
+from tf_pcc import bars
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 

@@ -2,8 +2,7 @@
 
 import dataclasses
 
-from tqdm import tqdm
-
+from tf_pcc import bars
 from tf_pcc.audit import bootstrap, compare, scoring, summary
 
 # Figures followed over checkpoints. Lower CER means more memorization, a lower
@@ -95,7 +94,7 @@ def audit_results(
   entries = []
   # Half a second each: a handful needs no bar.
   quiet = not progress or len(checkpoints) < 10
-  for checkpoint in tqdm(checkpoints, desc="summarise", disable=quiet):
+  for checkpoint in bars.make(checkpoints, desc="summarise", disable=quiet):
     _check_scores(plan.canaries, checkpoint.inserted, "inserted", checkpoint)
     _check_scores(plan.holdout, checkpoint.holdout, "holdout", checkpoint)
     wer = checkpoint.wer

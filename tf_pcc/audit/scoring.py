@@ -6,8 +6,8 @@ The character error rate comes from jiwer (extra [speech]).
 import dataclasses
 
 import numpy as np
-from tqdm import tqdm
 
+from tf_pcc import bars
 from tf_pcc.audit import checks
 from tf_pcc.data.text import normalize
 
@@ -185,7 +185,7 @@ def transcribe_in_batches(
         "waveforms must be one-dimensional and not empty (mono). Received: "
         f"waveforms[{index}] of shape {waveform.shape}"
       )
-  starts = tqdm(
+  starts = bars.make(
     range(0, len(waveforms), batch_size),
     desc="transcribe",
     unit="batch",

@@ -16,8 +16,8 @@ import threading
 
 import numpy as np
 from absl import logging
-from tqdm import tqdm
 
+from tf_pcc import bars
 from tf_pcc.data import audio
 
 FORMAT = 1
@@ -172,8 +172,8 @@ def write_shards(
       f"`output_dir` must be in a folder to write to: {error.message}. "
       f"Received: output_dir={output_dir}"
     ) from error
-  bar = tqdm(total=total, unit=" utterances", disable=not progress)
-  bar.set_description(os.path.basename(output_dir))
+  bar = bars.make(total=total, unit=" utterances", disable=not progress)
+  bar.set_description(os.path.basename(output_dir), refresh=False)
   workers = workers or os.cpu_count()
 
   stopped = threading.Event()

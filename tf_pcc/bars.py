@@ -1,0 +1,35 @@
+"""Progress bars that a log file can hold."""
+
+import sys
+
+from tqdm import tqdm
+
+_SECONDS_IN_A_FILE = 30.0
+_SECONDS_ON_A_TERMINAL = 0.1
+
+
+def interval(stream=None):
+  """Seconds between two showings of a bar.
+
+  Args:
+    stream: where it is shown; default: `sys.stderr`.
+
+  Returns:
+    float: few on a terminal, where a showing covers the one before; many in a
+    file, where all stay.
+  """
+  terminal = (stream or sys.stderr).isatty()
+  return _SECONDS_ON_A_TERMINAL if terminal else _SECONDS_IN_A_FILE
+
+
+def make(*arguments, **options):
+  """A `tqdm.tqdm` bar on standard error, shown every `interval()` seconds.
+
+  Give its `set_postfix` and `set_description` refresh=False, or each is a
+  showing more.
+  """
+  every = interval()
+  # tqdm has a thread that shows bars after maxinterval, whatever mininterval.
+  return tqdm(
+    *arguments, mininterval=every, maxinterval=max(every, 10.0), **options
+  )
