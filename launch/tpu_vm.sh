@@ -15,7 +15,8 @@
 # status   prints the TPU's state and the end of the log
 # resume   brings a run back that was taken away: makes the TPU anew if it is
 #          gone, and runs; with --watch again and again until the run is done or
-#          three starts in a row left no new checkpoint
+#          three starts in a row left no new checkpoint; end it before stop and
+#          delete, which it would take for the cloud's
 # stop     asks launch.train to save a checkpoint and end
 # delete   deletes the TPU VM
 # all      create, copy, install, run
@@ -223,7 +224,8 @@ worker_state() { # running, idle, or empty where install has not ended.
  { echo empty; exit; }; flock -n train.lock echo idle || echo running"
 }
 
-# The end of a run writes summary.json.
+# The end of a run writes summary.json, which a run with more steps removes at
+# its first.
 finished() { gcloud storage ls "$workdir/summary.json" > /dev/null 2>&1; }
 
 starts=0 silent_polls=0 progress=""
@@ -238,6 +240,13 @@ may_start_again() { # Gives up where starting again and again is in vain.
     "new checkpoint; tpu_vm.sh status shows the end of the log. $billed"
 }
 
+unheard() { # Gives up on a TPU that is never ready; fails.
+  say "$name $1"
+  ((++silent_polls < most_silent_polls)) ||
+    die "$name $1, $silent_polls times in a row. $billed"
+  return 1
+}
+
 revive() { # Starts what does not run on a TPU that is there.
   local found
   found=$(worker_state) || found=""
@@ -249,10 +258,7 @@ revive() { # Starts what does not run on a TPU that is there.
     empty) may_start_again && copy && install && train ;;
     *)
       # What runs there may well be running: nothing is started.
-      say "$name did not answer"
-      ((++silent_polls < most_silent_polls)) ||
-        die "$name did not answer $silent_polls times in a row. $billed"
-      return 1
+      unheard "did not answer"
       ;;
   esac
 }
@@ -264,7 +270,7 @@ recover() { # Whether the run is on its way, or was brought on it.
     READY) revive ;;
     PREEMPTED | TERMINATED | STOPPED) remove && build ;;
     GONE) build ;;
-    *) say "$name is not ready: $found"; return 1 ;;
+    *) unheard "is not ready: $found" ;;
   esac
 }
 
@@ -277,7 +283,7 @@ resume() {
     build
     return
   fi
-  until finished; do
+  until finished && [[ $(worker_state 2> /dev/null) != *running ]]; do
     if recover; then
       [[ -n $watch ]] || return 0
     else

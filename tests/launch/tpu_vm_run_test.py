@@ -256,14 +256,28 @@ def test_watch_gives_up_on_a_worker_that_never_answers(cloud):
   cloud.fails("probe", 999)
   done = cloud.run("resume", "--watch")
   assert done.returncode == 1
-  assert "did not answer 60 times in a row" in done.stderr
+  assert "did not answer, 60 times in a row" in done.stderr
 
 
 def test_no_tpu_is_made_for_a_run_that_has_ended(cloud):
   (cloud.folder / "bucket/summary.json").touch()
   for flags in ((), ("--watch",)):
     assert_ended(cloud.run("resume", *flags))
-  assert set(cloud.calls()) == {"ls"}
+  assert set(cloud.calls()) == {"ls", "probe"}
+
+
+def test_a_run_with_more_steps_has_not_ended(cloud):
+  """Its old summary is there until the first of them."""
+  summary = "$FAKE/bucket/summary.json"
+  cloud.trains(
+    f"/bin/sleep 0.3; rm {summary}; /bin/sleep 0.3; touch {summary} $FAKE/ended"
+  )
+  for step in ("create", "copy", "install"):
+    assert cloud.run(step).returncode == 0
+  (cloud.folder / "bucket/summary.json").touch()
+  assert cloud.run("run").returncode == 0
+  assert_ended(cloud.run("resume", "--watch"))
+  assert (cloud.folder / "ended").exists() and cloud.starts == 1
 
 
 def test_not_to_be_told_is_not_gone(cloud):
@@ -292,3 +306,11 @@ def test_a_tpu_in_the_making_is_left_alone(cloud):
   done = cloud.run("resume")
   assert done.returncode == 1 and "is not ready: CREATING" in done.stderr
   assert cloud.calls() == ["ls", "describe"]
+
+
+def test_watch_gives_up_on_a_tpu_that_is_never_ready(cloud):
+  (cloud.folder / "state").write_text("CREATING")
+  done = cloud.run("resume", "--watch")
+  assert done.returncode == 1
+  assert "is not ready: CREATING, 60 times in a row" in done.stderr
+  assert "delete --name=tf-pcc" in done.stderr
