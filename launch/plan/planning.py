@@ -114,7 +114,10 @@ class Planner:
       try:
         found = self._trace_and_compile(folder, shape)
       except RuntimeError:
-        # It names a log in the folder.
+        # It names a log in the folder; the rest is large.
+        for file in folder.iterdir():
+          if file.suffix != ".log":
+            file.unlink()
         raise
       except BaseException:
         shutil.rmtree(folder)
@@ -273,7 +276,10 @@ def _digest_of_sources():
   What is read from a compiled program is read anew each time, so the files that
   do that are not among them.
   """
-  tracers = ("bridge", "dataflow", "flops", "program", "stablehlo", "tracing")
+  tracers = (
+    *("bridge", "dataflow", "flops", "program", "refusal", "stablehlo"),
+    "tracing",
+  )
   files = [
     *sorted((_ROOT / "tf_pcc").glob("*.py")),
     *sorted((_ROOT / "models").glob("*.py")),

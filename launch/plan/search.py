@@ -5,6 +5,8 @@ _ROWS = 8
 # How near the answer must be to the largest batch, of which it is a part.
 _TOLERANCE = 0.02
 _PROBES = 6
+# Where the search ends if everything fits.
+_ENOUGH = 2**20
 
 
 def largest_batch(fits, memory, start, multiple=1):
@@ -22,7 +24,8 @@ def largest_batch(fits, memory, start, multiple=1):
 
   Returns:
     int, never less than a batch that was found to fit; 0 when the smallest does
-    not. The answer plus `granule` of it does not fit.
+    not. The answer plus `granule` of it does not fit, unless all that was tried
+    does, up to a million.
   """
 
   def rounded(batch):
@@ -41,7 +44,7 @@ def largest_batch(fits, memory, start, multiple=1):
     found = memory(guess)
     needs[guess] = found["needed"]
     step = granule(good, multiple)
-    if bad is not None and bad - good <= step:
+    if good >= _ENOUGH or bad is not None and bad - good <= step:
       return good
     if len(needs) > _PROBES and bad is not None:
       guess = rounded((good + bad) / 2)

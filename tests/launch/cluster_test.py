@@ -75,9 +75,11 @@ def web_server():
   with http.server.ThreadingHTTPServer(
     ("127.0.0.1", 0), http.server.BaseHTTPRequestHandler
   ) as server:
-    threading.Thread(target=server.serve_forever).start()
-    yield server.server_port
-    server.shutdown()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+      yield server.server_port
+    finally:
+      server.shutdown()
 
 
 @pytest.fixture

@@ -57,8 +57,8 @@ def test_all_on_one_host():
   assert all("--worker=all" in c for c in (send, unpack, install))
   assert "tensorflow-tpu==2.19.1" in remote(install)
   assert "--no-deps tensorflow-text==2.19.0 -e ." in remote(install)
-  # The worker's shell hands launch.train the words that were given here.
   assert "touch" in remote(mark)
+  # The worker's shell hands launch.train the words that were given here.
   words = shlex.split(remote(train).split("train.lock ")[-1])
   assert words[1:4] == ["-m", "launch.train", "--tpu=local"]
   assert words[4:7] == ["--workdir=gs://b/r", "--config=a.py", value]

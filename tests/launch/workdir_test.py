@@ -156,25 +156,6 @@ def test_a_run_in_a_bucket(make_config, train_cores):
   assert "ckpt-2.index" in names and "ckpt-1.index" not in names
 
 
-def test_a_run_that_is_not_on_the_disk(saved_run):
-  """Any file system that tf.io.gfile knows, as a bucket's."""
-  model, tokenizer, config, _ = workdir.load_model(str(saved_run))
-  model.compile(optimizer="sgd")
-  model.optimizer.build(model.trainable_variables)
-  run = "ram://runs/one"
-  workdir.save_config(run, config)
-  workdir.save_tokenizer(run, tokenizer)
-  checkpoints = workdir.Checkpoints(run, model, keep=2)
-  for number in (1, 2, 3):
-    model.head.bias.assign(np.full(4, float(number)))
-    checkpoints.save(number)
-  assert [step for step, _ in workdir.checkpoint_paths(run)] == [2, 3]
-  other, _, _, step = workdir.load_model(run)
-  assert step == 3
-  np.testing.assert_array_equal(other.head.bias.numpy(), [3.0] * 4)
-  assert workdir.Checkpoints(run, model).restore() == 3
-
-
 def test_no_checkpoint_yet(make_config, tmp_path):
   workdir.save_config(str(tmp_path), make_config())
   with pytest.raises(ValueError, match="must hold a checkpoint"):

@@ -174,6 +174,19 @@ def test_a_failure_is_not_for_good(tmp_path, children):
   assert remade["memory"] == found["memory"] and len(children.folders) == 3
 
 
+def test_a_compiler_that_dies_leaves_its_log(tmp_path, children):
+  def killed():
+    for name in ("step.mlir", "compiled.log"):
+      (children.folders[-1] / name).touch()
+    raise RuntimeError("XLA's work ended with exit code -9")
+
+  children.meanwhile = killed
+  with pytest.raises(RuntimeError, match="-9"):
+    planned(tmp_path)
+  (folder,) = tmp_path.iterdir()
+  assert [file.name for file in folder.iterdir()] == ["compiled.log"]
+
+
 def test_an_interrupt_leaves_nothing(tmp_path, children):
   def signalled():
     os.kill(os.getpid(), signal.SIGTERM)

@@ -52,6 +52,11 @@ def test_what_fits_is_never_undercut(limit, start):
   assert found <= limit < found + search.granule(found)
 
 
+def test_an_end_where_everything_fits():
+  found, tried = run(lambda b: 100, 200, start=6)
+  assert found >= 2**20 and len(tried) < 25
+
+
 def test_thousands_are_near_enough_within_2_percent():
   """A small program: what does not grow with the batch misleads the line."""
   found, tried = run(lambda b: 20_000 + 5 * b, 42_345, start=6)
