@@ -114,7 +114,7 @@ class Progress:
     with self._lock:
       change(what)
       self._bar.set_description(
-        ", ".join(self._active), refresh=sys.stderr.isatty()
+        ", ".join(self._active), refresh=bars.on_terminal()
       )
 
   def __enter__(self):

@@ -56,19 +56,9 @@ def ctc_losses(labels, label_length, logits, length):
     >>> print(f"{loss[0]:.4f}")
     1.6740
   """
-  logits = tf.convert_to_tensor(logits)
-  if logits.shape.rank != 3:
-    raise ValueError(
-      "logits must have the shape [B, T, V]. "
-      f"Received: logits.shape={logits.shape}"
-    )
+  logits = targets.shaped("logits", logits, "[B, T, V]")
   batch, frames, vocab = targets.sizes(logits)
-  labels = tf.convert_to_tensor(labels)
-  if labels.shape.rank != 2:
-    raise ValueError(
-      "labels must have the shape [B, U]. "
-      f"Received: labels.shape={labels.shape}"
-    )
+  labels = targets.shaped("labels", labels, "[B, U]")
   columns = targets.sizes(labels)[1] + 1
   given = targets.Targets(
     labels, label_length, length, batch, frames, columns, vocab, blank_index=0

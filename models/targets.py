@@ -101,6 +101,16 @@ def once(value, *inputs):
   return tf.identity(value), gradient
 
 
+def shaped(name, value, axes):
+  """The value as a tensor; ValueError when it has not as many axes as named."""
+  value = tf.convert_to_tensor(value)
+  if value.shape.rank != len(axes.split(",")):
+    raise ValueError(
+      f"{name} must have the shape {axes}. Received: {name}.shape={value.shape}"
+    )
+  return value
+
+
 def sizes(x):
   """The sizes of a tensor's axes, as numbers where they are known."""
   dynamic = tf.shape(x)

@@ -57,12 +57,7 @@ def transducer_losses(labels, label_length, logits, length, *, blank_index=0):
     >>> print(f"{loss[0]:.4f}")
     3.4657
   """
-  logits = tf.convert_to_tensor(logits)
-  if logits.shape.rank != 4:
-    raise ValueError(
-      "logits must have the shape [B, T, U + 1, V]. "
-      f"Received: logits.shape={logits.shape}"
-    )
+  logits = targets.shaped("logits", logits, "[B, T, U + 1, V]")
   batch, frames, columns, vocab = targets.sizes(logits)
   given = targets.Targets(
     labels, label_length, length, batch, frames, columns, vocab, blank_index

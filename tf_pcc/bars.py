@@ -8,18 +8,14 @@ _SECONDS_IN_A_FILE = 30.0
 _SECONDS_ON_A_TERMINAL = 0.1
 
 
-def interval(stream=None):
-  """Seconds between two showings of a bar.
+def on_terminal():
+  """Whether standard error is one: there a showing covers the one before."""
+  return sys.stderr.isatty()
 
-  Args:
-    stream: where it is shown; default: `sys.stderr`.
 
-  Returns:
-    float: few on a terminal, where a showing covers the one before; many in a
-    file, where all stay.
-  """
-  terminal = (stream or sys.stderr).isatty()
-  return _SECONDS_ON_A_TERMINAL if terminal else _SECONDS_IN_A_FILE
+def interval():
+  """Seconds between two showings of a bar, many in a file, where all stay."""
+  return _SECONDS_ON_A_TERMINAL if on_terminal() else _SECONDS_IN_A_FILE
 
 
 def make(*arguments, **options):

@@ -277,7 +277,12 @@ def _digest_of_sources():
   do that are not among them.
   """
   tracers = (
-    *("bridge", "dataflow", "flops", "program", "refusal", "stablehlo"),
+    "bridge",
+    "dataflow",
+    "flops",
+    "program",
+    "refusal",
+    "stablehlo",
     "tracing",
   )
   files = [
