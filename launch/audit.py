@@ -22,8 +22,11 @@ import sys
 
 from absl import flags
 
-from launch import canaries as canaries_
-from launch import canary_scores, cli, masking, recognisers, workdir
+from launch import cli, files
+from launch.canaries import masking, scores
+from launch.canaries import of_run as canaries_
+from launch.recognition import recognisers
+from launch.runs import opening
 from tf_pcc import audit
 
 _WORKDIR = cli.workdir_flag()
@@ -67,7 +70,7 @@ def run():
       f"--transcribe. Received: workdir={directory}, plan={plan}, "
       f"saved_model={_SAVED_MODEL.value}, transcribe={_TRANSCRIBE.value}"
     )
-  output = _OUTPUT.value or (directory and workdir.join(directory, "audit"))
+  output = _OUTPUT.value or (directory and files.join(directory, "audit"))
   external = _SAVED_MODEL.value or _TRANSCRIBE.value
   if not output or not (directory or external):
     raise ValueError(
@@ -93,7 +96,7 @@ def run():
       "--output"
     )
   if directory and not external:
-    workdir.require_recogniser(directory)
+    opening.require_recogniser(directory)
   canaries = canaries_.load_plan(plan) if plan else canaries_.load(directory)
   if plan and directory:
     canaries_.require_own(directory, canaries.plan)
@@ -108,11 +111,11 @@ def run():
       if _SAVED_MODEL.value
       else recognisers.import_function(_TRANSCRIBE.value)
     )
-    entries, notes, seconds = canary_scores.audit_function(
+    entries, notes, seconds = scores.audit_function(
       function, external, canaries, directory, _BATCH.value
     )
   else:
-    entries, notes, seconds = canary_scores.audit_run(
+    entries, notes, seconds = scores.audit_run(
       directory, canaries, _CHECKPOINTS.value, _BATCH.value, _STEP.value
     )
   notes += notes_of_attack

@@ -30,14 +30,9 @@ import tensorflow as tf
 from absl import flags
 from ml_collections import config_flags
 
-from launch import (
-  cli,
-  comparison,
-  comparison_report,
-  datasets,
-  experiment,
-  processes,
-)
+from launch import cli
+from launch.comparison import comparison_report, processes, training_jobs
+from launch.runs import datasets, experiment
 from tf_pcc import bars
 
 _CONFIG = cli.config_flag()
@@ -141,7 +136,7 @@ def choose_bounds(directory, plan, progress, parallel=1):
   Raises:
     ValueError: when a bound was chosen among others than those of `plan`.
   """
-  result = comparison.read_bounds(directory, plan)
+  result = training_jobs.read_bounds(directory, plan)
   plan = {method: jobs for method, jobs in plan.items() if method not in result}
   processes.run_all(
     [_task(job, progress) for jobs in plan.values() for job in jobs], parallel
@@ -154,7 +149,7 @@ def choose_bounds(directory, plan, progress, parallel=1):
     bound, _ = min(tried, key=lambda pair: (pair[1], -pair[0]))
     result[method] = {"bound": bound, "tried": tried}
   if plan:
-    comparison.write_bounds(directory, result)
+    training_jobs.write_bounds(directory, result)
   return result
 
 
@@ -229,14 +224,14 @@ def run():
       f"{report} holds a report already; give --overwrite to write it again "
       "(finished runs are not trained again) or another --workdir"
     )
-  settings = comparison.Settings(
+  settings = training_jobs.Settings(
     path=config_flags.get_config_filename(flags.FLAGS["config"]),
     config=_CONFIG.value,
     overrides=config_flags.get_override_values(flags.FLAGS["config"]),
     directory=directory,
     quick=_QUICK.value,
   )
-  bounded = [m for m in methods if m in comparison.WITH_BOUND]
+  bounded = [m for m in methods if m in training_jobs.WITH_BOUND]
   trials = settings.trials(bounded) if _CHOOSE.value else {}
   count = min(_SEEDS.value, _QUICK_SEEDS) if _QUICK.value else _SEEDS.value
   seeds = range(_CONFIG.value.seed, _CONFIG.value.seed + count)
@@ -245,14 +240,14 @@ def run():
   # What is there must be of these settings, before hours are spent on more.
   for job in sum(trials.values(), []):
     job.check()
-  known = comparison.read_bounds(directory, trials)
+  known = training_jobs.read_bounds(directory, trials)
   _with_bounds(
     settings,
     [j for j in jobs if j.method in known or j.method not in trials],
     known,
   )
   parallel = _parallel(jobs[0].config)
-  comparison.require_splits(jobs[0].config, bool(trials))
+  training_jobs.require_splits(jobs[0].config, bool(trials))
   # Synthetic speech is made once and for all, on all CPU cores.
   datasets.open_splits(jobs[0].config)
   with Progress([*sum(trials.values(), []), *jobs]) as progress:

@@ -15,7 +15,9 @@ import time
 import numpy as np
 from absl import flags
 
-from launch import cli, datasets, scoring, searching, workdir
+from launch import cli, files
+from launch.recognition import error_rates, searching
+from launch.runs import datasets
 
 _WORKDIR = cli.workdir_flag()
 _SAVED_MODEL = cli.saved_model_flag()
@@ -58,7 +60,7 @@ def evaluate(
   start = time.monotonic()
   transcripts = [h.text for h in hear(records)]
   taken = time.monotonic() - start
-  found = scoring.score(records.texts, transcripts)
+  found = error_rates.score(records.texts, transcripts)
   order = sorted(range(len(records)), key=lambda i: -found.errors[i])
   return {
     "step": step,
@@ -114,7 +116,7 @@ def main(arguments):
   cli.no_arguments(arguments)
   if _JSON.value:
     # Found now, not when there is something to lose.
-    workdir.require_parent(_JSON.value, "--json")
+    files.require_parent(_JSON.value, "--json")
   result = evaluate(
     _WORKDIR.value,
     _DATA.value,
@@ -125,7 +127,7 @@ def main(arguments):
   )
   print(report(result))
   if _JSON.value:
-    workdir.write_json(_JSON.value, result)
+    files.write_json(_JSON.value, result)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,9 @@ import subprocess
 import tensorflow as tf
 from absl import flags, logging
 
-from launch import cli, litert, serving, workdir
+from launch import cli, files
+from launch.recognition import litert, serving
+from launch.runs import opening
 
 _METADATA = "metadata.json"
 _FORMATS = ("saved_model", "litert")
@@ -90,7 +92,7 @@ def export(directory, output, kind="saved_model", step=None, overwrite=False):
       lacks an operation of it, or output holds what is no export.
   """
   _check_output(directory, output, overwrite)
-  model, tokenizer, config, step = workdir.load_model(directory, step=step)
+  model, tokenizer, config, step = opening.load_model(directory, step=step)
   if not hasattr(model, "decode_scored"):
     raise ValueError(
       "--workdir must hold a recogniser; pre-training is to be followed by "
@@ -113,13 +115,13 @@ def export(directory, output, kind="saved_model", step=None, overwrite=False):
     else:
       function = serving.litert_function(model)
       content = litert.convert(function, [v.value for v in model.variables])
-      with tf.io.gfile.GFile(workdir.join(partial, litert.FILE), "wb") as file:
+      with tf.io.gfile.GFile(files.join(partial, litert.FILE), "wb") as file:
         file.write(content)
       metadata["signatures"] = {
         "serving_default": _signature(function.get_concrete_function())
       }
     metadata = {"format": kind, **metadata}
-    workdir.write_json(workdir.join(partial, _METADATA), metadata)
+    files.write_json(files.join(partial, _METADATA), metadata)
   return metadata
 
 
@@ -157,7 +159,7 @@ def _absolute(path):
 def _is_export(output):
   """Whether a directory is what `export` wrote."""
   try:
-    found = _json_or_none(workdir.join(output, _METADATA))
+    found = _json_or_none(files.join(output, _METADATA))
   except (ValueError, tf.errors.OpError):
     return False
   return isinstance(found, dict) and found.get("format") in _FORMATS
@@ -179,20 +181,20 @@ def describe(directory, model, config, tokenizer, step):
     checkout), tensorflow, error_rates (None unless the run's end was scored at
     this step) and audit (None unless made of this step).
   """
-  summary = _json_or_none(workdir.join(directory, "summary.json"))
+  summary = _json_or_none(files.join(directory, "summary.json"))
   if summary and summary["steps"] == step:
     names = ("wer", "cer", "test_utterances")
     rates = {name: summary[name] for name in names if name in summary}
   else:
     rates = None
-  audited = _json_or_none(workdir.join(directory, "audit", "audit.json"))
+  audited = _json_or_none(files.join(directory, "audit", "audit.json"))
   entries = audited["checkpoints"] if audited else []
   return {
     "model": config.model.name,
     "step": step,
     "sample_rate": model.log_mel.sample_rate,
     "chunk_samples": getattr(model, "chunk_samples", None),
-    "config": workdir.read_json(workdir.join(directory, "config.json")),
+    "config": files.read_json(files.join(directory, "config.json")),
     "vocabulary": list(tokenizer.pieces),
     "surfaces": list(tokenizer.surfaces),
     "tokenizer": tokenizer.get_config(),
@@ -221,7 +223,7 @@ def _signature(function):
 
 
 def _json_or_none(path):
-  return workdir.read_json(path) if tf.io.gfile.exists(path) else None
+  return files.read_json(path) if tf.io.gfile.exists(path) else None
 
 
 def _git_commit():
@@ -265,7 +267,7 @@ def _directory(output):
 def size(output):
   """Bytes of all files of a directory."""
   return sum(
-    tf.io.gfile.stat(workdir.join(folder, name)).length
+    tf.io.gfile.stat(files.join(folder, name)).length
     for folder, _, names in tf.io.gfile.walk(output)
     for name in names
   )

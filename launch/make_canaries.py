@@ -34,8 +34,10 @@ import types
 import scipy.io.wavfile
 from absl import flags
 
-from launch import canaries as canaries_
-from launch import canary_corpus, cli, datasets, experiment, workdir
+from launch import cli, files
+from launch.canaries import in_corpus
+from launch.canaries import of_run as canaries_
+from launch.runs import datasets, experiment
 from tf_pcc import audit
 from tf_pcc.data import corpora, text
 
@@ -60,7 +62,7 @@ def make(config, texts, directory, fit=False):
     fit: bool, whether canaries must fit the frames of the config's model.
 
   Returns:
-    `launch.canaries.Canaries`.
+    `launch.canaries.of_run.Canaries`.
 
   Raises:
     ValueError: when there is a plan already, a repetition count exceeds the
@@ -72,11 +74,11 @@ def make(config, texts, directory, fit=False):
       "--output must not hold a plan yet: one that may have been trained with "
       f"is never overwritten. Received: output={directory}"
     )
-  canary_corpus.require_room(config.canaries.repetitions, len(texts))
+  in_corpus.require_room(config.canaries.repetitions, len(texts))
   found = canaries_.draw(
     config, texts, fits=_fits(config, texts) if fit else None
   )
-  lines = list(canary_corpus.repetitions(found.plan, len(texts)))
+  lines = list(in_corpus.repetitions(found.plan, len(texts)))
   os.makedirs(os.path.join(directory, "wav"), exist_ok=True)
   seconds = {}
   for canary, row in zip(found.plan.canaries, found.rows(found.plan.canaries)):
@@ -95,7 +97,7 @@ def make(config, texts, directory, fit=False):
     )
     for position, canary, repetition in lines
   ]
-  workdir.write_text(
+  files.write_text(
     os.path.join(directory, "manifest.tsv"),
     "".join("\t".join(row) + "\n" for row in (_COLUMNS, *rows)),
   )

@@ -21,8 +21,9 @@ import sys
 import tensorflow as tf
 from absl import flags, logging
 
-from launch import canaries as canaries_
-from launch import canary_corpus, cli, workdir
+from launch import cli, files
+from launch.canaries import in_corpus
+from launch.canaries import of_run as canaries_
 from tf_pcc.data import audio, corpora, records
 
 _CORPUS = flags.DEFINE_string(
@@ -114,8 +115,8 @@ def lacks_plan(directory, corpus):
   Returns:
     bool; False as well where something else is there.
   """
-  there = tf.io.gfile.exists(workdir.join(directory, "index.json"))
-  if not there or tf.io.gfile.exists(workdir.join(directory, "canaries.json")):
+  there = tf.io.gfile.exists(files.join(directory, "index.json"))
+  if not there or tf.io.gfile.exists(files.join(directory, "canaries.json")):
     return False
   found = records.Records(directory)
   skipped = {skip["id"] for skip in found.index["skipped"]}
@@ -138,7 +139,7 @@ def main(arguments):
     if _MAX_SECONDS.value or _FIRST.value:
       chosen = subset(corpus, _MAX_SECONDS.value, _FIRST.value, _RATE.value)
     if canaries:
-      chosen = canary_corpus.insert(chosen, canaries)
+      chosen = in_corpus.insert(chosen, canaries)
     if canaries and lacks_plan(_OUTPUT.value, chosen):
       index = records.Records(_OUTPUT.value).index
     else:
@@ -173,7 +174,7 @@ def main(arguments):
     print(
       f"among them {len(plan.canaries)} canaries, {plan.repetitions.sum()} "
       f"times in all; {len(plan.holdout)} held out. Train, then launch.audit "
-      f"--plan={workdir.join(_OUTPUT.value, 'canaries.json')}"
+      f"--plan={files.join(_OUTPUT.value, 'canaries.json')}"
     )
 
 

@@ -7,7 +7,7 @@
 --workdir is all it takes to go on: where it holds a checkpoint, training
 resumes. Ctrl-C and SIGTERM save one first. What it writes is described in
 launch/workdir.py; how --cores, --tpu and TF_CONFIG choose the cores, in
-launch/cluster.py.
+launch/runs/cluster.py.
 """
 
 import math
@@ -18,17 +18,18 @@ import time
 import tensorflow as tf
 from absl import logging
 
-from launch import (
-  canaries,
-  cli,
+from launch import cli, files
+from launch.canaries import of_run
+from launch.recognition import error_rates, pretraining
+from launch.runs import (
+  checkpoints,
   cluster,
   datasets,
   experiment,
   interruption,
   metrics,
-  pretraining,
-  scoring,
-  workdir,
+  opening,
+  saved_config,
 )
 from models import registry
 from tf_pcc import bars, replicas
@@ -58,7 +59,7 @@ def train(config, directory, strategy):
     KeyboardInterrupt: after saving a checkpoint, when interrupted.
   """
   # ---- Check before anything takes time -------------------------------------
-  scoring.require_jiwer()
+  error_rates.require_jiwer()
   experiment.check_fields(config)
   cores = strategy.num_replicas_in_sync
   if config.batch % cores:
@@ -69,9 +70,11 @@ def train(config, directory, strategy):
   per_core = config.batch // cores
   clipping = experiment.make_clipping(config, per_core)
   experiment.make_optimizer(config)
-  workdir.check_config(directory, config)
+  saved_config.check_config(directory, config)
   chief = cluster.is_chief(strategy)
-  saved = max((s for s, _ in workdir.checkpoint_paths(directory)), default=0)
+  saved = max(
+    (s for s, _ in checkpoints.checkpoint_paths(directory)), default=0
+  )
   if len(set(cluster.gather(strategy, saved))) > 1:
     raise ValueError(
       "--workdir must be one directory that all workers share: they found "
@@ -82,7 +85,7 @@ def train(config, directory, strategy):
   # ---- Speech ----------------------------------------------------------------
   splits = datasets.open_splits(config, progress=chief)
   if saved:
-    tokenizer = workdir.load_tokenizer(directory)
+    tokenizer = opening.load_tokenizer(directory)
   else:
     tokenizer = datasets.make_tokenizer(config, splits["train"])
 
@@ -98,13 +101,13 @@ def train(config, directory, strategy):
     model.optimizer.build(model.trainable_variables)
     if source is not None:
       pretraining.copy_encoder(source, model)
-    checkpoints = workdir.Checkpoints(
+    saver = checkpoints.Checkpoints(
       directory, model, config.keep_checkpoints, chief
     )
-    first_step = checkpoints.restore()
+    first_step = saver.restore()
   if chief:
-    workdir.save_config(directory, config)
-    workdir.save_tokenizer(directory, tokenizer)
+    saved_config.save_config(directory, config)
+    opening.save_tokenizer(directory, tokenizer)
   parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
   logging.info(
     "%s parameters, %d labels, %d utterances, %s; from step %d",
@@ -116,7 +119,7 @@ def train(config, directory, strategy):
   )
 
   # ---- Canaries, for launch.audit --------------------------------------------
-  inserted = canaries.prepare(
+  inserted = of_run.prepare(
     config, directory, splits, tokenizer, model.fits, write=chief
   )
 
@@ -147,7 +150,7 @@ def train(config, directory, strategy):
     return dataset.rebatch(per_core, drop_remainder=True)
 
   # ---- Steps -----------------------------------------------------------------
-  summary_path = workdir.join(directory, "summary.json")
+  summary_path = files.join(directory, "summary.json")
   if chief and first_step < config.steps and tf.io.gfile.exists(summary_path):
     # It says that the run has ended, which more steps make untrue.
     tf.io.gfile.remove(summary_path)
@@ -195,10 +198,10 @@ def train(config, directory, strategy):
       # After the line: a line without its checkpoint is written again by the
       # run that goes on, a checkpoint without its line would lose it.
       if due(config.checkpoint_every) or last:
-        checkpoints.save(step)
+        saver.save(step)
       # Asking the other workers costs as much as measuring.
       if (alone or log) and interrupted.requested():
-        checkpoints.save(step)
+        saver.save(step)
         raise KeyboardInterrupt
 
   # ---- The end: error rates of speech not heard ------------------------------
@@ -220,10 +223,10 @@ def train(config, directory, strategy):
   if chief:
     if not timed and tf.io.gfile.exists(summary_path):
       # The run was at its end already.
-      earlier = workdir.read_json(summary_path)
+      earlier = files.read_json(summary_path)
       summary["seconds_per_step"] = earlier["seconds_per_step"]
     summary |= _final_scores(model, tokenizer, splits, config)
-    workdir.write_json(summary_path, summary)
+    files.write_json(summary_path, summary)
   return summary
 
 
@@ -268,8 +271,10 @@ def _clipping(model):
 
 
 def _evaluate(model, tokenizer, records, config):
-  found = scoring.transcribe(model, tokenizer, records, config.evaluation_batch)
-  return scoring.score(records.texts, found), found
+  found = error_rates.transcribe(
+    model, tokenizer, records, config.evaluation_batch
+  )
+  return error_rates.score(records.texts, found), found
 
 
 def _validate(model, tokenizer, records, config):
@@ -338,7 +343,7 @@ def main(arguments):
   try:
     summary = train(_CONFIG.value, _WORKDIR.value, strategy)
   except KeyboardInterrupt:
-    saved = workdir.checkpoint_paths(_WORKDIR.value)
+    saved = checkpoints.checkpoint_paths(_WORKDIR.value)
     step = f"from step {saved[-1][0]}" if saved else "from the start"
     print(f"launch.train: stopped; the same command goes on {step}")
     sys.exit(130)

@@ -26,7 +26,8 @@ import sys
 
 from absl import flags, logging
 
-from launch import cli, searching
+from launch import cli
+from launch.recognition import searching
 from tf_pcc.data import audio, records
 
 _WORKDIR = cli.workdir_flag()

@@ -9,7 +9,8 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from models import conformer, quantizer, recogniser, seeds
+from models import conformer, recogniser
+from models.layers import quantizer, seeds
 
 
 def random_spans(

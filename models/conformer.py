@@ -9,7 +9,13 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from models import attention, convolution, dropout, feed_forward, subsampling
+from models.layers import (
+  attention,
+  convolution,
+  dropout,
+  feed_forward,
+  subsampling,
+)
 
 
 @dataclasses.dataclass(frozen=True)

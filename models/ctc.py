@@ -6,7 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from models import conformer, ctc_loss, decoding, lstm, recogniser
+from models import conformer, lstm, recogniser
+from models.decoding import ctc_decoding
+from models.losses import ctc_loss
 from tf_pcc.data import batching
 
 
@@ -119,14 +121,14 @@ class CTC(recogniser.Recogniser):
 
     Audio that is not finite has none.
     """
-    return decoding.greedy(outputs["logits"], outputs["length"])
+    return ctc_decoding.greedy(outputs["logits"], outputs["length"])
 
   def decode_scored(self, outputs):
     """As `decode`, and float32 [B], log-probabilities of the best paths.
 
     0 for audio without frames, -inf for audio that is not finite.
     """
-    scores = decoding.greedy_scores(outputs["logits"], outputs["length"])
+    scores = ctc_decoding.greedy_scores(outputs["logits"], outputs["length"])
     return *self.decode(outputs), scores
 
   def n_best(self, outputs, n, beam_width):
@@ -141,7 +143,7 @@ class CTC(recogniser.Recogniser):
       int32 [B, n, U] ids padded with 0, int32 [B, n] their numbers, and float32
       [B, n] log-probabilities, best first.
     """
-    return decoding.beam_search(
+    return ctc_decoding.beam_search(
       outputs["logits"], outputs["length"], beam_width, n
     )
 

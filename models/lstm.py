@@ -9,7 +9,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from models import dropout, subsampling
+from models.layers import dropout, subsampling
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from models import features as _features
-from models import specaugment as _specaugment
+from models.layers import features as _features
+from models.layers import specaugment as _specaugment
 from tf_pcc.training import PerCoreModel
 
 

@@ -7,13 +7,12 @@ from models import (
   best_rq,
   conformer,
   ctc,
-  features,
   lstm,
   recogniser,
-  specaugment,
   streaming,
   transducer,
 )
+from models.layers import features, specaugment
 
 # Gentle for tiny, which sees words of a few frames; the paper's for the others.
 _TINY_SPECAUGMENT = {

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from models import conformer, ctc, decoding, recogniser
+from models import conformer, ctc, recogniser
+from models.decoding import ctc_decoding
 
 # As in `conformer.SIZES`, in chunks of 640 ms (tiny: 320 ms), with four chunks
 # before. The chunks are this package's own.
@@ -165,7 +166,7 @@ def _new_tokens(logits, length, label):
   the same label is no token again.
   """
   before = tf.one_hot(label, tf.shape(logits)[-1], dtype=logits.dtype)
-  ids, count = decoding.greedy(
+  ids, count = ctc_decoding.greedy(
     tf.concat([before[:, None], logits], axis=1), length + 1
   )
   old = tf.cast((label > 0) & (count > 0), tf.int32)

@@ -5,16 +5,11 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from models import (
-  conformer,
-  ctc,
-  ctc_loss,
-  joint,
-  recogniser,
-  transducer_decoding,
-  transducer_loss,
-)
-from models import prediction as _prediction
+from models import conformer, ctc, recogniser
+from models.decoding import transducer_decoding
+from models.layers import joint
+from models.layers import prediction as _prediction
+from models.losses import ctc_loss, transducer_loss
 from tf_pcc.data import batching
 
 # Widths of the prediction network: table 1 of the Conformer paper, arXiv

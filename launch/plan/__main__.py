@@ -17,8 +17,9 @@ import sys
 
 from absl import flags
 
-from launch import cli, datasets, experiment, workdir
+from launch import cli, files
 from launch.plan import environment, estimate, planning, topologies
+from launch.runs import datasets, experiment
 
 _CONFIG = cli.config_flag()
 _JSON = cli.json_flag()
@@ -335,7 +336,7 @@ def main(arguments):
       f"{', '.join(topologies.known())}. Received: topology=None"
     )
   if _JSON.value:
-    workdir.require_parent(_JSON.value, "--json")
+    files.require_parent(_JSON.value, "--json")
   found = plan(
     _CONFIG.value,
     _TOPOLOGY.value,
@@ -349,7 +350,7 @@ def main(arguments):
   )
   print(report(found))
   if _JSON.value:
-    workdir.write_json(_JSON.value, found)
+    files.write_json(_JSON.value, found)
   if not all(bucket["fits"] for bucket in found["buckets"]):
     sys.exit(2)
 

@@ -12,8 +12,9 @@ import time
 
 import tensorflow as tf
 
-from launch import workdir
-from launch.plan import environment, results, search
+from launch import files
+from launch.plan import environment, findings, largest_batch
+from launch.runs import saved_config
 from tf_pcc import bars
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -87,7 +88,7 @@ class Planner:
       when it compiles "collectives_compiled", a list of [kind, bytes, tensors],
       "compiler_flops" and "compiler_bytes"; "compiler_memory" and
       "compiler_cpu_seconds", what compiling took here; "effort"; "compiler", as
-      `launch.plan.results.from_compiler`.
+      `launch.plan.findings.from_compiler`.
 
     Raises:
       ValueError: when the step cannot be traced.
@@ -95,11 +96,11 @@ class Planner:
     """
     path = self._cache / f"{self._key(shape)}.json"
     available = self._topology.chip.memory
-    found = results.read(path, available)
+    found = findings.read(path, available)
     if found is None:
-      found = results.derive(self._make(path, shape), available)
-      if results.lasts(found):
-        results.write(path, found)
+      found = findings.derive(self._make(path, shape), available)
+      if findings.lasts(found):
+        findings.write(path, found)
     self._say(shape, found)
     return found
 
@@ -139,7 +140,7 @@ class Planner:
           clock.show,
           self._effort,
         )
-      found |= results.from_compiler(compiled)
+      found |= findings.from_compiler(compiled)
     found["effort"] = self._effort
     found["seconds_to_compile"] = time.monotonic() - start
     return found
@@ -171,7 +172,7 @@ class Planner:
       multiple: int, what a batch must be divisible by.
 
     Returns:
-      int, of `launch.plan.search.largest_batch`.
+      int, of `launch.plan.largest_batch.largest_batch`.
     """
     tried = {}
 
@@ -185,7 +186,7 @@ class Planner:
       tried[batch] = found
       return found["fits"]
 
-    return search.largest_batch(
+    return largest_batch.largest_batch(
       fits, lambda b: tried[b]["memory"], shape.batch, multiple
     )
 
@@ -206,13 +207,13 @@ class Planner:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
   def _trace(self, folder, shape):
-    workdir.save_config(str(folder), self._config)
+    saved_config.save_config(str(folder), self._config)
     request = {
       "directory": str(folder),
       "cores": self._topology.cores,
       **dataclasses.asdict(shape),
     }
-    workdir.write_json(str(folder / "request.json"), request)
+    files.write_json(str(folder / "request.json"), request)
     what = f"tracing for {self._topology.cores} cores"
     log = folder / "program.log"
     if code := self._child("program", folder, log, what):
@@ -221,13 +222,13 @@ class Planner:
         "The config's step must be traceable with static shapes. Received: "
         f"{' '.join(last) or f'exit code {code}'}"
       )
-    found = workdir.read_json(str(folder / "step.json"))
+    found = files.read_json(str(folder / "step.json"))
     if found["rejected"] or found["suspects"]:
       log = folder / "refusal.log"
       what = "looking where in the model that is"
       # It only adds to what is known: without it the plan goes on.
       if not self._child("refusal", folder, log, what):
-        found["where"] = workdir.read_json(str(folder / "where.json"))
+        found["where"] = files.read_json(str(folder / "where.json"))
     return found | {
       "compiles": False,
       "error": None,
@@ -287,10 +288,10 @@ def _digest_of_sources():
   )
   files = [
     *sorted((_ROOT / "tf_pcc").glob("*.py")),
-    *sorted((_ROOT / "models").glob("*.py")),
+    *sorted((_ROOT / "models").rglob("*.py")),
     *(_ROOT / "launch" / "plan" / f"{name}.py" for name in tracers),
     _ROOT / "launch" / "plan" / "xla_worker.py",
-    _ROOT / "launch" / "experiment.py",
+    _ROOT / "launch" / "runs" / "experiment.py",
   ]
   digest = hashlib.sha256()
   for path in files:

@@ -17,8 +17,9 @@ import sys
 import tensorflow as tf
 from absl import logging
 
-from launch import experiment, workdir
+from launch import files
 from launch.plan import bridge, dataflow, flops, stablehlo, tracing
+from launch.runs import experiment, saved_config
 
 _COPIES = 2
 
@@ -112,17 +113,17 @@ def _clip(gradients):
 
 
 def main(path):
-  request = workdir.read_json(path)
+  request = files.read_json(path)
   directory = request.pop("directory")
   logging.set_verbosity(logging.INFO)
   tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
     [tf.config.LogicalDeviceConfiguration()] * _COPIES,
   )
-  program, facts = make(workdir.load_config(directory), **request)
+  program, facts = make(saved_config.load_config(directory), **request)
   if program:
-    workdir.write_text(workdir.join(directory, "step.mlir"), program)
-  workdir.write_json(workdir.join(directory, "step.json"), facts)
+    files.write_text(files.join(directory, "step.mlir"), program)
+  files.write_json(files.join(directory, "step.json"), facts)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ import sys
 import keras
 import tensorflow as tf
 
-from launch import experiment, workdir
+from launch import files
+from launch.runs import experiment, saved_config
 
 _FRAMEWORKS = tuple(
   os.path.dirname(os.path.abspath(module.__file__)) + os.sep
@@ -116,12 +117,12 @@ def _line(op):
 
 
 def main(path):
-  request = workdir.read_json(path)
+  request = files.read_json(path)
   directory, _ = request.pop("directory"), request.pop("cores")
-  facts = workdir.read_json(workdir.join(directory, "step.json"))
-  graph = trace(workdir.load_config(directory), **request)
+  facts = files.read_json(files.join(directory, "step.json"))
+  graph = trace(saved_config.load_config(directory), **request)
   places = where(graph, facts["rejected"], facts["suspects"])
-  workdir.write_json(workdir.join(directory, "where.json"), places)
+  files.write_json(files.join(directory, "where.json"), places)
 
 
 if __name__ == "__main__":

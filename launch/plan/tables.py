@@ -23,9 +23,10 @@ import math
 from absl import flags
 from ml_collections import config_dict
 
-from launch import cli, experiment, workdir
+from launch import cli, files
 from launch.plan import __main__ as planner_program
 from launch.plan import cells, estimate, extension, planning, topologies
+from launch.runs import experiment
 from models import registry
 
 _CONFIG = cli.config_flag()
@@ -348,7 +349,7 @@ def _added(config, topology):
 def main(arguments):
   cli.no_arguments(arguments)
   if _JSON.value:
-    workdir.require_parent(_JSON.value, "--json")
+    files.require_parent(_JSON.value, "--json")
   config = _CONFIG.value
   present = [n for n in _TABLES_OF_FLAGS if flags.FLAGS[n].present]
   given = {name: flags.FLAGS[name].value for name in present}
@@ -363,7 +364,7 @@ def main(arguments):
     rows = parameters(config, _LARGEST.value)
   print(cells.markdown(rows))
   if _JSON.value:
-    workdir.write_json(_JSON.value, rows)
+    files.write_json(_JSON.value, rows)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@ import collections
 import numpy as np
 import pytest
 
-from tf_pcc.audit import canaries, insertion
+from tf_pcc.audit import canary_plan, insertion
 
 VOICES = [{"voice": "en-US"}]
 WORDS = ["BANA", "RORI", "LITO", "TULE", "KESU"]
 
 
 def make_plan(repetitions, per_count=5):
-  return canaries.make_plan(
+  return canary_plan.make_plan(
     voices=VOICES,
     vocabulary=WORDS,
     repetitions=repetitions,

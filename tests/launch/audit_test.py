@@ -8,15 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from launch import (
-  canaries,
-  canary_scores,
-  cluster,
-  recognisers,
-  train,
-  workdir,
-)
+from launch import train
+from launch.canaries import of_run, scores
 from launch.configs import base
+from launch.recognition import recognisers
+from launch.runs import checkpoints, cluster, opening
 from tf_pcc import audit
 from tf_pcc.data import corpora, records
 
@@ -27,7 +23,7 @@ STEPS = 10
 # takes for silence.
 LOOKUP = """
 import numpy as np
-from launch import canaries
+from launch.canaries import of_run
 found = canaries.load_plan({plan!r})
 inserted = dict(zip((w.tobytes() for w in found.waveforms()),
                     (c.text for c in found.plan.canaries)))
@@ -141,7 +137,7 @@ def test_its_saved_model_is_heard_alike(run_directory, run_program, tmp_path):
   )
   assert done.code == 0, done.stderr
   (entry,) = json.loads((output / "audit.json").read_text())["checkpoints"]
-  (own,), _, _ = canary_scores.audit_run(directory, canaries.load(directory))
+  (own,), _, _ = scores.audit_run(directory, of_run.load(directory))
   assert len(set(own.inserted.transcripts)) > 1
   for group in ("inserted", "holdout"):
     heard = tuple(entry["scores"][group]["transcripts"])
@@ -156,11 +152,11 @@ def _copy(run_directory, directory, change):
   for name in ("config.json", "tokenizer.json", "canaries.json"):
     (directory / name).write_bytes((run_directory / name).read_bytes())
   (directory / "canaries").symlink_to(run_directory / "canaries")
-  model, _, _, _ = workdir.load_model(str(run_directory))
+  model, _, _, _ = opening.load_model(str(run_directory))
   change(model.head)
   model.compile("adam")
   model.optimizer.build(model.trainable_variables)
-  workdir.Checkpoints(str(directory), model).save(7)
+  checkpoints.Checkpoints(str(directory), model).save(7)
   return str(directory)
 
 
@@ -169,7 +165,7 @@ def test_lookup_table_reaches_the_ceiling(run_directory, tmp_path):
   (tmp_path / "looked_up.py").write_text(LOOKUP.format(plan=str(plan)))
   found, _, _ = _with_path(tmp_path, "perfect", run_directory)
   table = audit.summarise(
-    canaries.load(str(run_directory)).plan.repetitions,
+    of_run.load(str(run_directory)).plan.repetitions,
     found[0].inserted,
     found[0].holdout,
   )
@@ -193,10 +189,10 @@ def _with_path(folder, function, directory):
   sys.path.insert(0, str(folder))
   try:
     name = f"looked_up:{function}"
-    return canary_scores.audit_function(
+    return scores.audit_function(
       recognisers.import_function(name),
       name,
-      canaries.load(str(directory)),
+      of_run.load(str(directory)),
       str(directory),
     )
   finally:
@@ -209,14 +205,14 @@ def test_nan_scores_name_the_checkpoint(run_directory, tmp_path):
 
   copy = _copy(run_directory, tmp_path / "run", break_it)
   with pytest.raises(ValueError, match="ckpt-7.*must not be NaN.*--step"):
-    canary_scores.audit_run(copy, canaries.load(copy))
+    scores.audit_run(copy, of_run.load(copy))
 
 
 def test_a_plan_made_for_another_network_says_what_was_left_out(run_directory):
-  found = canaries.load(str(run_directory))
+  found = of_run.load(str(run_directory))
   waveforms = found.waveforms()
   waveforms[2] = waveforms[2][:1500]
-  cut = canaries.Canaries(
+  cut = of_run.Canaries(
     found.plan,
     records.MemoryRecords(
       waveforms,
@@ -224,7 +220,7 @@ def test_a_plan_made_for_another_network_says_what_was_left_out(run_directory):
       ids=[c.id for c in found.plan.all],
     ),
   )
-  entries, notes, _ = canary_scores.audit_run(str(run_directory), cut)
+  entries, notes, _ = scores.audit_run(str(run_directory), cut)
   losses = entries[0].inserted.losses
   assert np.isposinf(losses[2]) and np.isfinite(losses).sum() == 7
   found_back = audit.CanaryScores.from_dict(
@@ -235,7 +231,7 @@ def test_a_plan_made_for_another_network_says_what_was_left_out(run_directory):
 
 
 def test_a_plan_of_another_corpus_names_the_words(run_directory):
-  found = canaries.load(str(run_directory))
+  found = of_run.load(str(run_directory))
   plan = audit.make_plan(
     voices=[{"name": "anyone"}],
     vocabulary=[*WORDS, "ZEBRA"],
@@ -243,11 +239,11 @@ def test_a_plan_of_another_corpus_names_the_words(run_directory):
     canaries_per_count=4,
     holdout=24,
   )
-  other = canaries.Canaries(plan, found.records)
+  other = of_run.Canaries(plan, found.records)
   with pytest.raises(
     ValueError, match="another corpus or run.* of 32 .* 1 unknown.*as ZEBRA$"
   ):
-    canary_scores.audit_run(str(run_directory), other)
+    scores.audit_run(str(run_directory), other)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from launch import comparison, comparison_report, processes, workdir
+from launch.comparison import comparison_report, processes, training_jobs
 from launch.configs import base, desk_memorization
+from launch.runs import saved_config
 from tf_pcc import audit
 from tf_pcc.data import corpora, records
 
@@ -75,7 +76,7 @@ def _settings(path, directory, overrides=None, quick=False, **changes):
   config.update(changes)
   if path is None:
     path = desk_memorization.__file__
-  return comparison.Settings(
+  return training_jobs.Settings(
     str(path), config, overrides or {}, str(directory), quick
   )
 
@@ -159,7 +160,7 @@ def _trained(job, monkeypatch):
   values = flags.FlagValues()
   config_flags.DEFINE_config_file("config", flag_values=values)
   values(argv)
-  workdir.save_config(job.directory, values.config)
+  saved_config.save_config(job.directory, values.config)
 
 
 @pytest.mark.parametrize("quick", [False, True])
@@ -188,19 +189,18 @@ def test_a_run_of_other_settings_is_never_reused(
 
 def test_bounds_are_those_of_the_trials_or_refused(config_file, tmp_path):
   trials = _settings(config_file, tmp_path).trials(["pcc", "batch"])
-  assert comparison.read_bounds(tmp_path, trials) == {}
+  assert training_jobs.read_bounds(tmp_path, trials) == {}
   pcc = {"bound": 5.0, "tried": [[0.5, 0.3], [5.0, 0.2]]}
-  comparison.write_bounds(tmp_path, {"pcc": pcc})
-  comparison.write_bounds(tmp_path, {"batch": {**pcc, "bound": 0.5}})
-  found = comparison.read_bounds(tmp_path, trials)
+  training_jobs.write_bounds(tmp_path, {"pcc": pcc})
+  training_jobs.write_bounds(tmp_path, {"batch": {**pcc, "bound": 0.5}})
+  found = training_jobs.read_bounds(tmp_path, trials)
   assert (found["pcc"]["bound"], found["batch"]["bound"]) == (5.0, 0.5)
   # Bounds that nobody asked for count for nothing.
-  assert list(comparison.read_bounds(tmp_path, {"pcc": trials["pcc"]})) == [
-    "pcc"
-  ]
-  assert comparison.read_bounds(tmp_path, {}) == {}
+  only = {"pcc": trials["pcc"]}
+  assert list(training_jobs.read_bounds(tmp_path, only)) == ["pcc"]
+  assert training_jobs.read_bounds(tmp_path, {}) == {}
   with pytest.raises(ValueError, match=r"\[0.5, 5.0\].*remove.*=\[0.5\]"):
-    comparison.read_bounds(tmp_path, {"pcc": trials["pcc"][:1]})
+    training_jobs.read_bounds(tmp_path, {"pcc": trials["pcc"][:1]})
 
 
 @pytest.mark.parametrize(
@@ -221,10 +221,10 @@ def test_bounds_are_those_of_the_trials_or_refused(config_file, tmp_path):
 )
 def test_a_set_to_compare_on_is_asked_for_at_once(changes, choose, message):
   config = desk_memorization.get_config()
-  comparison.require_splits(config, choose)
+  training_jobs.require_splits(config, choose)
   config.update(changes)
   with pytest.raises(ValueError, match=message):
-    comparison.require_splits(config, choose)
+    training_jobs.require_splits(config, choose)
 
 
 def test_steps_to_a_word_error_rate_are_paired_over_seeds():

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from launch import experiment, train, workdir
+from launch import train
 from launch.configs import base
+from launch.runs import checkpoints, experiment, opening, saved_config
 from tests.conftest import mirrored
 from tf_pcc.data import corpora, records, text
 
@@ -166,9 +167,9 @@ def saved_run(tmp_path_factory, corpus):
   model.head.bias.assign(np.zeros(model.head.bias.shape))
   model.compile(optimizer="sgd")
   model.optimizer.build(model.trainable_variables)
-  workdir.save_config(str(directory), config)
-  workdir.save_tokenizer(str(directory), tokenizer)
-  workdir.Checkpoints(str(directory), model).save(7)
+  saved_config.save_config(str(directory), config)
+  opening.save_tokenizer(str(directory), tokenizer)
+  checkpoints.Checkpoints(str(directory), model).save(7)
   return directory
 
 

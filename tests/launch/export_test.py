@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from launch import evaluate, export, litert, recognisers, scoring, workdir
+from launch import evaluate, export, files
+from launch.recognition import error_rates, litert, recognisers
+from launch.runs import opening
 from tests.launch import exported_main
 from tf_pcc.data import records
 
@@ -48,8 +50,8 @@ def speech():
 @pytest.fixture(scope="module")
 def transcripts(saved_run, speech):
   """What the run itself hears in the utterances."""
-  model, tokenizer, *_ = workdir.load_model(str(saved_run))
-  found = scoring.transcribe(model, tokenizer, speech)
+  model, tokenizer, *_ = opening.load_model(str(saved_run))
+  found = error_rates.transcribe(model, tokenizer, speech)
   assert len(set(found)) > 5
   return found
 
@@ -122,7 +124,7 @@ def test_litert_hears_the_same(phone, speech, transcripts):
 
 def test_metadata_says_what_it_is(saved_run, exported, phone):
   config = json.loads((saved_run / "config.json").read_text())
-  tokenizer = workdir.load_tokenizer(str(saved_run))
+  tokenizer = opening.load_tokenizer(str(saved_run))
   for output, kind in ((exported, "saved_model"), (phone, "litert")):
     found = json.loads((output / "metadata.json").read_text())
     assert found["format"] == kind and found["step"] == 7
@@ -153,9 +155,9 @@ def test_error_rates_and_audit_are_of_the_step(
   run = tmp_path / "run"
   shutil.copytree(saved_run, run)
   rates = {"wer": 0.25, "cer": 0.1, "test_utterances": 5}
-  workdir.write_json(str(run / "summary.json"), {"steps": step, **rates})
+  files.write_json(str(run / "summary.json"), {"steps": step, **rates})
   (run / "audit").mkdir()
-  workdir.write_json(
+  files.write_json(
     str(run / "audit" / "audit.json"),
     {"checkpoints": [{"step": step, "summary": {"ceiling": 6.0}}]},
   )
@@ -187,7 +189,7 @@ def test_whole_or_not_at_all(saved_run, tmp_path, monkeypatch, kind):
     return sorted(path.name for path in tmp_path.iterdir())
 
   with monkeypatch.context() as patched:
-    patched.setattr(workdir, "write_json", fail)
+    patched.setattr(files, "write_json", fail)
     with pytest.raises(OSError, match="disk full"):
       export.export(str(saved_run), str(output), kind)
     assert names() == []
@@ -197,7 +199,7 @@ def test_whole_or_not_at_all(saved_run, tmp_path, monkeypatch, kind):
     export.export(str(saved_run), str(output), kind)
   (output / "stale").write_text("")
   with monkeypatch.context() as patched:
-    patched.setattr(workdir, "write_json", fail)
+    patched.setattr(files, "write_json", fail)
     with pytest.raises(OSError, match="disk full"):
       export.export(str(saved_run), str(output), kind, overwrite=True)
   assert (output / "metadata.json").read_bytes() == before

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import scipy.io.wavfile
 
-from launch import canaries, train
+from launch import train
+from launch.canaries import of_run
 from launch.configs import base
 from tests.conftest import mirrored
 from tf_pcc.data import corpora, records
@@ -64,7 +65,7 @@ def planned(folder, make):
 
 
 def test_another_toolkit_reads_wavs_and_manifest(planned):
-  plan = canaries.load_plan(str(planned / "canaries.json")).plan
+  plan = of_run.load_plan(str(planned / "canaries.json")).plan
   corpus = corpora.read_corpus(planned)
   heard = collections.Counter(u.id.split("#")[0] for u in corpus)
   assert heard == {c.id: c.repetitions for c in plan.canaries}
@@ -93,7 +94,7 @@ def test_lines_are_spread_over_the_corpus(planned):
 
 
 def test_texts_are_new_and_of_the_corpus_words(planned, folder):
-  plan = canaries.load_plan(str(planned / "canaries.json")).plan
+  plan = of_run.load_plan(str(planned / "canaries.json")).plan
   ordinary = set(corpora.read_texts(folder / "corpus"))
   assert not ordinary & {canary.text for canary in plan.all}
   assert {w for c in plan.all for w in c.text.split()} <= set(WORDS)
@@ -149,7 +150,7 @@ def prepared(folder, planned, run_program):
 
 
 def test_records_hold_each_canary_as_often_as_planned(prepared, planned):
-  plan = canaries.load_plan(str(planned / "canaries.json")).plan
+  plan = of_run.load_plan(str(planned / "canaries.json")).plan
   opened = records.Records(prepared)
   heard = collections.Counter(
     name.split("#")[0] for name in opened.ids if "#" in name
@@ -161,7 +162,7 @@ def test_records_hold_each_canary_as_often_as_planned(prepared, planned):
       expected = sound.read(sound.ids.index(name.split("#")[0]))
       np.testing.assert_array_equal(opened.read(row), expected)
   # The plan went along.
-  assert canaries.load_plan(str(prepared / "canaries.json")).plan == plan
+  assert of_run.load_plan(str(prepared / "canaries.json")).plan == plan
 
 
 def test_the_first_utterances_get_canaries_too(folder, planned, run_program):
@@ -189,8 +190,8 @@ def test_stopped_before_the_plan_was_written_it_is_finished(
   assert done.code == 0, done.stderr
   assert "42 utterances" in done.stdout and "20 held out" in done.stdout
   assert (output / "index.json").read_bytes() == index
-  plan = canaries.load_plan(str(planned / "canaries.json")).plan
-  assert canaries.load_plan(str(output / "canaries.json")).plan == plan
+  plan = of_run.load_plan(str(planned / "canaries.json")).plan
+  assert of_run.load_plan(str(output / "canaries.json")).plan == plan
   done = _prepare(run_program, folder, "killed", "--shards=3")
   assert "never overwritten" in done.complaint
 

@@ -15,10 +15,10 @@ import tempfile
 import traceback
 
 # What the programs import besides themselves.
-import launch.canaries
-import launch.cluster
-import launch.interruption
-import launch.metrics  # noqa: F401
+import launch.canaries.of_run
+import launch.runs.cluster
+import launch.runs.interruption
+import launch.runs.metrics  # noqa: F401
 
 
 def run(program, arguments, out, err):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from launch import datasets, experiment, metrics, train, workdir
+from launch import train
+from launch.runs import checkpoints, datasets, experiment, metrics, opening
 from tf_pcc.data import batching
 
 METHODS = experiment.METHODS
@@ -67,7 +68,7 @@ def test_every_method_leaves_a_whole_run(run_of, method):
   assert [line["step"] for line in lines] == [1, 2, 3]
   assert ["validation_wer" in line for line in lines] == [False, True, False]
   assert all(math.isfinite(line["loss"]) for line in lines)
-  assert [step for step, _ in workdir.checkpoint_paths(directory)] == [3]
+  assert [step for step, _ in checkpoints.checkpoint_paths(directory)] == [3]
   assert str(config.steps) in train.report(summary)
   if method == "none":
     assert set(summary["clipping"]) == {"method"}
@@ -124,7 +125,7 @@ def test_no_clipping_is_a_loop_written_by_hand(run_of, make_strategy):
   run = tf.function(lambda batch: strategy.run(step, args=batch))
   for batch, _ in zip(data, range(config.steps)):
     run(batch)
-  trained, *_ = workdir.load_model(str(directory))
+  trained, *_ = opening.load_model(str(directory))
   untrained = experiment.make_model(config, tokenizer.vocab_size)
   moved = 0
   for a, b, start in zip(

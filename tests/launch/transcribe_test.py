@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from launch import scoring, workdir
+from launch.recognition import error_rates
+from launch.runs import opening
 from tf_pcc.data import records
 
 
@@ -32,8 +33,8 @@ def test_formats_rates_and_channels(run_program, saved_run, speech, tmp_path):
   assert done.code == 0, done.stderr
   lines = dict(line.split("\t") for line in done.stdout.splitlines())
   assert list(lines) == paths
-  model, tokenizer, *_ = workdir.load_model(str(saved_run))
-  (expected,) = scoring.transcribe(
+  model, tokenizer, *_ = opening.load_model(str(saved_run))
+  (expected,) = error_rates.transcribe(
     model, tokenizer, records.MemoryRecords([speech], [""])
   )
   assert expected

@@ -8,7 +8,8 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from launch import metrics, recognisers, scoring, searching, workdir
+from launch.recognition import error_rates, recognisers, searching
+from launch.runs import metrics, opening
 from models import registry
 from tf_pcc.data import records, text
 
@@ -34,7 +35,7 @@ def trained(directory, make_config, train_cores):
     }
     config.clipping.microbatches = 2
     train_cores(config, directory / "run")
-  model, tokenizer, *_ = workdir.load_model(str(directory / "run"))
+  model, tokenizer, *_ = opening.load_model(str(directory / "run"))
   return model, tokenizer
 
 
@@ -50,7 +51,7 @@ def test_trains_is_restored_and_is_heard(trained, directory, speech):
   assert len(losses) == 3 and all(map(math.isfinite, losses))
   heard = searching.hear(*trained, speech, 3, searching.Search())
   greedy = [h.text for h in heard]
-  assert greedy == scoring.transcribe(*trained, speech) and any(greedy)
+  assert greedy == error_rates.transcribe(*trained, speech) and any(greedy)
   # What the audit asks for.
   losses, transcripts = recognisers.Recogniser(*trained).score(speech)
   assert transcripts == greedy

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from launch import metrics, workdir
+from launch import files
+from launch.runs import checkpoints, metrics, opening, saved_config
 
 
 def test_files_are_whole_or_not_there(tmp_path):
   path = tmp_path / "a.json"
-  workdir.write_json(str(path), {"x": np.float32(0.5), "y": np.arange(2)})
+  files.write_json(str(path), {"x": np.float32(0.5), "y": np.arange(2)})
   assert json.loads(path.read_text()) == {"x": 0.5, "y": [0, 1]}
   with pytest.raises(TypeError, match="object is not JSON"):
-    workdir.write_json(str(path), {"x": object()})
+    files.write_json(str(path), {"x": object()})
   assert json.loads(path.read_text()) == {"x": 0.5, "y": [0, 1]}
   assert os.listdir(tmp_path) == ["a.json"]
 
@@ -26,12 +27,12 @@ def test_a_file_that_can_be_written(tmp_path, monkeypatch, parent):
   monkeypatch.chdir(tmp_path)
   tf.io.gfile.makedirs(parent or ".")
   path = f"{parent}a.json"
-  workdir.require_parent(path, "--json")
+  files.require_parent(path, "--json")
   assert not tf.io.gfile.exists(path)
-  workdir.write_json(path, [1])
+  files.write_json(path, [1])
   # One that is there stays as it is.
-  workdir.require_parent(path, "--json")
-  assert workdir.read_json(path) == [1]
+  files.require_parent(path, "--json")
+  assert files.read_json(path) == [1]
   assert len(tf.io.gfile.glob(f"{path}*")) == 1
 
 
@@ -50,7 +51,7 @@ def test_a_file_that_cannot_be_written(tmp_path, monkeypatch, path, message):
   with pytest.raises(
     ValueError, match=f"--json must .*{message}.*Received: --json={path}"
   ):
-    workdir.require_parent(path, "--json")
+    files.require_parent(path, "--json")
   assert os.listdir(tmp_path) == ["sub"] and not os.listdir(tmp_path / "sub")
 
 
@@ -59,9 +60,9 @@ def test_a_config_comes_back(make_config, tmp_path):
   config = make_config(clipping={"bound": math.inf}, seed=3)
   config.optimizer.arguments = {"weight_decay": 0.1}
   config.data.buckets_seconds = (1.0, 2.0)
-  workdir.save_config(str(tmp_path), config)
-  workdir.check_config(str(tmp_path), config)
-  found = workdir.load_config(str(tmp_path))
+  saved_config.save_config(str(tmp_path), config)
+  saved_config.check_config(str(tmp_path), config)
+  found = saved_config.load_config(str(tmp_path))
   assert found.to_json() == config.to_json()
   assert tuple(found.data.buckets_seconds) == (1.0, 2.0)
   assert found.clipping.bound == math.inf
@@ -84,50 +85,50 @@ def test_what_may_change_between_two_parts_of_a_run(
   make_config, tmp_path, group, field, value, refused
 ):
   config = make_config()
-  workdir.save_config(str(tmp_path), config)
+  saved_config.save_config(str(tmp_path), config)
   (config[group] if group else config)[field] = value
   if refused:
     name = f"{group}.{field}" if group else field
     with pytest.raises(ValueError, match=f"{name}: .* there, .*{value}.* now"):
-      workdir.check_config(str(tmp_path), config)
+      saved_config.check_config(str(tmp_path), config)
   else:
-    workdir.check_config(str(tmp_path), config)
+    saved_config.check_config(str(tmp_path), config)
 
 
 def test_steps_are_not_free_where_canaries_are_spread_over_them(
   make_config, tmp_path
 ):
   config = make_config(canaries={"insert": True})
-  workdir.save_config(str(tmp_path), config)
+  saved_config.save_config(str(tmp_path), config)
   config.steps += 1
   with pytest.raises(ValueError, match="steps: 3 there, 4 now"):
-    workdir.check_config(str(tmp_path), config)
+    saved_config.check_config(str(tmp_path), config)
 
 
 @pytest.mark.parametrize("keep", [0, 2])
 def test_checkpoints_are_kept_and_opened(saved_run, tmp_path, keep):
-  model, tokenizer, config, step = workdir.load_model(str(saved_run))
+  model, tokenizer, config, step = opening.load_model(str(saved_run))
   assert step == 7 and tokenizer.vocab_size == 4 and config.batch == 4
   model.compile(optimizer="sgd")
   model.optimizer.build(model.trainable_variables)
   run = str(tmp_path / "run")
-  workdir.save_config(run, config)
-  workdir.save_tokenizer(run, tokenizer)
-  checkpoints = workdir.Checkpoints(run, model, keep)
-  assert checkpoints.restore() == 0
+  saved_config.save_config(run, config)
+  opening.save_tokenizer(run, tokenizer)
+  saver = checkpoints.Checkpoints(run, model, keep)
+  assert saver.restore() == 0
   for number in (1, 2, 2, 3):
     model.head.bias.assign(np.full(4, float(number)))
-    checkpoints.save(number)
-  found = workdir.checkpoint_paths(run)
+    saver.save(number)
+  found = checkpoints.checkpoint_paths(run)
   assert [step for step, _ in found] == [1, 2, 3][-keep:]
   # The second call for step 2 wrote nothing.
   for number, path in found:
-    other, *_, step = workdir.load_model(run, path)
+    other, *_, step = opening.load_model(run, path)
     assert step == number
     np.testing.assert_array_equal(other.head.bias.numpy(), [number] * 4)
   # A directory may move.
   os.rename(run, tmp_path / "moved")
-  assert workdir.load_model(str(tmp_path / "moved"))[3] == 3
+  assert opening.load_model(str(tmp_path / "moved"))[3] == 3
 
 
 def test_a_run_in_a_bucket(make_config, train_cores):
@@ -139,24 +140,24 @@ def test_a_run_in_a_bucket(make_config, train_cores):
     tf.io.gfile.listdir(run)
   )
   assert [line["step"] for line in metrics.read(run)] == [1]
-  ((step, path),) = workdir.checkpoint_paths(run)
+  ((step, path),) = checkpoints.checkpoint_paths(run)
   assert step == 1 and path.startswith(run)
-  model, *_ = workdir.load_model(run)
+  model, *_ = opening.load_model(run)
   model.compile(optimizer="sgd")
   model.optimizer.build(model.trainable_variables)
   model.head.bias.assign(np.full(4, 5.0))
-  checkpoints = workdir.Checkpoints(run, model, keep=1)
-  checkpoints.save(2)
+  saver = checkpoints.Checkpoints(run, model, keep=1)
+  saver.save(2)
   model.head.bias.assign(np.zeros(4))
-  assert checkpoints.restore() == 2
+  assert saver.restore() == 2
   np.testing.assert_array_equal(model.head.bias.numpy(), np.full(4, 5.0))
   # Only one is kept, in the bucket too.
-  assert [step for step, _ in workdir.checkpoint_paths(run)] == [2]
+  assert [step for step, _ in checkpoints.checkpoint_paths(run)] == [2]
   names = tf.io.gfile.listdir(f"{run}/checkpoints")
   assert "ckpt-2.index" in names and "ckpt-1.index" not in names
 
 
 def test_no_checkpoint_yet(make_config, tmp_path):
-  workdir.save_config(str(tmp_path), make_config())
+  saved_config.save_config(str(tmp_path), make_config())
   with pytest.raises(ValueError, match="must hold a checkpoint"):
-    workdir.load_model(str(tmp_path))
+    opening.load_model(str(tmp_path))

@@ -16,7 +16,8 @@ import sys
 import numpy as np
 from absl import flags
 
-from launch import cluster, interruption, train, workdir
+from launch import train
+from launch.runs import checkpoints, cluster, interruption
 
 INTERRUPTED = 2
 
@@ -34,7 +35,7 @@ def main():
   folder, path, steps = sys.argv[1:]
   task = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
 
-  class Checkpoints(workdir.Checkpoints):
+  class Checkpoints(checkpoints.Checkpoints):
     def __init__(self, directory, model, *rest):
       super().__init__(directory, model, *rest)
       self._model = model
@@ -52,7 +53,7 @@ def main():
         os.kill(os.getpid(), signal.SIGTERM)
       return super().requested()
 
-  workdir.Checkpoints = Checkpoints
+  checkpoints.Checkpoints = Checkpoints
   interruption.Interruption = Interruption
   flags.FLAGS(sys.argv[:1])
   strategy = cluster.make_strategy(1)

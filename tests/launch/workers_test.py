@@ -6,7 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from launch import metrics, workdir
+from launch import files
+from launch.runs import checkpoints, metrics, opening
 from tests.launch import workers_main
 from tests.workers import run_workers
 
@@ -42,16 +43,16 @@ def test_two_workers_are_two_cores(
     for task in range(2)
     for step in (workers_main.INTERRUPTED, 3, STEPS)
   }
-  assert [step for step, _ in workdir.checkpoint_paths(run)] == [3, STEPS]
+  assert [step for step, _ in checkpoints.checkpoint_paths(run)] == [3, STEPS]
   names = {name.partition(".")[0] for name in os.listdir(run / "checkpoints")}
   assert names == {"checkpoint", "ckpt-3", f"ckpt-{STEPS}"}
-  assert workdir.read_json(run / "summary.json")["wer"] == chief["wer"]
+  assert files.read_json(run / "summary.json")["wer"] == chief["wer"]
   assert "wer" not in other and other["steps"] == STEPS
 
   weights = [np.load(tmp_path / f"{task}-{STEPS}.npz") for task in range(2)]
-  model, *_ = workdir.load_model(str(alone))
-  files = weights[0].files
-  for name, reference in zip(files, model.get_weights(), strict=True):
+  model, *_ = opening.load_model(str(alone))
+  arrays = weights[0].files
+  for name, reference in zip(arrays, model.get_weights(), strict=True):
     np.testing.assert_array_equal(weights[0][name], weights[1][name])
     np.testing.assert_allclose(
       weights[0][name], reference, rtol=1e-5, atol=1e-6

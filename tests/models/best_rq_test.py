@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 import tf_pcc
-from models import best_rq, quantizer
+from models import best_rq
+from models.layers import quantizer
 
 ENCODER = {
   "dim": 16,

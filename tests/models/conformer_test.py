@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import attention, conformer, convolution, dropout, subsampling
+from models import conformer
+from models.layers import attention, convolution, dropout, subsampling
 
 DTYPES = [("float32", 1e-4), ("bfloat16", 0.1)]
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import conformer, ctc, decoding
+from models import conformer, ctc
+from models.decoding import ctc_decoding
 
 ENCODER = {"dim": 16, "blocks": 1, "heads": 2, "kernel": 3, "dropout": 0.2}
 
@@ -121,7 +122,7 @@ def test_n_best_and_frame_log_probs():
   audio[1, 50] = np.nan
   outputs = model({"audio": audio, "audio_length": tf.constant([6000] * 3)})
   ids, counts, scores = model.n_best(outputs, 2, 64)
-  want = decoding.beam_search(outputs["logits"], outputs["length"], 64, 2)
+  want = ctc_decoding.beam_search(outputs["logits"], outputs["length"], 64, 2)
   np.testing.assert_array_equal(ids, want[0])
   np.testing.assert_array_equal(scores, want[2])
   assert np.all(np.diff(scores[0]) <= 0)

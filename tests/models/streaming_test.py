@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import attention, features, registry, streaming
+from models import registry, streaming
+from models.layers import attention, features
 
 VOCAB = 7
 SAMPLES = 12000

@@ -12,8 +12,7 @@ need jiwer (extra [speech]), plots need matplotlib (extra [report]).
 """
 
 from tf_pcc.audit.bootstrap import Interval, mean_interval
-from tf_pcc.audit.canaries import Canary, CanaryPlan, drop_unfit, make_plan
-from tf_pcc.audit.compare import Run, matched_steps, matched_wer
+from tf_pcc.audit.canary_plan import Canary, CanaryPlan, drop_unfit, make_plan
 from tf_pcc.audit.exposure import (
   SkewNormalFit,
   extrapolated_exposure,
@@ -21,6 +20,7 @@ from tf_pcc.audit.exposure import (
   rank_exposure,
 )
 from tf_pcc.audit.insertion import InsertionSchedule, insertion_schedule
+from tf_pcc.audit.matching import Run, matched_steps, matched_wer
 from tf_pcc.audit.membership import (
   auc,
   epsilon_lower_bound,

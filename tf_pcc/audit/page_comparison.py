@@ -2,7 +2,7 @@
 
 import html
 
-from tf_pcc.audit import compare, results, tables
+from tf_pcc.audit import matching, results, tables
 
 # Figures in the first table; more do not fit a screen.
 _IN_SHORT = 3
@@ -89,7 +89,7 @@ def _folded(name, table):
 
 
 def _of_seeds(values):
-  low, high = compare.mean_over_seeds(values, scale=(0, 100))[1:]
+  low, high = matching.mean_over_seeds(values, scale=(0, 100))[1:]
   mean = sum(values) / len(values)
   if low != low:
     return f"{mean:.2f}"

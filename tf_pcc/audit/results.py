@@ -3,7 +3,7 @@
 import dataclasses
 
 from tf_pcc import bars
-from tf_pcc.audit import bootstrap, compare, scoring, summary
+from tf_pcc.audit import bootstrap, matching, scoring, summary
 
 # Figures followed over checkpoints. Lower CER means more memorization, a lower
 # value of the others less.
@@ -165,7 +165,7 @@ def training_runs(entries, figures=FIGURES):
     known = [entry for entry in members if entry["wer"] is not None]
     if known:
       runs.append(
-        compare.Run(
+        matching.Run(
           method=known[0]["method"],
           seed=known[0]["seed"],
           steps=tuple(entry["step"] for entry in known),
@@ -212,7 +212,7 @@ def meaning(name):
 def _comparison(entries, baseline, figures, targets, confidence):
   runs = training_runs(entries, figures)
   if targets is None:
-    targets = compare.common_targets(runs)
+    targets = matching.common_targets(runs)
 
   def both(function, **arguments):
     return [
@@ -231,9 +231,9 @@ def _comparison(entries, baseline, figures, targets, confidence):
   return {
     "baseline": baseline,
     "figures": list(figures),
-    "matched_wer": both(compare.matched_wer, targets=targets),
-    "matched_steps": both(compare.matched_steps)
-    + compare.matched_steps(runs, "wer", baseline, confidence=confidence),
+    "matched_wer": both(matching.matched_wer, targets=targets),
+    "matched_steps": both(matching.matched_steps)
+    + matching.matched_steps(runs, "wer", baseline, confidence=confidence),
   }
 
 

@@ -10,11 +10,11 @@ import pytest
 from absl import flags as absl_flags
 from absl.testing import flagsaver
 
-from launch import workdir
+from launch import files
 from launch.configs import base
 from launch.plan import __main__ as program
 from launch.plan import environment, planning
-from tests.launch.plan import results_test
+from tests.launch.plan import findings_test
 
 
 def tiny():
@@ -112,13 +112,13 @@ class Children:
 
   def _run(self, command, log, *_, **__):
     *_, module, request = command
-    folder = pathlib.Path(workdir.read_json(request)["directory"])
+    folder = pathlib.Path(files.read_json(request)["directory"])
     self.modules.append(module.rpartition(".")[2])
     if module == "launch.plan.refusal":
-      workdir.write_json(str(folder / "where.json"), {"tf.Where": ["a/b"]})
+      files.write_json(str(folder / "where.json"), {"tf.Where": ["a/b"]})
     else:
-      facts = results_test.FACTS | {"flops_unknown": []} | self.facts
-      workdir.write_json(str(folder / "step.json"), facts)
+      facts = findings_test.FACTS | {"flops_unknown": []} | self.facts
+      files.write_json(str(folder / "step.json"), facts)
     return 0
 
   def _compile(self, program, *_):
@@ -142,7 +142,7 @@ def planned(tmp_path, batch=2, progress=False):
 
 def test_two_at_the_same_step_do_not_meet(tmp_path, children):
   """The second begins and ends while the first compiles."""
-  children.compiled = results_test.compiled(tmp_path)
+  children.compiled = findings_test.compiled(tmp_path)
 
   def second():
     children.meanwhile = lambda: None
@@ -163,7 +163,7 @@ def test_two_at_the_same_step_do_not_meet(tmp_path, children):
 def test_a_failure_is_not_for_good(tmp_path, children):
   assert planned(tmp_path)["error"] == "INTERNAL: out of luck"
   assert not list(tmp_path.iterdir())
-  children.compiled = results_test.compiled(tmp_path)
+  children.compiled = findings_test.compiled(tmp_path)
   found = planned(tmp_path / "cache")
   assert found["compiles"]
   (kept,) = (tmp_path / "cache").iterdir()
@@ -220,7 +220,7 @@ def test_a_step_that_is_taken_is_not_looked_at_twice(tmp_path, children):
 
 
 def test_a_verdict_is_said_at_once(tmp_path, children, capsys):
-  children.compiled = {"error": results_test.FULL}
+  children.compiled = {"error": findings_test.FULL}
   planned(tmp_path, batch=7, progress=True)
   assert (
     "v5e:2x2, 7 a core, 0.5 s: DOES NOT FIT, 20.00 GiB of HBM needed, "

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 import tf_pcc
 from launch.plan import tracing
-from models import ctc_loss as _ctc_loss
 from models import registry
+from models.losses import ctc_loss as _ctc_loss
 from tests import reference
 
 CORES = 4

@@ -7,8 +7,9 @@ import keras
 import pytest
 import tensorflow as tf
 
-from launch import workdir
+from launch import files
 from launch.plan import bridge, refusal, tracing
+from launch.runs import saved_config
 from tests.launch.plan import planning_test
 
 
@@ -84,12 +85,12 @@ def test_many_are_counted():
 
 def test_of_a_request(tmp_path):
   """As the planner asks, for the step of a config."""
-  workdir.save_config(str(tmp_path), planning_test.tiny())
+  saved_config.save_config(str(tmp_path), planning_test.tiny())
   facts = {"rejected": "loc('tf.MatMul'): no form", "suspects": {}}
-  workdir.write_json(str(tmp_path / "step.json"), facts)
+  files.write_json(str(tmp_path / "step.json"), facts)
   request = {"directory": str(tmp_path), "cores": 4, "batch": 2}
   request |= {"samples": 8000, "labels": 10, "vocab_size": 32}
-  workdir.write_json(str(tmp_path / "request.json"), request)
+  files.write_json(str(tmp_path / "request.json"), request)
   refusal.main(str(tmp_path / "request.json"))
-  found = workdir.read_json(str(tmp_path / "where.json"))["tf.MatMul"]
+  found = files.read_json(str(tmp_path / "where.json"))["tf.MatMul"]
   assert re.match(r".*/\w+/MatMul \(models/\w+\.py:\d+\)$", found[0])

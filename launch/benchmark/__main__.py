@@ -1,0 +1,35 @@
+"""Runs a benchmark by its name.
+
+  python -m launch.benchmark step --json=step.json
+  python -m launch.benchmark ctc --help
+
+step        a training step with each clipping method
+ctc         CTC losses: this package's and TensorFlow's
+transducer  transducer losses: plain and fused
+streaming   a streaming recogniser, chunk after chunk
+"""
+
+import runpy
+import sys
+
+NAMES = ("step", "ctc", "transducer", "streaming")
+
+
+def main() -> None:
+  name = sys.argv[1] if len(sys.argv) > 1 else ""
+  if name in ("", "-h", "--help"):
+    print(__doc__.strip())
+    return
+  if name not in NAMES:
+    sys.exit(
+      "launch.benchmark: the first argument must be one of "
+      f"{', '.join(NAMES)}. Received: {name}"
+    )
+  del sys.argv[1]
+  runpy.run_module(
+    f"launch.benchmark.{name}_cost", run_name="__main__", alter_sys=True
+  )
+
+
+if __name__ == "__main__":
+  main()

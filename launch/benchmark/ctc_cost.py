@@ -1,0 +1,125 @@
+"""Times the CTC loss and its gradient against TensorFlow's own.
+
+  python -m launch.benchmark ctc --json=ctc.json
+
+Both get the same logits, which prefer the blank as an untrained output layer
+does, and take turns in one process, so that a busy machine slows them alike.
+Their losses are printed too: beyond about 700 nats TensorFlow's may be wrong.
+"""
+
+import statistics
+import time
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from launch import cli, files
+from models.losses import ctc_loss
+from tf_pcc import bars
+
+_SIZES = {
+  "batch": flags.DEFINE_integer("ctc_utterances", 8, "Utterances."),
+  "frames": flags.DEFINE_integer("ctc_frames", 420, "Frames of an utterance."),
+  "labels": flags.DEFINE_integer("ctc_labels", 100, "Labels of an utterance."),
+  "vocab": flags.DEFINE_integer("ctc_classes", 1024, "Classes."),
+}
+_ROUNDS = flags.DEFINE_integer(
+  "ctc_rounds", 10, "Steps of each that are timed.", lower_bound=3
+)
+_JSON = cli.json_flag()
+
+
+def tensorflows(labels, label_length, logits, length):
+  """`tf.nn.ctc_loss`, called like `ctc_loss.ctc_losses`."""
+  return tf.nn.ctc_loss(
+    labels, logits, label_length, length, logits_time_major=False, blank_index=0
+  )
+
+
+LOSSES = {"tf.nn.ctc_loss": tensorflows, "ctc_losses": ctc_loss.ctc_losses}
+
+
+def make_step(function, sizes):
+  """A function that computes the losses and their gradient once.
+
+  Args:
+    function: one of `LOSSES`.
+    sizes: dict of the integers batch, frames, labels and vocab.
+
+  Returns:
+    function without arguments; the mean loss, float.
+  """
+  rng = np.random.default_rng(0)
+  batch, frames, vocab = sizes["batch"], sizes["frames"], sizes["vocab"]
+  logits = rng.normal(size=[batch, frames, vocab]) / 2
+  logits[..., 0] += np.log(9 * (vocab - 1))
+  logits = tf.constant(logits, tf.float32)
+  labels = rng.integers(1, vocab, [batch, sizes["labels"]])
+  labels = tf.constant(labels, tf.int32)
+  label_length = tf.fill([batch], sizes["labels"])
+  length = tf.fill([batch], frames)
+
+  @tf.function(autograph=False)
+  def losses_and_gradient(logits):
+    with tf.GradientTape() as tape:
+      tape.watch(logits)
+      losses = function(labels, label_length, logits, length)
+    return losses, tape.gradient(losses, logits)
+
+  def step():
+    losses, gradient = losses_and_gradient(logits)
+    tf.reduce_sum(gradient).numpy()
+    return float(tf.reduce_mean(losses))
+
+  return step
+
+
+def measure(sizes, rounds):
+  """Times of both losses.
+
+  Args:
+    sizes: as for `make_step`.
+    rounds: int, steps of each that are timed.
+
+  Returns:
+    dict from a name in `LOSSES` to loss, median_seconds, and the ratio of the
+    first one's time to its own in the same round with quartiles.
+  """
+  steps = {name: make_step(loss, sizes) for name, loss in LOSSES.items()}
+  # The first step traces.
+  figures = {name: {"loss": step()} for name, step in steps.items()}
+  seconds = {name: [] for name in steps}
+  for _ in bars.make(range(rounds), unit="round"):
+    for name, step in steps.items():
+      start = time.perf_counter()
+      step()
+      seconds[name].append(time.perf_counter() - start)
+  first = np.array(next(iter(seconds.values())))
+  for name, values in seconds.items():
+    ratios = first / np.array(values)
+    figures[name]["median_seconds"] = statistics.median(values)
+    figures[name]["times_as_fast"] = float(np.median(ratios))
+    figures[name]["quartiles"] = np.quantile(ratios, [0.25, 0.75]).tolist()
+  return figures
+
+
+def main(arguments):
+  cli.no_arguments(arguments)
+  if _JSON.value:
+    files.require_parent(_JSON.value, "--json")
+  sizes = {name: flag.value for name, flag in _SIZES.items()}
+  figures = measure(sizes, _ROUNDS.value)
+  print(f"{'loss':15} {'s/step':>8} {'times as fast':>14}   quartiles  nats")
+  for name, row in figures.items():
+    low, high = row["quartiles"]
+    print(
+      f"{name:15} {row['median_seconds']:8.3f} {row['times_as_fast']:14.1f}   "
+      f"{low:.1f} .. {high:.1f}  {row['loss']:.2f}"
+    )
+  if _JSON.value:
+    files.write_json(_JSON.value, {"sizes": sizes, "losses": figures})
+
+
+if __name__ == "__main__":
+  cli.run("launch.benchmark ctc", main)

@@ -1,0 +1,206 @@
+"""Times training steps of the clipping methods against each other.
+
+  python -m launch.benchmark step --suite=clipping --json=clipping.json
+  python -m launch.benchmark step --config=launch/configs/desk_transducer.py \
+    --rows=pcc,apcc
+
+All methods live in one process and take turns, step by step, on the same batch,
+so that a busy machine slows them alike. A figure is the median over rounds of a
+method's time over that of no clipping in the same round, with the quartiles.
+"""
+
+import statistics
+import time
+
+import numpy as np
+import tensorflow as tf
+from absl import flags, logging
+
+from launch import cli, files
+from launch.runs import cluster, datasets, experiment
+from tf_pcc import bars
+from tf_pcc.data import batching
+
+_CONFIG = cli.config_flag()
+_SUITE = flags.DEFINE_enum("suite", "clipping", ["clipping"], "What to time.")
+_JSON = cli.json_flag()
+_ROUNDS = flags.DEFINE_integer(
+  "rounds", 40, "Steps of each method that are timed.", lower_bound=3
+)
+_ROWS = flags.DEFINE_list(
+  "rows", None, "Methods to time besides none; default: all there are."
+)
+# Name of a row: the fields of config.clipping it changes.
+METHODS = {
+  "none": {"method": "none"},
+  "batch": {"method": "batch"},
+  "pcc": {"method": "pcc"},
+  "apcc": {"method": "apcc"},
+  "running": {"method": "running"},
+  "microbatches": {"method": "pcc", "microbatches": 2},
+  "per_example": {"method": "per_example"},
+}
+
+
+def chosen(names):
+  """The methods of these names, none before all others.
+
+  Args:
+    names: list of str, or None for all.
+
+  Returns:
+    dict like `METHODS`.
+
+  Raises:
+    ValueError: when there is no such method.
+  """
+  unknown = sorted(set(names or ()) - set(METHODS))
+  if unknown:
+    raise ValueError(
+      f"--rows must be some of {', '.join(METHODS)}. Received: "
+      f"rows={','.join(names)}"
+    )
+  wanted = ["none", *(METHODS if names is None else names)]
+  return {name: METHODS[name] for name in dict.fromkeys(wanted)}
+
+
+def make_steps(config, strategy, methods):
+  """A function for each method that takes one training step of its own model.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    strategy: tf.distribute strategy.
+    methods: dict like `METHODS`.
+
+  Returns:
+    dict from the method's name to a function without arguments.
+  """
+  cores = strategy.num_replicas_in_sync
+  per_core = config.batch // cores
+  splits = datasets.open_splits(config)
+  tokenizer = datasets.make_tokenizer(config, splits["train"])
+  steps = {}
+  base = config
+  for name, changes in methods.items():
+    config = base.copy_and_resolve_references()
+    config.clipping.update(changes)
+    with strategy.scope():
+      model = experiment.make_model(config, tokenizer.vocab_size)
+      model.compile(
+        optimizer=experiment.make_optimizer(config),
+        clipping=experiment.make_clipping(config, per_core),
+      )
+      model.optimizer.build(model.trainable_variables)
+    if not steps:
+      batches = batching.Batches(
+        splits["train"],
+        tokenizer,
+        config.batch,
+        config.data.buckets_seconds or None,
+        seed=config.seed,
+        fits=model.fits,
+        cores=cores,
+      )
+      dataset = batches.dataset(stop_step=1).rebatch(per_core)
+      data = next(
+        iter(
+          strategy.distribute_datasets_from_function(
+            lambda _, dataset=dataset: dataset
+          )
+        )
+      )
+    steps[name] = _step(model, strategy, data)
+  return steps
+
+
+def _step(model, strategy, data):
+  train_step = tf.autograph.experimental.do_not_convert(model.train_step)
+
+  @tf.function(autograph=False)
+  def run(data):
+    strategy.run(train_step, args=(data,))
+
+  def step():
+    run(data)
+    # The weights of the last step are there when this can be read.
+    model.optimizer.iterations.numpy()
+
+  return step
+
+
+def interleave(steps, rounds):
+  """Seconds of every step, the methods taking turns.
+
+  Args:
+    steps: dict from name to function.
+    rounds: int.
+
+  Returns:
+    dict from name to float64 [rounds].
+  """
+  for name, step in steps.items():
+    logging.info("tracing %s", name)
+    step()
+    step()
+  seconds = {name: [] for name in steps}
+  names = list(steps)
+  for turn in bars.make(range(rounds), unit="round"):
+    # Another first in every round: none always has the same neighbour.
+    for name in names[turn % len(names) :] + names[: turn % len(names)]:
+      start = time.perf_counter()
+      steps[name]()
+      seconds[name].append(time.perf_counter() - start)
+  return {name: np.array(values) for name, values in seconds.items()}
+
+
+def compare(seconds):
+  """Ratios to no clipping.
+
+  Args:
+    seconds: what `interleave` returned, with the name "none".
+
+  Returns:
+    dict from name to median_seconds, ratio, and the ratio's quartiles.
+  """
+  result = {}
+  for name, values in seconds.items():
+    low, middle, high = np.quantile(values / seconds["none"], [0.25, 0.5, 0.75])
+    result[name] = {
+      "median_seconds": statistics.median(values),
+      "ratio": middle,
+      "ratio_quartiles": [low, high],
+    }
+  return result
+
+
+def main(arguments):
+  cli.no_arguments(arguments)
+  methods = chosen(_ROWS.value)
+  experiment.check_fields(_CONFIG.value)
+  if _JSON.value:
+    files.require_parent(_JSON.value, "--json")
+  strategy = cluster.make_strategy(_CONFIG.value.cores)
+  steps = make_steps(_CONFIG.value, strategy, methods)
+  figures = compare(interleave(steps, _ROUNDS.value))
+  if _JSON.value:
+    files.write_json(
+      _JSON.value,
+      {
+        "suite": _SUITE.value,
+        "rounds": _ROUNDS.value,
+        "cores": strategy.num_replicas_in_sync,
+        "batch": _CONFIG.value.batch,
+        "methods": figures,
+      },
+    )
+  print(f"{'method':14} {'s/step':>8} {'ratio':>7}   quartiles")
+  for name, row in figures.items():
+    low, high = row["ratio_quartiles"]
+    print(
+      f"{name:14} {row['median_seconds']:8.4f} {row['ratio']:7.3f}   "
+      f"{low:.3f} .. {high:.3f}"
+    )
+
+
+if __name__ == "__main__":
+  cli.run("launch.benchmark step", main)

@@ -1,0 +1,120 @@
+"""How fast and how late a streaming recogniser is, on one core.
+
+  taskset -c 1 python -m launch.benchmark streaming --model_size=S
+
+One stream (or --streams=N), chunk after chunk, as a server would hear it.
+The real-time factor is computing time over the sound's duration, all chunks
+together; the latency of a chunk is its own duration, for its first sample has
+waited so long when it can be heard whole, and then the computing. Weights are
+random: they change no time. Resident memory is the whole process's at its peak.
+"""
+
+import dataclasses
+import resource
+import time
+
+import numpy as np
+import tensorflow as tf
+from absl import flags, logging
+
+from launch import cli, files
+from models import registry, streaming
+from tf_pcc import bars
+
+_SIZE = flags.DEFINE_enum(
+  "model_size", "S", sorted(streaming.SIZES), "Of streaming_conformer_ctc."
+)
+_SECONDS = flags.DEFINE_float(
+  "duration", 60.0, "Seconds of sound.", lower_bound=1.0
+)
+_STREAMS = flags.DEFINE_integer(
+  "streams", 1, "Streams heard side by side.", lower_bound=1
+)
+_VOCABULARY = flags.DEFINE_integer(
+  "vocabulary", 1024, "Classes with the blank.", lower_bound=2
+)
+_JSON = cli.json_flag()
+# Chunks before the clock starts: the first traces.
+_WARM_UP = 3
+
+
+def measure(model, seconds, streams=1):
+  """Hears noise chunk by chunk.
+
+  Args:
+    model: `streaming.StreamingConformerCTC`.
+    seconds: float, duration of the sound.
+    streams: int, rows of a batch.
+
+  Returns:
+    dict of figures: seconds where no other unit is named.
+  """
+  step = streaming.compile_step(model, streams)
+  state = model.initial_state(streams)
+  chunk = model.chunk_samples
+  length = tf.fill([streams], chunk)
+  count = max(1, round(seconds / model.latency_seconds))
+  random = np.random.default_rng(0)
+  times = []
+  for _ in bars.make(range(_WARM_UP + count), unit="chunk"):
+    audio = random.normal(0, 0.1, [streams, chunk]).astype(np.float32)
+    start = time.perf_counter()
+    outputs, state = step(audio, state, length)
+    # Here when it can be read.
+    outputs["ids"].numpy()
+    times.append(time.perf_counter() - start)
+  times = np.array(times[_WARM_UP:])
+  median, slow = np.quantile(times, [0.5, 0.95])
+  parameters = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+  return {
+    "parameters": parameters,
+    "streams": streams,
+    "encoder": dataclasses.asdict(model.encoder.config),
+    "chunk": model.latency_seconds,
+    "sound": count * model.latency_seconds,
+    "median_computing": median,
+    "slow_computing": slow,
+    "latency": model.latency_seconds + median,
+    "real_time_factor": times.sum() / (count * model.latency_seconds),
+    "state_bytes": sum(t.numpy().nbytes for t in state.values()),
+    "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    / 2**20,
+  }
+
+
+def report(figures):
+  """The figures in words."""
+  encoder = figures["encoder"]
+  return "\n".join(
+    [
+      f"{figures['parameters']:,} parameters, {figures['streams']} streams, "
+      f"{figures['sound']:.0f} s of sound, state of "
+      f"{figures['state_bytes'] / 2**20:.2f} MiB, peak memory "
+      f"{figures['peak_memory_gb']:.2f} GB",
+      f"chunk: {encoder['chunk_frames']} frames, "
+      f"{1000 * figures['chunk']:.0f} ms, {encoder['left_chunks']} chunks seen "
+      "before it, nothing after it",
+      f"computing a chunk: median {1000 * figures['median_computing']:.1f} ms, "
+      f"95% within {1000 * figures['slow_computing']:.1f} ms",
+      f"latency of a chunk: {1000 * figures['chunk']:.0f} ms algorithmic, "
+      f"{1000 * figures['latency']:.0f} ms with computing",
+      f"real-time factor: {figures['real_time_factor']:.4f}",
+    ]
+  )
+
+
+def main(arguments):
+  cli.no_arguments(arguments)
+  if _JSON.value:
+    files.require_parent(_JSON.value, "--json")
+  model = registry.build_model(
+    "streaming_conformer_ctc", {"size": _SIZE.value}, _VOCABULARY.value
+  )
+  figures = measure(model, _SECONDS.value, _STREAMS.value)
+  if _JSON.value:
+    files.write_json(_JSON.value, {"size": _SIZE.value, **figures})
+  print(report(figures))
+
+
+if __name__ == "__main__":
+  cli.run("launch.benchmark streaming", main, verbosity=logging.WARNING)

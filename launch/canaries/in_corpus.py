@@ -1,0 +1,133 @@
+"""Canaries among the utterances of a corpus, whoever trains on it."""
+
+import collections
+import dataclasses
+
+import numpy as np
+
+from tf_pcc import audit
+from tf_pcc.data import audio, corpora, resampling, text
+
+
+def insert(corpus, canaries):
+  """A corpus with every canary as often as planned, evenly spread.
+
+  The hold-out is left out. Repetition k of a canary has the id ID#k.
+
+  Args:
+    corpus: `tf_pcc.data.corpora.Corpus`.
+    canaries: `launch.canaries.of_run.Canaries`.
+
+  Returns:
+    `Corpus`, a function of the arguments alone.
+
+  Raises:
+    ValueError: when a canary is repeated more often than there are utterances,
+      or the text of a canary or a hold-out is in the corpus.
+  """
+  plan = canaries.plan
+  refuse_texts(plan, corpus)
+  rows = dict(zip((c.id for c in plan.canaries), canaries.rows(plan.canaries)))
+  # What a stopped preparation is compared with: this very sound.
+  origin = f"canaries:{canaries.records.index['sha256']}"
+  utterances, sources = [], []
+  due = collections.defaultdict(list)
+  for position, canary, repetition in repetitions(plan, len(corpus)):
+    due[position].append((canary, repetition))
+  for position, ordinary in enumerate(corpus):
+    for canary, repetition in due[position]:
+      utterances.append(
+        corpora.Utterance(
+          f"{canary.id}#{repetition}",
+          origin,
+          text.normalize(canary.text),
+          speaker=canary.voice["name"],
+        )
+      )
+      sources.append(rows[canary.id])
+    utterances.append(ordinary)
+    sources.append(None)
+  # How many ordinary utterances come before each place.
+  before = np.cumsum([0, *(source is None for source in sources)])
+
+  def read(start, stop, sample_rate):
+    ordinary = iter(
+      corpus.waveforms(int(before[start]), int(before[stop]), sample_rate)
+    )
+    for row in sources[start:stop]:
+      yield (
+        next(ordinary) if row is None else _sound(canaries, row, sample_rate)
+      )
+
+  return dataclasses.replace(corpus, utterances=tuple(utterances), reader=read)
+
+
+def repetitions(plan, total):
+  """Which canary comes before which ordinary utterance.
+
+  Args:
+    plan: `tf_pcc.audit.CanaryPlan`; its seed is that of the places, too.
+    total: int, ordinary utterances.
+
+  Yields:
+    (number of the ordinary utterance, `Canary`, its repetition from 1), in
+    order.
+
+  Raises:
+    ValueError: when a canary is repeated more often than there are utterances.
+  """
+  require_room(plan.repetitions.tolist(), total)
+  schedule = audit.insertion_schedule(plan, total, plan.settings["seed"])
+  heard = collections.Counter()
+  for position, index in zip(schedule.positions, schedule.canaries):
+    heard[index] += 1
+    yield int(position), plan.canaries[index], heard[index]
+
+
+def require_room(counts, total):
+  """Refuses repetition counts that so many utterances cannot spread.
+
+  Args:
+    counts: ints.
+    total: int, ordinary utterances.
+
+  Raises:
+    ValueError: when there are fewer utterances than repetitions.
+  """
+  most = max(counts, default=0)
+  if most > total:
+    raise ValueError(
+      f"the corpus must have at least {most} utterances to spread the "
+      f"{most} repetitions of a canary; plan fewer (canaries.repetitions) or "
+      f"take a larger corpus. Received: utterances={total}"
+    )
+
+
+def refuse_texts(plan, corpus):
+  """Refuses a corpus that says what the plan's canaries say.
+
+  Args:
+    plan: `tf_pcc.audit.CanaryPlan`.
+    corpus: iterable of `Utterance`.
+
+  Raises:
+    ValueError: naming utterances and canaries.
+  """
+  planned = {text.normalize(canary.text): canary.id for canary in plan.all}
+  found = [(u.id, planned[u.text]) for u in corpus if u.text in planned]
+  if found:
+    raise ValueError(
+      f"--canaries must be new to the corpus, but {len(found)} utterances say "
+      "what a canary or a hold-out says: plan others, from these transcripts, "
+      "or take a corpus that holds no canaries yet. Received: "
+      + ", ".join(f"{name} as {canary}" for name, canary in found[:5])
+    )
+
+
+def _sound(canaries, row, sample_rate):
+  sound = canaries.records.read(row)
+  if canaries.records.sample_rate == sample_rate:
+    return sound
+  return resampling.resample(
+    audio.to_float(sound), canaries.records.sample_rate, sample_rate
+  )

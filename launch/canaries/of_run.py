@@ -1,0 +1,377 @@
+"""Canaries of a run: planned once, spoken once, inserted in training.
+
+DIR/canaries.json    the plan: what is inserted how often, what is held out
+DIR/canaries/        their sound as records, sped up
+
+The plan is drawn and spoken at the first start. A resumed run and an audit
+months later read these files and draw nothing. launch.make_canaries writes the
+same two for a training that is not ours, launch.prepare beside records.
+"""
+
+import dataclasses
+import fcntl
+import functools
+import json
+import os
+import posixpath
+
+import tensorflow as tf
+from absl import logging
+
+from launch import files
+from launch.runs import checkpoints, saved_config
+from tf_pcc import audit
+from tf_pcc.data import batching, corpora, records, resampling, text, tts
+
+
+@dataclasses.dataclass(frozen=True)
+class Canaries:
+  """A plan and its sound.
+
+  Attributes:
+    plan: `tf_pcc.audit.CanaryPlan`.
+    records: `Records` that hold every canary and hold-out of the plan.
+  """
+
+  plan: audit.CanaryPlan
+  records: records.Records
+
+  @functools.cached_property
+  def _rows(self):
+    return {name: row for row, name in enumerate(self.records.ids)}
+
+  def rows(self, group):
+    """Numbers in the records of `plan.canaries` or `plan.holdout`."""
+    return [self._rows[canary.id] for canary in group]
+
+  def insertions(self):
+    """What `tf_pcc.data.batching.Batches` takes: an `Insertion` a canary."""
+    return [
+      batching.Insertion(self.records, row, canary.repetitions)
+      for row, canary in zip(self.rows(self.plan.canaries), self.plan.canaries)
+    ]
+
+  def waveforms(self):
+    """The sound of `plan.all`, a list of float32 [samples] in [-1, 1]."""
+    return [
+      self.records.read(row).astype("float32") / 2**15
+      for row in self.rows(self.plan.all)
+    ]
+
+
+def prepare(config, directory, splits, tokenizer, fits, write=True):
+  """The canaries that a config asks for: those of the directory, or new ones.
+
+  New ones are a function of the config, the corpus and the tokenizer alone, so
+  every worker of a run, and every run of a comparison, draws the same.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    directory: the run's directory.
+    splits: dict from split to records: no canary equals one of their texts, and
+      the words of "train" are the canaries' vocabulary.
+    tokenizer: `tf_pcc.data.text.Tokenizer`.
+    fits: function (labels, samples) -> bool, whether the network can learn
+      them; see `models.recogniser.SpeechModel.fits`.
+    write: bool, whether this process writes them to the directory.
+
+  Returns:
+    `Canaries`, or None where `config.canaries.insert` is False.
+
+  Raises:
+    ValueError: when a repetition count exceeds the steps, the directory holds a
+      run without canaries, or `tf_pcc.audit.make_plan` refuses the fields.
+  """
+  fields = config.canaries
+  if not fields.insert:
+    return None
+  most = max(fields.repetitions, default=0)
+  if most > config.steps:
+    raise ValueError(
+      "canaries.repetitions must not exceed steps: a canary is seen once a "
+      "step at most; train longer or repeat less. Received: "
+      f"canaries.repetitions={fields.repetitions}, steps={config.steps}"
+    )
+  if tf.io.gfile.exists(_plan_path(directory)):
+    return load(directory)
+  if checkpoints.checkpoint_paths(directory):
+    raise ValueError(
+      f"{directory} holds a run that began without canaries; start another in "
+      "an empty --workdir. Received: canaries.insert=True"
+    )
+  ordinary = [t for split in splits.values() for t in split.texts]
+  fits = spoken_fits(tokenizer, fits)
+  result = draw(config, splits["train"].texts, ordinary, fits)
+  if write:
+    save(directory, result)
+  return result
+
+
+def draw(config, texts, ordinary_texts=(), fits=None):
+  """Plans and speaks the canaries of `config.canaries`.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    texts: transcripts whose words are the vocabulary of kind "words", and of
+      the secrets of kind "template" where ZERO to NINE are not all among them.
+    ordinary_texts: transcripts that no canary equals, besides `texts`.
+    fits: function (text, seconds) -> bool: canaries that do not fit are
+      replaced, or dropped once spoken; None keeps all.
+
+  Returns:
+    `Canaries`, a function of the arguments alone.
+
+  Raises:
+    ValueError: when `tf_pcc.audit.make_plan` refuses the fields.
+  """
+  fields = config.canaries
+  vocabulary = sorted({w for line in texts for w in line.split()})
+  numbers = set(audit.texts.DIGITS) <= set(vocabulary)
+  if fields.kind == "characters" or (fields.kind == "template" and numbers):
+    vocabulary = None  # Letters, or digits.
+  plan = audit.make_plan(
+    voices=[
+      {"engine": engine, "name": name, "pitch": float(pitch)}
+      for engine, _, name in (voice.partition(":") for voice in fields.voices)
+      for pitch in fields.pitches
+    ],
+    kind=fields.kind,
+    vocabulary=vocabulary,
+    length=fields.length,
+    templates=fields.templates,
+    speeds=fields.speeds,
+    speed_by=fields.speed_by,
+    repetitions=fields.repetitions,
+    canaries_per_count=fields.per_count,
+    holdout=fields.holdout,
+    ordinary_texts=[*texts, *ordinary_texts],
+    fits=fits,
+    seed=fields.seed,
+  )
+  spoken = speak(plan, config.data.cache)
+  if fits:
+    seconds = dict(zip(spoken.ids, spoken.samples / spoken.sample_rate))
+    plan = audit.drop_unfit(plan, seconds, fits)
+  logging.info(
+    "%d canaries inserted %d times, %d held out; plan %s",
+    len(plan.canaries),
+    plan.repetitions.sum(),
+    len(plan.holdout),
+    plan.digest()[:12],
+  )
+  return Canaries(plan, spoken)
+
+
+def spoken_fits(tokenizer, fits):
+  """What `draw` takes from what a model says.
+
+  Args:
+    tokenizer: `tf_pcc.data.text.Tokenizer`.
+    fits: function (labels, samples) -> bool, as in `prepare`.
+
+  Returns:
+    function (text, seconds) -> bool.
+  """
+
+  def check(line, seconds):
+    labels = tokenizer.encode(text.normalize(line))
+    return bool(fits(labels, int(round(seconds * tts.SAMPLE_RATE))))
+
+  return check
+
+
+def speak(plan, cache):
+  """Speaks a plan's canaries and speeds them up; once, then from the cache.
+
+  Args:
+    plan: `tf_pcc.audit.CanaryPlan`, its voices as in `draw`.
+    cache: directory; the records are in a folder named after the plan's hash.
+
+  Returns:
+    `Records` of `plan.all`, in that order.
+
+  Raises:
+    ValueError: when a voice engine is missing or refuses a voice.
+  """
+  cache = os.path.expanduser(cache)
+  path = os.path.join(cache, f"canaries-{plan.digest()[:16]}")
+  os.makedirs(cache, exist_ok=True)
+  # The workers of one machine share the cache: the first speaks.
+  with open(f"{path}.lock", "w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if not os.path.isdir(path):
+      logging.info("speaking %d canaries: %s", len(plan.all), path)
+      waveforms = _speak(plan)
+      pairs = zip(map(_utterance, plan.all), waveforms)
+      records.write_records(pairs, path, progress=False)
+  return records.Records(path)
+
+
+def save(directory, canaries):
+  """Writes the plan, and the sound of what is in it, to a run's directory."""
+  sound = files.join(directory, "canaries")
+  if not tf.io.gfile.exists(sound):
+    rows = canaries.rows(canaries.plan.all)
+    pairs = [
+      (_utterance(canary), canaries.records.read(row))
+      for canary, row in zip(canaries.plan.all, rows)
+    ]
+    records.write_records(pairs, sound, progress=False)
+  # The plan last: where it is, the sound is, too.
+  plan = json.loads(canaries.plan.to_json())
+  files.write_json(_plan_path(directory), plan)
+
+
+def load(directory):
+  """The canaries of a run: its own, or those of the records it trained on.
+
+  Args:
+    directory: the run's directory.
+
+  Returns:
+    `Canaries`.
+
+  Raises:
+    ValueError: when it was trained without.
+  """
+  path = _own_plan_path(directory)
+  if path:
+    return load_plan(path, flag="workdir")
+  raise ValueError(
+    "--workdir has no canaries.json, so nothing was inserted "
+    "that could be audited: train with --config.canaries.insert=True, or "
+    "give the plan that the recogniser was trained with as --plan=FILE. "
+    f"Received: workdir={directory}"
+  )
+
+
+def load_plan(path, cache="~/.cache/tf_pcc", flag="plan"):
+  """The canaries of a plan's file.
+
+  Args:
+    path: a canaries.json; its sound is in the folder canaries beside it, or
+      spoken anew where there is none.
+    cache: where new sound is kept.
+    flag: name of the flag that the path came by, for the message.
+
+  Returns:
+    `Canaries`.
+
+  Raises:
+    ValueError: when there is no plan, or it or its sound is not as it must be.
+  """
+  if not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
+    raise ValueError(
+      f"--{flag} must be a canaries.json, of launch.make_canaries or of a "
+      f"training run. Received: {flag}={path}"
+    )
+  try:
+    with tf.io.gfile.GFile(path) as file:
+      plan = audit.CanaryPlan.from_json(file.read())
+    _check_plan(plan)
+  except ValueError as error:
+    raise ValueError(f"--{flag}={path}: {error}") from error
+  sound = files.join(posixpath.dirname(path), "canaries")
+  if tf.io.gfile.exists(sound):
+    found = records.Records(sound)
+    _check_sound(plan, found, sound)
+    return Canaries(plan, found)
+  logging.warning(
+    "no sound beside %s: the canaries are spoken anew, which gives the same "
+    "samples only with the same version of the voice engine%s",
+    path,
+    " and without dropped candidates" if plan.dropped else "",
+  )
+  return Canaries(plan, speak(plan, cache))
+
+
+def require_own(directory, plan):
+  """Refuses a plan that is not that of a run which has one.
+
+  Args:
+    directory: the run's directory.
+    plan: `tf_pcc.audit.CanaryPlan` given besides.
+
+  Raises:
+    ValueError: naming both.
+  """
+  path = _own_plan_path(directory)
+  own = load_plan(path, flag="workdir").plan if path else plan
+  if own.digest() != plan.digest():
+    raise ValueError(
+      "--plan must be the plan that the run of --workdir was trained with, "
+      f"{path}: leave out --plan, or, for a recogniser that is not of this "
+      "run, give --output instead of --workdir. Received: plans "
+      f"{plan.digest()[:12]} (--plan) and {own.digest()[:12]} (--workdir)"
+    )
+
+
+def _check_plan(plan):
+  """What speaking, inserting and masking read, besides `from_json`'s checks."""
+  missing = {"kind", "templates", "speed_by", "seed"} - set(plan.settings)
+  if missing:
+    raise ValueError(
+      "settings must hold kind, templates, speed_by and seed, as "
+      "tf_pcc.audit.make_plan writes them. "
+      f"Received: settings without {sorted(missing)}"
+    )
+  for canary in plan.all:
+    if not isinstance(canary.voice.get("name"), str):
+      raise ValueError(
+        "voice must have a name, such as en-US. "
+        f"Received: voice={canary.voice} of {canary.id}"
+      )
+
+
+def _check_sound(plan, spoken, path):
+  heard = dict(zip(spoken.ids, spoken.texts))
+  missing = [c.id for c in plan.all if c.id not in heard]
+  other = [
+    c.id
+    for c in plan.all
+    if c.id in heard and heard[c.id] != text.normalize(c.text)
+  ]
+  if missing or other:
+    raise ValueError(
+      f"{path} must be the sound of the plan beside it; remove it to have the "
+      f"canaries spoken anew. Received: no sound of {len(missing)} canaries "
+      f"{missing[:5]}, another text for {len(other)} {other[:5]}"
+    )
+
+
+def _speak(plan):
+  by_engine = plan.settings["speed_by"] == "engine"
+  voices = [
+    tts.Voice(**c.voice, rate=c.speed if by_engine else 1.0) for c in plan.all
+  ]
+  waveforms = tts.synthesize([c.text for c in plan.all], voices)
+  if by_engine:
+    return waveforms
+  return [
+    resampling.speed(waveform.astype("float32") / 2**15, canary.speed)
+    for waveform, canary in zip(waveforms, plan.all)
+  ]
+
+
+def _utterance(canary):
+  return corpora.Utterance(
+    canary.id, "", text.normalize(canary.text), speaker=canary.voice["name"]
+  )
+
+
+def _own_plan_path(directory):
+  """The file of a run's plan, or of its records' plan, or None."""
+  path = _plan_path(directory)
+  if tf.io.gfile.exists(path):
+    return path
+  if tf.io.gfile.exists(files.join(directory, "config.json")):
+    data = saved_config.load_config(directory).data
+    prepared = _plan_path(data.train)
+    own = data.kind == "records" and data.train
+    if own and tf.io.gfile.exists(prepared):
+      return prepared
+  return None
+
+
+def _plan_path(directory):
+  return files.join(directory, "canaries.json")

@@ -1,0 +1,201 @@
+"""Audited checkpoints: a run's own, or any function from sound to text."""
+
+import time
+
+import numpy as np
+from absl import logging
+
+from launch.recognition import error_rates, recognisers
+from launch.runs import checkpoints, datasets, opening, saved_config
+from tf_pcc import audit, bars
+from tf_pcc.data import text
+
+
+def audit_run(directory, canaries, which="last", batch_size=64, step=None):
+  """Audits checkpoints of a training run.
+
+  Args:
+    directory: the run's directory.
+    canaries: `launch.canaries.of_run.Canaries`.
+    which: "all" checkpoints or the "last".
+    batch_size: int.
+    step: int, the one checkpoint to audit instead.
+
+  Returns:
+    list of `tf_pcc.audit.AuditedCheckpoint`, notes for the report, and the
+    seconds that scoring the canaries took.
+
+  Raises:
+    ValueError: when there is no such checkpoint, a loss is NaN, or a canary has
+      text that the run's tokenizer does not know.
+  """
+  model, tokenizer, config, _ = opening.load_model(directory, step=step)
+  require_vocabulary(tokenizer, canaries)
+  recogniser = recognisers.Recogniser(model, tokenizer, batch_size)
+  test = datasets.open_splits(config).get("test")
+  paths = checkpoints.checkpoint_paths(directory)
+  steps = [s for s, _ in paths]
+  if step is not None:
+    paths = [(step, dict(paths)[step])]
+  elif which == "last":
+    paths = paths[-1:]
+  method = config.clipping.method
+  entries, seconds = [], 0.0
+  for step, path in bars.make(paths, desc="audit", unit="checkpoint"):
+    recogniser.restore(path)
+    start = time.monotonic()
+    losses, transcripts = recogniser.score(canaries.records)
+    seconds += time.monotonic() - start
+    lost = int(np.isnan(losses).sum())
+    if lost:
+      raise ValueError(
+        f"{path}: losses must not be NaN, which has no rank: training had "
+        "diverged. Audit an earlier checkpoint with --step, one of "
+        f"{[s for s in steps if s < step]}. Received: NaN for {lost} of "
+        f"{len(losses)} canaries at step={step}"
+      )
+    wer = None
+    if test is not None:
+      wer = error_rates.score(test.texts, recogniser.transcribe(test)).wer
+    try:
+      entries.append(
+        _entry(
+          canaries,
+          [transcripts[row] for row in canaries.rows(canaries.plan.all)],
+          losses[canaries.rows(canaries.plan.all)],
+          run=f"{method} seed {config.seed}",
+          method=method,
+          seed=config.seed,
+          step=step,
+          wer=wer,
+        )
+      )
+    except ValueError as error:
+      raise ValueError(f"{path}: {error}") from error
+  parameters = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+  notes = [
+    f"Run {directory}: {config.model.name} of {parameters:,} parameters, "
+    f"clipping {method}, seed {config.seed}, {config.steps} steps of "
+    f"{config.batch} utterances. Canaries are ranked by loss in nats per "
+    "token."
+  ]
+  unfit = [
+    row
+    for row in canaries.rows(canaries.plan.canaries)
+    if not model.fits(
+      tokenizer.encode(canaries.records.texts[row]),
+      int(canaries.records.samples[row]),
+    )
+  ]
+  if unfit:
+    # Of a plan made without this network.
+    notes.append(
+      f"{len(unfit)} inserted canaries have more labels than the network has "
+      "frames: training left them out, and here they count as inserted (a "
+      "CTC loss of theirs is infinite, which ranks last). Plan "
+      "with launch.make_canaries --fit, or at a lower speed."
+    )
+    logging.warning(notes[-1])
+  if test is not None:
+    notes.append(
+      f"Word error rates are those of {len(test)} test utterances, greedy "
+      "decoding."
+    )
+  return entries, notes, seconds
+
+
+def require_vocabulary(tokenizer, canaries):
+  """Refuses canaries that a tokenizer has no labels for.
+
+  Args:
+    tokenizer: `tf_pcc.data.text.Tokenizer`.
+    canaries: `launch.canaries.of_run.Canaries`.
+
+  Raises:
+    ValueError: naming their words.
+  """
+  lines = [text.normalize(canary.text) for canary in canaries.plan.all]
+  encoded = tokenizer.encode_batch(lines, strict=False)
+  strange = [line for line, ids in zip(lines, encoded) if ids is None]
+  if strange:
+    words = sorted({word for line in strange for word in line.split()})
+    known = tokenizer.encode_batch(words, strict=False)
+    words = [word for word, ids in zip(words, known) if ids is None]
+    raise ValueError(
+      "the plan's canaries must be of text that the run's tokenizer knows: "
+      "this plan belongs to another corpus or run. Received: "
+      f"{len(strange)} of {len(lines)} canaries with {len(words)} unknown "
+      f"words, such as {', '.join(words[:5]) or strange[0]}"
+    )
+
+
+def audit_function(transcribe, name, canaries, directory=None, batch_size=64):
+  """Audits any function from waveforms to text.
+
+  Args:
+    transcribe: function (list of float32 [samples], sample_rate) -> strings.
+    name: str for the report.
+    canaries: `launch.canaries.of_run.Canaries`.
+    directory: the run whose test set gives the word error rate; None: none.
+    batch_size: int, waveforms a call.
+
+  Returns:
+    list of one `tf_pcc.audit.AuditedCheckpoint`, notes for the report, and the
+    seconds that transcribing the canaries took.
+
+  Raises:
+    ValueError: when it raises, or does not return one string a waveform.
+  """
+
+  def guarded(waveforms, rate):
+    try:
+      return transcribe(waveforms, rate)
+    except Exception as error:
+      raise ValueError(
+        f"{name} must transcribe; --verbosity=1 shows where it failed. "
+        f"Received: {type(error).__name__}: {error}"
+      ) from error
+
+  def heard(waveforms, rate):
+    return audit.transcribe_in_batches(guarded, waveforms, rate, batch_size)
+
+  start = time.monotonic()
+  transcripts = heard(canaries.waveforms(), canaries.records.sample_rate)
+  seconds = time.monotonic() - start
+  wer, notes = None, []
+  if directory:
+    test = datasets.open_splits(saved_config.load_config(directory)).get("test")
+    if test is not None:
+      waveforms = [
+        test.read(row).astype(np.float32) / 2**15 for row in range(len(test))
+      ]
+      transcribed = heard(waveforms, test.sample_rate)
+      plain = [text.normalize(line) for line in transcribed]
+      wer = error_rates.score(test.texts, plain).wer
+      notes.append(f"Word error rate: {len(test)} test utterances.")
+  notes.insert(
+    0,
+    f"Recogniser {name}: transcripts only, so canaries are ranked by character "
+    "error rate.",
+  )
+  entry = _entry(canaries, transcripts, run=name, step=0, wer=wer)
+  return [entry], notes, seconds
+
+
+def _entry(canaries, transcripts, losses=None, **fields):
+  """An `AuditedCheckpoint` from scores in the order of `plan.all`."""
+  plan = canaries.plan
+  count = len(plan.canaries)
+
+  def scores(group, part):
+    return audit.score_transcripts(
+      [canary.text for canary in group],
+      transcripts[part],
+      None if losses is None else losses[part],
+    )
+
+  return audit.AuditedCheckpoint(
+    inserted=scores(plan.canaries, slice(0, count)),
+    holdout=scores(plan.holdout, slice(count, None)),
+    **fields,
+  )

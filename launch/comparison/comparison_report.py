@@ -1,0 +1,170 @@
+"""The one report of a comparison's runs, with what they cost."""
+
+import statistics
+
+from launch.comparison import training_jobs
+from tf_pcc import audit
+
+# What a table's empty cell holds.
+_NONE = "–"
+
+
+def write_report(directory, jobs, bounds, baseline, notes, overwrite=False):
+  """Writes the one report of all runs; see `tf_pcc.audit.write_report`.
+
+  Args:
+    directory: where to.
+    jobs: list of `comparison.Job`, all trained and audited.
+    bounds: dict as in bounds.json, of the bounds that were chosen.
+    baseline: method the others are compared with.
+    notes: list of str.
+    overwrite: bool.
+
+  Returns:
+    The page's path.
+
+  Raises:
+    ValueError: when the runs did not have the same canaries.
+  """
+  plan = jobs[0].plan()
+  others = [j.name for j in jobs if j.plan().digest() != plan.digest()]
+  if others:
+    raise ValueError(
+      "runs must have the same canaries to be compared. Received: "
+      f"{jobs[0].name} and {others} differ"
+    )
+  entries = [entry for job in jobs for entry in job.audited()]
+  counts = sorted({canary.repetitions for canary in plan.canaries})
+  # What was seen once is hardly remembered, what was repeated most soon is
+  # known by heart: each count has its own time to tell methods apart.
+  figures = ["exposure_all", "cer_all", "extraction_all"]
+  figures += [f"cer_x{count}" for count in counts if count > 1]
+  options = {
+    "title": "Clipping methods compared: what they memorize",
+    "figures": figures,
+  }
+  try:
+    found = audit.audit_results(plan, entries, baseline=baseline, **options)
+  except ValueError as error:
+    if "pass through" not in str(error):
+      raise
+    # Too few steps: what there is can still be shown.
+    notes = [*notes, f"Not compared at matched word error rate: {error}"]
+    found = audit.audit_results(plan, entries, **options)
+  found["notes"] = [*notes, *_about(jobs)]
+  found["tables"] = [_cost_table(jobs)]
+  if found["comparison"]:
+    found["tables"].insert(0, convergence_table(found, figures[0]))
+  if bounds:
+    found["tables"].append(_bounds_table(bounds))
+  return str(audit.write_report(directory, found, overwrite)[1])
+
+
+def _about(jobs):
+  config = jobs[0].config
+  seeds = len({job.seed for job in jobs})
+  utterances = jobs[0].summary()["training_utterances"]
+  passes = config.steps * config.batch / utterances
+  bounds = {j.method: j.config.clipping.bound for j in jobs}
+  used = [
+    f"{m} {b:g}" for m, b in bounds.items() if m in training_jobs.WITH_BOUND
+  ]
+  return [
+    f"{config.model.name}, seeds of each method: {seeds}, {config.steps} steps "
+    f"of {config.batch} utterances on {utterances} utterances: {passes:.2f} "
+    f"passes. Bounds: {', '.join(used) or 'none needed'}."
+  ]
+
+
+def _cost_table(jobs):
+  seconds = {}
+  for job in jobs:
+    found = job.summary()
+    if found["seconds_per_step"]:
+      seconds.setdefault(job.method, []).append(found["seconds_per_step"])
+  medians = {m: statistics.median(v) for m, v in seconds.items()}
+  reference = medians.get("none")
+  rows = []
+  for job in {job.method: job for job in jobs}.values():
+    config, found = job.config, job.summary()
+    cores = found["cores"]
+    parts = config.clipping.microbatches
+    if job.method == "per_example":
+      parts = config.batch // cores
+    units = _NONE
+    if job.method not in ("none", "batch"):
+      units = f"{cores * parts} of {config.batch // (cores * parts)}"
+    own = medians.get(job.method)
+    rows.append(
+      [
+        job.method,
+        units,
+        f"{cores} x {parts if units != _NONE else 1}",
+        f"{own:.3f}" if own else _NONE,
+        f"{own / reference:.2f}" if own and reference else _NONE,
+        f"{found['peak_memory_gb']:.1f}",
+      ]
+    )
+  return {
+    "title": "What a step costs",
+    "text": "Units are what is clipped on its own, and their utterances; cores "
+    "are logical, times the micro-batches of each. Seconds of one step, and "
+    "relative to no clipping, which pays for no small units.",
+    "headings": [
+      "method",
+      "units of utterances",
+      "cores x micro-batches",
+      "s a step",
+      "relative to none",
+      "peak memory, GB",
+    ],
+    "rows": rows,
+  }
+
+
+def convergence_table(found, figure):
+  """A table of the steps to each matched word error rate.
+
+  Args:
+    found: what `tf_pcc.audit.audit_results` gives with a baseline.
+    figure: any figure of its comparison.
+
+  Returns:
+    dict with title, text, headings and rows.
+  """
+  baseline = found["comparison"]["baseline"]
+  rows = [
+    [
+      row["method"],
+      f"{row['target']:.2%}",
+      "not reached"
+      if row["step"]["estimate"] is None
+      else audit.tables.number(row["step"], 1, 0),
+      audit.tables.number(row["step_difference"], 1, 0),
+    ]
+    for row in found["comparison"]["matched_wer"]
+    if row["figure"] == figure
+  ]
+  return {
+    "title": "Steps to a word error rate",
+    "text": "Steps until the test word error rate is first reached, straight "
+    "lines between checkpoints; mean over the seeds that reach it, with "
+    f"Student's t intervals; differences to {baseline} are paired over seeds.",
+    "headings": ["method", "word error rate", "steps", f"minus {baseline}"],
+    "rows": rows,
+  }
+
+
+def _bounds_table(bounds):
+  return {
+    "title": "How the bounds were chosen",
+    "text": "Short runs of another seed, without canaries; the bound with the "
+    "lowest word error rate on the validation set is taken, of equal ones the "
+    "largest.",
+    "headings": ["method", "bound", "validation WER", "taken"],
+    "rows": [
+      [method, f"{bound:g}", f"{wer:.2%}", "yes" if b["bound"] == bound else ""]
+      for method, b in bounds.items()
+      for bound, wer in b["tried"]
+    ],
+  }

@@ -1,0 +1,132 @@
+"""Programs of this package run in processes of their own."""
+
+import concurrent.futures
+import os
+import pathlib
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+_POLL_SECONDS = 0.5
+_SHOWN_LINES = 15
+
+
+class ProgramFailed(RuntimeError):
+  """A program ended with an error; the message holds its last lines."""
+
+
+class Stopped(RuntimeError):
+  """Another process failed or the user interrupted: this one was ended."""
+
+
+def run(module, arguments, log, watch=lambda: None, cpus=None):
+  """Runs `python -m module` to its end.
+
+  The process gives all its memory back when it ends. Interrupting this one ends
+  that one by SIGTERM, which makes launch.train save a checkpoint, and waits for
+  it.
+
+  Args:
+    module: str, for example "launch.train".
+    arguments: list of str.
+    log: file that its output is added to, after the command.
+    watch: function without arguments, called twice a second meanwhile; what it
+      raises ends the process as an interrupt does.
+    cpus: set of the CPU cores it may use, or None for all; all where the
+      system cannot bind processes to cores.
+
+  Raises:
+    ProgramFailed: when its exit code is not 0.
+  """
+  command = [sys.executable, "-m", module, *arguments]
+  path = pathlib.Path(log)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with path.open("a") as file:
+    file.write(f"$ python -m {module} {' '.join(arguments)}\n")
+    file.flush()
+    child = subprocess.Popen(
+      command,
+      cwd=_ROOT,
+      # The bar of the whole is shown by the caller.
+      env={
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "TQDM_MININTERVAL": "30",
+        **os.environ,
+      },
+      stdout=file,
+      stderr=subprocess.STDOUT,
+      # Ctrl-C in a terminal reaches a whole process group: the child would get
+      # it twice, the second time while it saves.
+      start_new_session=True,
+    )
+    if cpus and hasattr(os, "sched_setaffinity"):
+      # Its threads, none of which has started, inherit this.
+      os.sched_setaffinity(child.pid, cpus)
+    try:
+      while child.poll() is None:
+        watch()
+        time.sleep(_POLL_SECONDS)
+    except BaseException:
+      child.send_signal(signal.SIGTERM)
+      child.wait()
+      raise
+  watch()
+  if child.returncode:
+    last = path.read_text(errors="replace").splitlines()[-_SHOWN_LINES:]
+    raise ProgramFailed(
+      f"python -m {module} {' '.join(arguments)} ended with exit code "
+      f"{child.returncode}; see {log}:\n" + "\n".join(last)
+    )
+
+
+def available_cpus():
+  """The CPU cores this process may use, a sorted list."""
+  if hasattr(os, "sched_getaffinity"):
+    return sorted(os.sched_getaffinity(0))
+  return list(range(os.cpu_count() or 1))
+
+
+def run_all(tasks, parallel):
+  """Does tasks that run programs, some at a time, each on CPU cores of its own.
+
+  Args:
+    tasks: list of functions (check, cpus); each calls `run` with these CPU
+      cores and a watch function that calls check. They are begun in order.
+    parallel: int, how many at a time.
+
+  Raises:
+    BaseException: the first that a task or an interrupt raises, after all
+      processes have been ended and waited for.
+  """
+  cpus = available_cpus()
+  share = max(1, len(cpus) // parallel)
+  slices = queue.SimpleQueue()
+  for index in range(parallel):
+    first = index * share % len(cpus)
+    slices.put(set(cpus[first : first + share]))
+  stop = threading.Event()
+
+  def check():
+    if stop.is_set():
+      raise Stopped
+
+  def do(task):
+    check()
+    mine = slices.get()
+    try:
+      task(check, mine)
+    finally:
+      slices.put(mine)
+
+  with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
+    futures = [pool.submit(do, task) for task in tasks]
+    try:
+      for future in concurrent.futures.as_completed(futures):
+        future.result()
+    except BaseException:
+      stop.set()
+      raise

@@ -1,0 +1,283 @@
+"""What a comparison is made of: runs, their settings, the bounds chosen."""
+
+import dataclasses
+import functools
+import json
+import os
+import runpy
+
+from ml_collections import config_dict
+
+from launch.comparison import processes
+from launch.runs import experiment, metrics, saved_config
+from tf_pcc import audit
+from tf_pcc.audit import files
+
+# Methods whose clipping.bound counts.
+WITH_BOUND = ("batch", "pcc", "per_example")
+_SEED_OF_TRIALS = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """A training run of the comparison.
+
+  Attributes:
+    name: str, unique.
+    method: value of clipping.method.
+    seed: int.
+    config: the run's `ConfigDict`.
+    arguments: tuple of str: the flags of launch.train that give this config.
+    directory: the run's --workdir.
+  """
+
+  name: str
+  method: str
+  seed: int
+  config: config_dict.ConfigDict
+  arguments: tuple
+  directory: str
+
+  def summary(self):
+    """summary.json of a finished run, otherwise None."""
+    path = os.path.join(self.directory, "summary.json")
+    if not os.path.exists(path):
+      return None
+    found = _read_json(path)
+    return found if found["steps"] >= self.config.steps else None
+
+  def check(self):
+    """Refuses a directory that holds a run of another config.
+
+    Raises:
+      ValueError: naming the fields that differ.
+    """
+    saved_config.check_config(self.directory, self.config)
+    # Without canaries more steps could go on, but not be compared.
+    if os.path.exists(os.path.join(self.directory, "config.json")):
+      steps = saved_config.load_config(self.directory).steps
+      if steps != self.config.steps:
+        raise ValueError(
+          f"steps must be those of the run in {self.directory}: {steps}; give "
+          "another --workdir, or remove that run. "
+          f"Received: steps={self.config.steps}"
+        )
+
+  def step(self):
+    """The last step it has logged."""
+    if not os.path.exists(os.path.join(self.directory, "metrics.jsonl")):
+      return 0
+    steps = [line["step"] for line in metrics.read(self.directory)]
+    return min(max(steps, default=0), self.config.steps)
+
+  def train(self, watch, cpus=None):
+    """Trains it, or goes on; a finished run is left alone.
+
+    Args:
+      watch: as `processes.run` takes it, and so is the next.
+      cpus: set of CPU cores.
+    """
+    if self.summary() is None:
+      processes.run(
+        "launch.train",
+        [*self.arguments, f"--workdir={self.directory}"],
+        os.path.join(self.directory, "log.txt"),
+        watch,
+        cpus,
+      )
+    watch()
+
+  def audit(self, watch, cpus=None):
+    """Audits its checkpoints, unless that was done; arguments as of `train`."""
+    if not os.path.exists(os.path.join(self.directory, "audit", "report.html")):
+      processes.run(
+        "launch.audit",
+        [f"--workdir={self.directory}", "--checkpoints=all", "--overwrite"],
+        os.path.join(self.directory, "log.txt"),
+        watch,
+        cpus,
+      )
+
+  def audited(self):
+    """Its scores, a list of `tf_pcc.audit.AuditedCheckpoint`."""
+    found = _read_json(os.path.join(self.directory, "audit", "audit.json"))
+    return [
+      audit.AuditedCheckpoint(
+        run=self.name,
+        method=self.method,
+        seed=self.seed,
+        step=entry["step"],
+        wer=entry["wer"],
+        inserted=audit.CanaryScores.from_dict(entry["scores"]["inserted"]),
+        holdout=audit.CanaryScores.from_dict(entry["scores"]["holdout"]),
+      )
+      for entry in found["checkpoints"]
+    ]
+
+  def plan(self):
+    """The plan of its canaries."""
+    return audit.CanaryPlan.load(os.path.join(self.directory, "canaries.json"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """Where the configs of the runs come from.
+
+  Attributes:
+    path: file of the config; it may hold METHODS, QUICK, CHOICE and BOUNDS,
+      as in `launch/compare.py`.
+    config: its `ConfigDict`, with the command line's overrides.
+    overrides: dict of these, field to value. They go over all others.
+    directory: the comparison's.
+    quick: bool, whether QUICK counts.
+  """
+
+  path: str
+  config: config_dict.ConfigDict
+  overrides: dict
+  directory: str
+  quick: bool = False
+
+  @functools.cached_property
+  def _module(self):
+    # FILE:ARGUMENT, where get_config takes one.
+    file = self.path
+    if not os.path.exists(file):
+      file = file.rpartition(":")[0]
+    return runpy.run_path(file)
+
+  def job(self, method, seed, bound=None):
+    """The run of a method and a seed."""
+    fields = {"clipping.method": method, "seed": seed}
+    if bound is not None:
+      fields["clipping.bound"] = float(bound)
+    return self._job(f"{method} seed {seed}", "runs", method, {}, fields)
+
+  def trials(self, methods):
+    """For each method the runs that choose its bound, without canaries."""
+    result = {}
+    for method in methods:
+      result[method] = [
+        self._job(
+          f"{method} bound {bound:g}",
+          "bounds",
+          method,
+          self._module.get("CHOICE", {}),
+          {
+            "clipping.method": method,
+            "clipping.bound": float(bound),
+            "seed": self.config.seed + _SEED_OF_TRIALS,
+            "canaries.insert": False,
+          },
+        )
+        for bound in self._module.get("BOUNDS", (self.config.clipping.bound,))
+      ]
+    return result
+
+  def _job(self, name, group, method, choice, fields):
+    given = {
+      **(self._module.get("QUICK", {}) if self.quick else {}),
+      **self._module.get("METHODS", {}).get(method, {}),
+      **choice,
+      **self.overrides,
+      **fields,
+    }
+    if method in experiment.WITHOUT_CORES:
+      given["clipping.microbatches"] = 1
+    config = self.config.copy_and_resolve_references()
+    config.update_from_flattened_dict(given)
+    if group == "runs" and not config.canaries.insert:
+      raise ValueError(
+        "canaries.insert must be True: without canaries there is no "
+        f"memorization to compare. Received: config={self.path}"
+      )
+    if group == "runs" and config.keep_checkpoints:
+      raise ValueError(
+        "keep_checkpoints must be 0, all: they are what is compared. "
+        f"Received: keep_checkpoints={config.keep_checkpoints}"
+      )
+    return Job(
+      name=name,
+      method=method,
+      seed=config.seed,
+      config=config,
+      arguments=(
+        f"--config={self.path}",
+        *(f"--config.{field}={value}" for field, value in given.items()),
+      ),
+      directory=os.path.join(self.directory, group, name.replace(" ", "-")),
+    )
+
+
+def require_splits(config, choose=False):
+  """Refuses a config without the sets that a comparison reads off.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    choose: bool, whether bounds are chosen, on a validation set.
+
+  Raises:
+    ValueError: naming the field to set.
+  """
+  data = config.data
+  records = data.kind == "records"
+  for split, why in (
+    ("test", "methods are compared at equal word error rates on it"),
+    *(
+      [("validation", "--choose_bound chooses bounds on it")] if choose else []
+    ),
+  ):
+    found = data[split] if records else data.utterances.get(split)
+    if not found:
+      name = f"data.{split}" if records else f"data.utterances.{split}"
+      needed = "a directory of records" if records else "a count above 0"
+      raise ValueError(
+        f"{name} must be {needed}: {why}. Received: {name}={found!r}"
+      )
+
+
+def read_bounds(directory, trials):
+  """bounds.json of a comparison, as far as it is about these trials.
+
+  Args:
+    directory: the comparison's.
+    trials: what `Settings.trials` gives.
+
+  Returns:
+    dict as in `write_bounds`; {} where nothing was chosen yet.
+
+  Raises:
+    ValueError: when a bound was chosen among others than those of the trials.
+  """
+  path = os.path.join(directory, "bounds.json")
+  found = _read_json(path) if os.path.exists(path) else {}
+  for method, jobs in trials.items():
+    tried = [bound for bound, _ in found.get(method, {}).get("tried", ())]
+    now = [job.config.clipping.bound for job in jobs]
+    if tried and sorted(tried) != sorted(now):
+      raise ValueError(
+        f"BOUNDS must be those that the bound of {method} was chosen among: "
+        f"{tried}. To choose again, remove {path} and the runs of {method} in "
+        f"{os.path.join(directory, 'runs')}, or give another --workdir. "
+        f"Received: BOUNDS={now}"
+      )
+  return {method: found[method] for method in trials if method in found}
+
+
+def write_bounds(directory, bounds):
+  """Adds to bounds.json, which is written whole or not at all.
+
+  Args:
+    directory: the comparison's.
+    bounds: dict from method to {"bound": float, "tried": [[bound, validation
+      WER], ...]}; methods that are not among them are left as they are.
+  """
+  path = os.path.join(directory, "bounds.json")
+  before = _read_json(path) if os.path.exists(path) else {}
+  text = json.dumps({**before, **bounds}, indent=2) + "\n"
+  files.write_atomically(path, text, overwrite=True)
+
+
+def _read_json(path):
+  with open(path, encoding="utf-8") as file:
+    return json.load(file)

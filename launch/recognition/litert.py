@@ -1,0 +1,75 @@
+"""LiteRT (formerly TensorFlow Lite): a model for phones, and its use here."""
+
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+
+from launch import files
+
+FILE = "model.tflite"
+
+
+def convert(function, variables):
+  """Converts to a LiteRT model of LiteRT's own operations only.
+
+  Args:
+    function: `tf.function` with an input signature, such as
+      `serving.litert_function`.
+    variables: list of the tf.Variables that it uses.
+
+  Returns:
+    bytes, with the function as signature serving_default.
+
+  Raises:
+    ValueError: If the model needs an operation that LiteRT has not.
+  """
+  module = tf.Module()
+  module.variables_ = variables
+  with tempfile.TemporaryDirectory() as directory:
+    tf.saved_model.save(
+      module,
+      directory,
+      signatures={"serving_default": function.get_concrete_function()},
+      options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
+    )
+    try:
+      return tf.lite.TFLiteConverter.from_saved_model(directory).convert()
+    except Exception as error:  # The converter's own kinds have no common one.
+      raise ValueError(
+        "format litert needs a model of LiteRT's own operations: "
+        f"{str(error)[:300]}. Received: format=litert"
+      ) from error
+
+
+def transcribe_function(directory, threads=1):
+  """The transcribe function of an exported LiteRT model.
+
+  Args:
+    directory: what `launch.export --format=litert` wrote.
+    threads: int, of the interpreter.
+
+  Returns:
+    function (waveforms, sample_rate) -> list of strings.
+  """
+  with tf.io.gfile.GFile(files.join(directory, FILE), "rb") as file:
+    interpreter = tf.lite.Interpreter(
+      model_content=file.read(), num_threads=threads
+    )
+  metadata = files.read_json(files.join(directory, "metadata.json"))
+  surfaces = metadata["surfaces"]
+  run = interpreter.get_signature_runner()
+
+  def transcribe(waveforms, sample_rate):
+    del sample_rate  # 16 kHz, as in training.
+    texts = []
+    for waveform in waveforms:
+      found = run(
+        waveforms=np.asarray(waveform, np.float32)[None],
+        lengths=np.array([len(waveform)], np.int32),
+      )
+      ids = found["token_ids"][0][: found["token_counts"][0]]
+      texts.append("".join(surfaces[i] for i in ids).strip())
+    return texts
+
+  return transcribe

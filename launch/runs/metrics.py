@@ -1,0 +1,74 @@
+"""metrics.jsonl and TensorBoard: how a run goes, log step by log step."""
+
+import json
+import math
+
+import tensorflow as tf
+
+from launch import files
+
+
+class Writer:
+  """Appends lines to a run's metrics.jsonl, and the same to TensorBoard.
+
+  A run that goes on from a checkpoint forgets the lines after it, and one that
+  was being written when the run died: it will write them again.
+
+  Args:
+    directory: the run's directory.
+    step: int, the step the run goes on from.
+  """
+
+  def __init__(self, directory, step=0):
+    self._path = files.join(directory, "metrics.jsonl")
+    if tf.io.gfile.exists(self._path):
+      kept = [line for line in read(directory) if line["step"] <= step]
+      files.write_text(self._path, "".join(map(_dump, kept)))
+    self._events = tf.summary.create_file_writer(
+      files.join(directory, "tensorboard")
+    )
+
+  def write(self, line):
+    """Writes one line.
+
+    Args:
+      line: dict with "step" and numbers. What is not finite becomes null, which
+        JSON has a word for.
+    """
+    with tf.io.gfile.GFile(self._path, "a") as file:
+      file.write(_dump(line))
+    with self._events.as_default(step=line["step"]):
+      for name, value in line.items():
+        if name != "step":
+          tf.summary.scalar(name, value)
+    self._events.flush()
+
+
+def read(directory):
+  """The lines of a run's metrics.jsonl.
+
+  Args:
+    directory: the run's directory.
+
+  Returns:
+    list of dicts; a last line that was not written to its end is left out.
+  """
+  with tf.io.gfile.GFile(files.join(directory, "metrics.jsonl")) as file:
+    lines = file.read().split("\n")[:-1]
+  return [json.loads(line) for line in lines]
+
+
+def finite(values):
+  """A dict of numbers and dicts, with None where a float is not finite."""
+  return {
+    name: finite(value)
+    if isinstance(value, dict)
+    else None
+    if isinstance(value, float) and not math.isfinite(value)
+    else value
+    for name, value in values.items()
+  }
+
+
+def _dump(line):
+  return json.dumps(finite(line), allow_nan=False) + "\n"

@@ -1,0 +1,91 @@
+"""Opens a training run: its tokenizer, its model with trained weights.
+
+DIR/config.json      the experiment, whole
+DIR/tokenizer.json   the labels
+DIR/metrics.jsonl    a line a log step
+DIR/tensorboard/     the same for TensorBoard
+DIR/canaries.json    the canaries inserted, if any; DIR/canaries/: their sound
+DIR/checkpoints/     weights, optimizer, the clipping's state, the step
+DIR/summary.json     the end: error rates, speed, clipping
+"""
+
+import tensorflow as tf
+
+from launch import files
+from launch.runs import checkpoints, experiment, saved_config
+from models import registry
+from tf_pcc.data import text
+
+
+def save_tokenizer(directory, tokenizer):
+  """Writes tokenizer.json, whole or not at all."""
+  files.write_json(
+    files.join(directory, "tokenizer.json"), tokenizer.get_config()
+  )
+
+
+def load_tokenizer(directory):
+  """The tokenizer of a run."""
+  return text.tokenizer_from_config(
+    files.read_json(files.join(directory, "tokenizer.json"))
+  )
+
+
+def require_recogniser(directory):
+  """Refuses a run whose model does not transcribe; no run is none.
+
+  Args:
+    directory: the run's directory.
+
+  Raises:
+    ValueError: saying to fine-tune first.
+  """
+  if not tf.io.gfile.exists(files.join(directory, "config.json")):
+    return
+  name = saved_config.load_config(directory).model.name
+  if not registry.is_recogniser(name):
+    raise ValueError(
+      f"--workdir must hold a recogniser; {name} only prepares "
+      "one: fine-tune first, with python -m launch.train --config.init_from="
+      f"{directory}. Received: workdir={directory}"
+    )
+
+
+def load_model(directory, checkpoint=None, step=None, recogniser=True):
+  """The trained model of a run, for inference.
+
+  Args:
+    directory: the run's directory.
+    checkpoint: path from `checkpoint_paths`, the newest by default.
+    step: int, names the checkpoint by its step instead.
+    recogniser: bool, whether it must be one that transcribes.
+
+  Returns:
+    The model, its tokenizer, the config, and the step of the checkpoint.
+
+  Raises:
+    ValueError: when there is no run or no such checkpoint, or the model is no
+      recogniser.
+  """
+  config = saved_config.load_config(directory)
+  if recogniser:
+    require_recogniser(directory)
+  paths = checkpoints.checkpoint_paths(directory)
+  if not paths:
+    raise ValueError(
+      "--workdir must hold a checkpoint: train first, with python -m "
+      f"launch.train --workdir={directory}. Received: workdir={directory}"
+    )
+  if step is not None:
+    if step not in dict(paths):
+      raise ValueError(
+        f"step must be that of a checkpoint: {[s for s, _ in paths]}. "
+        f"Received: step={step}"
+      )
+    checkpoint = dict(paths)[step]
+  by_path = {path: step for step, path in paths}
+  checkpoint = checkpoint or paths[-1][1]
+  tokenizer = load_tokenizer(directory)
+  model = experiment.make_model(config, tokenizer.vocab_size)
+  checkpoints.restore_weights(model, checkpoint)
+  return model, tokenizer, config, by_path[checkpoint]

@@ -1,0 +1,106 @@
+"""A run's config.json: saved, loaded, compared with the config given now."""
+
+import json
+
+import tensorflow as tf
+from absl import logging
+from ml_collections import config_dict
+
+from launch import files
+from launch.configs import base
+
+# Changing these between two parts of a run changes no number but their own.
+FREE_FIELDS = (
+  "log_every",
+  "checkpoint_every",
+  "validate_every",
+  "keep_checkpoints",
+  "evaluation_batch",
+  "steps",
+  "data.cache",
+)
+
+
+def check_config(directory, config):
+  """Refuses a directory that holds a run of another config.
+
+  Args:
+    directory: the run's directory; it may be missing.
+    config: the experiment's `ConfigDict`.
+
+  Raises:
+    ValueError: listing the fields that differ.
+  """
+  path = files.join(directory, "config.json")
+  if not tf.io.gfile.exists(path):
+    return
+  # Fields younger than the run have their defaults.
+  saved = json.loads(load_config(directory).to_json_best_effort())
+  given = json.loads(config.to_json_best_effort())
+  free = set(FREE_FIELDS)
+  if given["canaries"]["insert"]:
+    # Their repetitions are spread over the steps.
+    free.remove("steps")
+  differing = [
+    f"{name}: {was!r} there, {now!r} now"
+    for name, was, now in _differences(saved, given)
+    if name not in free
+  ]
+  if differing:
+    raise ValueError(
+      f"--workdir must be empty or hold a run of this config: {directory} "
+      f"was made by another. Received: {'; '.join(differing)}"
+    )
+  if saved["steps"] != given["steps"]:
+    logging.warning(
+      "steps changed from %d to %d: the learning rate's schedule is that of "
+      "%d steps from here on",
+      saved["steps"],
+      given["steps"],
+      given["steps"],
+    )
+
+
+def save_config(directory, config):
+  """Writes config.json to the run's directory, which is made if missing."""
+  tf.io.gfile.makedirs(directory)
+  given = json.loads(config.to_json_best_effort())
+  files.write_json(files.join(directory, "config.json"), given)
+
+
+def load_config(directory):
+  """The config of a run.
+
+  Args:
+    directory: the run's directory.
+
+  Returns:
+    The experiment's `ConfigDict`.
+
+  Raises:
+    ValueError: when there is no run.
+  """
+  path = files.join(directory, "config.json")
+  if not tf.io.gfile.exists(path):
+    raise ValueError(
+      "--workdir must be the directory of a training run; there is no "
+      f"config.json. Received: workdir={directory}"
+    )
+  config = base.get_config()
+  saved = files.read_json(path)
+  with config.unlocked():
+    config.update(saved)
+  for group, field in (("model", "fields"), ("optimizer", "arguments")):
+    config[group][field] = config_dict.ConfigDict(
+      saved[group][field], convert_dict=False
+    )
+  return config
+
+
+def _differences(saved, given, prefix=""):
+  for name in sorted({*saved, *given}):
+    was, now = saved.get(name), given.get(name)
+    if isinstance(was, dict) and isinstance(now, dict):
+      yield from _differences(was, now, f"{prefix}{name}.")
+    elif was != now:
+      yield prefix + name, was, now

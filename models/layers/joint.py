@@ -1,0 +1,81 @@
+"""The joint network of a transducer, as a layer that owns its weights."""
+
+import keras
+import tensorflow as tf
+
+from models import ctc
+from models.losses import transducer_joint
+
+
+@keras.saving.register_keras_serializable(package="tf_pcc_models")
+class Joint(keras.layers.Layer):
+  """logits = tanh(encoder E + prediction P + bias) output + output bias.
+
+  Its training form is `transducer_loss.fused_transducer_losses`, which takes
+  `joint_weights()`; called as a layer it computes single nodes of the lattice.
+  In float32 whatever the dtype policy says, as the loss is.
+
+  Args:
+    vocab_size: int, number of classes, the blank included.
+    dim: int, width of the hidden layer.
+    blank_prior: float, probability of the blank before training, see
+      `ctc.BlankPrior`.
+
+  References:
+    Graves, Mohamed and Hinton, arXiv 1303.5778, section 3.2.
+  """
+
+  def __init__(self, vocab_size, dim, blank_prior=0.9, **kwargs):
+    kwargs["dtype"] = "float32"
+    super().__init__(**kwargs)
+    self.vocab_size, self.dim = int(vocab_size), int(dim)
+    self.blank_prior = float(blank_prior)
+
+  def build(self, encoder_shape, prediction_shape):
+    for name, shape, initializer in (
+      ("encoder_kernel", [encoder_shape[-1], self.dim], "glorot_uniform"),
+      ("prediction_kernel", [prediction_shape[-1], self.dim], "glorot_uniform"),
+      ("bias", [self.dim], "zeros"),
+      ("output_kernel", [self.dim, self.vocab_size], "glorot_uniform"),
+      ("output_bias", [self.vocab_size], ctc.BlankPrior(self.blank_prior)),
+    ):
+      weight = self.add_weight(name=name, shape=shape, initializer=initializer)
+      setattr(self, name, weight)
+    self.built = True
+
+  def joint_weights(self):
+    """The variables, as `transducer_joint.JointWeights`."""
+    return transducer_joint.JointWeights(
+      *(getattr(self, name) for name in transducer_joint.JointWeights._fields)
+    )
+
+  def of_encoder(self, encoded):
+    """The encoder's part of the hidden layer: [..., D] to float32 [..., dim].
+
+    A decoder computes it once for all frames.
+    """
+    encoded = tf.cast(encoded, tf.float32)
+    return tf.tensordot(encoded, self.encoder_kernel, 1) + self.bias
+
+  def call(self, of_encoder, prediction):
+    """Logits of nodes.
+
+    Args:
+      of_encoder: float32 [..., dim], from `of_encoder`.
+      prediction: float [..., P] of as many nodes.
+
+    Returns:
+      float32 [..., V].
+    """
+    prediction = tf.cast(prediction, tf.float32)
+    of_prediction = tf.tensordot(prediction, self.prediction_kernel, 1)
+    hidden = tf.tanh(of_encoder + of_prediction)
+    return tf.tensordot(hidden, self.output_kernel, 1) + self.output_bias
+
+  def get_config(self):
+    return {
+      **super().get_config(),
+      "vocab_size": self.vocab_size,
+      "dim": self.dim,
+      "blank_prior": self.blank_prior,
+    }

@@ -1,0 +1,95 @@
+"""From `config.data` to records, and from any path to what can be scored."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from launch.runs import datasets
+from tf_pcc.data import corpora, records
+
+
+def test_prepared_records_of_the_splits_that_are_named(make_config, corpus):
+  splits = datasets.open_splits(make_config())
+  assert {name: len(split) for name, split in splits.items()} == {
+    "train": 24,
+    "test": 5,
+  }
+
+
+def test_digits_keep_their_test_recordings(make_config, tmp_path):
+  """With a validation set, training gives up some of its recordings."""
+  rows = ["id\tpath\tspeaker\ttext"]
+  for word in ("ONE", "TWO"):
+    for take in range(10):
+      name = f"{word}-{take}"
+      wave = np.full(800, 0.1 + take / 20, np.float32)
+      soundfile.write(tmp_path / f"{name}.wav", wave, 16000)
+      rows.append(f"{name}\t{name}.wav\tann\t{word}")
+  (tmp_path / "manifest.tsv").write_text("\n".join(rows))
+  config = make_config(
+    data={
+      "kind": "digits",
+      "manifest": str(tmp_path / "manifest.tsv"),
+      "cache": str(tmp_path / "cache"),
+    }
+  )
+  levels = {}
+  for validation in (0, 30):
+    config.data.utterances = {
+      "train": 60,
+      "validation": validation,
+      "test": 30,
+    }
+    splits = datasets.open_splits(config, progress=False)
+    assert ("validation" in splits) == bool(validation)
+    for name, split in splits.items():
+      heard = np.concatenate([split.read(i) for i in range(len(split))])
+      levels[validation, name] = set(np.round(heard / 2**15, 2)) - {0}
+  assert levels[0, "test"] == levels[30, "test"]
+  assert levels[30, "train"] | levels[30, "validation"] == levels[0, "train"]
+  assert not levels[30, "validation"] & levels[30, "train"]
+
+
+def test_a_split_without_words_is_found_before_training(make_config, tmp_path):
+  silent = [(corpora.Utterance("a", "", ""), np.zeros(800, np.int16))]
+  records.write_records(silent, tmp_path / "silent", progress=False)
+  config = make_config(data={"test": str(tmp_path / "silent")})
+  with pytest.raises(ValueError, match=r"data.test='.*silent', 1 utter"):
+    datasets.open_splits(config)
+
+
+@pytest.mark.parametrize(
+  "counts",
+  [{"train": 0, "test": 5}, {"test": 5}, {"train": 5, "test": -1}],
+)
+def test_counts_out_of_range(make_config, counts):
+  config = make_config(data={"kind": "synthetic"})
+  config.data.utterances = counts
+  with pytest.raises(ValueError, match="data.utterances="):
+    datasets.open_splits(config)
+
+
+def test_vocabularies_learnt_and_given(make_config, corpus, tmp_path):
+  train = records.Records(corpus / "train")
+  config = make_config()
+  learnt = datasets.make_tokenizer(config, train)
+  assert learnt.kind == "character" and learnt.vocab_size == 4
+  learnt.save(tmp_path / "labels.json")
+  config.tokenizer.path = str(tmp_path / "labels.json")
+  config.tokenizer.kind = "wordpiece"
+  given = datasets.make_tokenizer(config, train)
+  assert given.get_config() == learnt.get_config()
+
+
+def test_records_of_another_rate_are_refused(make_config, tmp_path):
+  speech = [
+    (corpora.Utterance(f"u{i}", "", "YES"), np.zeros(8000, np.int16))
+    for i in range(3)
+  ]
+  path = str(tmp_path / "slow")
+  records.write_records(speech, path, sample_rate=8000, progress=False)
+  config = make_config(data={"train": path})
+  with pytest.raises(ValueError, match="Received: sample_rate=8000"):
+    datasets.open_splits(config)
+  with pytest.raises(ValueError, match="Received: sample_rate=8000"):
+    datasets.open_any(path)

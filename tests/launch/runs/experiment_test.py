@@ -1,0 +1,125 @@
+"""From a config's fields to clipping, schedule and optimizer."""
+
+import math
+
+import numpy as np
+import pytest
+
+import tf_pcc
+from launch.runs import experiment
+
+
+@pytest.mark.parametrize(
+  ("fields", "expected"),
+  [
+    ({"method": "none"}, None),
+    ({"method": "pcc", "bound": 3.0}, {"bound": tf_pcc.FixedBound(3.0)}),
+    ({"method": "apcc", "bound": math.nan}, {"bound": tf_pcc.MinBound()}),
+    (
+      {"method": "batch", "bound": 3.0},
+      {"bound": tf_pcc.FixedBound(math.inf), "batch_clip_norm": 3.0},
+    ),
+    (
+      {"method": "apcc", "batch_clip_norm": 4.0, "dead_cores": "live"},
+      {"batch_clip_norm": 4.0, "dead_cores": "live"},
+    ),
+    (
+      {"method": "running", "decay": 0.5, "statistic": "quantile"},
+      {"bound": tf_pcc.RunningBound(0.5, "quantile", 0.5)},
+    ),
+    ({"method": "per_example"}, {"microbatches": 6}),
+    ({"method": "pcc", "microbatches": 3}, {"microbatches": 3}),
+    ({"method": "pcc", "track_cosine": True}, {"track_cosine": True}),
+  ],
+)
+def test_methods(make_config, fields, expected):
+  found = experiment.make_clipping(make_config(clipping=fields), 6)
+  if expected is None:
+    assert found is None
+    return
+  for name, value in expected.items():
+    assert repr(getattr(found, name)) == repr(value)
+
+
+def rates(config, steps):
+  schedule = experiment.make_schedule(config)
+  if isinstance(schedule, float):
+    return [schedule] * len(steps)
+  return [float(schedule(step)) for step in steps]
+
+
+def test_schedules(make_config):
+  def found(schedule, warmup, steps):
+    config = make_config(
+      steps=100,
+      optimizer={
+        "schedule": schedule,
+        "warmup_steps": warmup,
+        "learning_rate": 0.8,
+      },
+    )
+    return rates(config, steps)
+
+  assert found("constant", 0, [0, 99]) == [0.8, 0.8]
+  np.testing.assert_allclose(
+    found("constant", 4, [0, 1, 3, 50]), [0.2, 0.4, 0.8, 0.8], rtol=1e-6
+  )
+  np.testing.assert_allclose(
+    found("rsqrt", 4, [0, 3, 15, 63]), [0.2, 0.8, 0.4, 0.2], rtol=1e-6
+  )
+  cosine = [0.8 * (1 + math.cos(math.pi * s / 100)) / 2 for s in (0, 50, 100)]
+  np.testing.assert_allclose(
+    found("cosine", 0, [0, 50, 100]), cosine, atol=1e-6
+  )
+  np.testing.assert_allclose(
+    found("cosine", 20, [0, 10, 20, 60, 100]), [0, 0.4, 0.8, 0.4, 0], atol=1e-6
+  )
+  # A warm-up that does not fit takes half the steps.
+  np.testing.assert_allclose(
+    found("constant", 300, [24, 49, 99]), [0.4, 0.8, 0.8], rtol=1e-6
+  )
+
+
+def test_optimizer_arguments_reach_keras(make_config):
+  config = make_config(optimizer={"name": "adamw"})
+  config.optimizer.arguments = {"weight_decay": 0.25, "beta_2": 0.9}
+  optimizer = experiment.make_optimizer(config)
+  assert (optimizer.weight_decay, optimizer.beta_2) == (0.25, 0.9)
+
+
+@pytest.mark.parametrize(
+  ("name", "value"),
+  [
+    ("clipnorm", 1.0),
+    ("global_clipnorm", 1.0),
+    ("clipvalue", 1.0),
+    ("gradient_accumulation_steps", 2),
+    ("loss_scale_factor", 8.0),
+  ],
+)
+@pytest.mark.parametrize("method", ["none", "apcc"])
+def test_a_second_clipping_is_refused(make_config, method, name, value):
+  """With method none, too: Keras would clip each core behind its back."""
+  config = make_config(clipping={"method": method})
+  config.optimizer.arguments = {name: value}
+  with pytest.raises(ValueError, match=f"optimizer.arguments.{name}={value}"):
+    experiment.make_optimizer(config)
+
+
+def test_one_seed_gives_one_network(make_config):
+  first, same, other = (
+    experiment.make_model(make_config(seed=seed), 5).get_weights()
+    for seed in (1, 1, 2)
+  )
+  for a, b in zip(first, same):
+    np.testing.assert_array_equal(a, b)
+  assert any(np.any(a != b) for a, b in zip(first, other))
+
+
+def test_features_hear_at_the_rate_of_the_records(make_config):
+  config = make_config()
+  config.model.fields["features"] = {"mels": 16, "sample_rate": 8000}
+  with pytest.raises(ValueError, match=r"must be 16000.*sample_rate=8000$"):
+    experiment.make_model(config, 5)
+  config.model.fields["features"]["sample_rate"] = 16000
+  assert experiment.make_model(config, 5).log_mel.sample_rate == 16000

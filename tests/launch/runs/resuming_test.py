@@ -1,0 +1,212 @@
+"""A run that stops and goes on is the run that never stopped."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_pcc
+from launch import files, train
+from launch.runs import checkpoints, metrics
+from tests.launch.conftest import ROOT
+
+RUNNING = {"method": "running", "decay": 0.7, "statistic": "mean"}
+FIELDS = {
+  "clipping": RUNNING,
+  "log_every": 2,
+  "checkpoint_every": 4,
+  "policy": "float32",
+}
+
+
+def state(directory):
+  """All tensors of the newest checkpoint, by name."""
+  path = tf.train.latest_checkpoint(os.path.join(directory, "checkpoints"))
+  reader = tf.train.load_checkpoint(path)
+  return {
+    name: reader.get_tensor(name)
+    for name in reader.get_variable_to_shape_map()
+    if name != "_CHECKPOINTABLE_OBJECT_GRAPH" and "save_counter" not in name
+  }
+
+
+def clipper_state(directory):
+  (saved,) = (v for name, v in state(directory).items() if "py_state" in name)
+  return {
+    name: np.array(value, dtype)
+    for name, (dtype, value) in json.loads(saved).items()
+  }
+
+
+@pytest.fixture(scope="module")
+def halfway(tmp_path_factory):
+  """Where the run of the first three steps will be."""
+  return tmp_path_factory.mktemp("halfway") / "run"
+
+
+@pytest.fixture
+def noisy_config(make_config):
+  """The tiny experiment with dropout and dither beside SpecAugment."""
+
+  def make(**fields):
+    config = make_config(**FIELDS, **fields)
+    config.model.fields["encoder"]["dropout"] = 0.2
+    config.model.fields["features"]["dither"] = 1e-3
+    return config
+
+  return make
+
+
+@pytest.fixture
+def parts(halfway, noisy_config, train_cores, tmp_path):
+  """A copy of a run of three steps, which lie between two checkpoints."""
+  if not halfway.exists():
+    train_cores(noisy_config(steps=3), halfway)
+  return shutil.copytree(halfway, tmp_path / "parts")
+
+
+def test_three_and_three_steps_are_six_bit_for_bit(
+  noisy_config, train_cores, tmp_path, parts
+):
+  """Weights, Adam's slots, running norms, all noise, the log."""
+  whole = tmp_path / "whole"
+  train_cores(noisy_config(steps=6), whole)
+  summary = train_cores(noisy_config(steps=6), parts)
+  expected, found = state(whole), state(parts)
+  assert expected.keys() == found.keys()
+  for name, value in expected.items():
+    np.testing.assert_array_equal(value, found[name], err_msg=name)
+  assert summary["steps"] == 6
+  assert [line["step"] for line in metrics.read(whole)] == [2, 4, 6]
+  assert [line["step"] for line in metrics.read(parts)] == [2, 3, 4, 6]
+  assert metrics.read(whole)[-1] == metrics.read(parts)[-1]
+
+
+def test_running_norms_are_translated_to_another_number_of_cores(
+  noisy_config, train_cores, parts
+):
+  before = clipper_state(parts)
+  train_cores(noisy_config(steps=4), parts, cores=4)
+  after = clipper_state(parts)
+  bound = tf_pcc.RunningBound(RUNNING["decay"], RUNNING["statistic"])
+  resized = bound.resize_state(
+    {name: before[f"bound_{name}"] for name in bound.state_names}, 4
+  )
+  decay = RUNNING["decay"]
+  np.testing.assert_allclose(
+    after["bound_average"],
+    decay * resized["average"] + (1 - decay) * after["norms"],
+    rtol=1e-6,
+  )
+  assert np.ptp(after["norms"]) > 0 and after["norms"].shape == (4,)
+
+
+def test_a_run_at_its_end_is_scored_again_and_changes_nothing(
+  noisy_config, train_cores, parts
+):
+  before = state(parts)
+  first = files.read_json(parts / "summary.json")
+  again = train_cores(noisy_config(steps=3), parts)
+  for name, value in state(parts).items():
+    np.testing.assert_array_equal(value, before[name], err_msg=name)
+  for name in ("wer", "cer", "steps", "seconds_per_step", "clipping"):
+    assert again[name] == first[name]
+  assert [line["step"] for line in metrics.read(parts)] == [2, 3]
+
+
+def test_a_run_with_more_steps_has_not_ended(
+  noisy_config, train_cores, parts, monkeypatch
+):
+  def stopped(*_):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(train, "_step_function", stopped)
+  with pytest.raises(KeyboardInterrupt):
+    train_cores(noisy_config(steps=6), parts)
+  assert not (parts / "summary.json").exists()
+
+
+def test_another_config_is_refused_with_its_fields(
+  noisy_config, train_cores, parts
+):
+  before = (parts / "config.json").read_text()
+  config = noisy_config(steps=9, seed=4)
+  config.clipping.bound = 7.0
+  with pytest.raises(ValueError, match="made by another") as error:
+    train_cores(config, parts)
+  assert "seed: 0 there, 4 now" in str(error.value)
+  assert "clipping.bound: 2.5 there, 7.0 now" in str(error.value)
+  assert "steps" not in str(error.value)
+  assert (parts / "config.json").read_text() == before
+
+
+def test_a_resumed_run_keeps_its_labels(noisy_config, train_cores, parts):
+  """The training texts, and so the labels learnt from them, may change."""
+  path = parts / "tokenizer.json"
+  swapped = path.read_text().translate(str.maketrans("AB", "BA"))
+  assert swapped != path.read_text()
+  path.write_text(swapped)
+  train_cores(noisy_config(steps=3), parts)
+  assert path.read_text() == swapped
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_the_step_that_was_taken(
+  make_config, write_config, train_cores, tmp_path, number
+):
+  """A real process, stopped somewhere, goes on as if nothing had happened."""
+  run = tmp_path / "run"
+  # Adam would make large steps of the last bits of small gradients, which
+  # differ between two processes.
+  fields = {
+    "clipping": {"method": "pcc"},
+    "optimizer": {"name": "sgd", "learning_rate": 1e-3},
+    "log_every": 5,
+    "steps": 100_000,
+  }
+  process = subprocess.Popen(
+    [
+      *(sys.executable, "-m", "launch.train", "--cores=2"),
+      *(write_config(**fields), f"--workdir={run}"),
+    ],
+    cwd=ROOT,
+    env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  try:
+    waited = time.monotonic() + 400
+    while not (run / "metrics.jsonl").exists():
+      assert process.poll() is None and time.monotonic() < waited
+      time.sleep(0.05)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=200)
+  finally:
+    process.kill()
+  assert process.returncode == 130, stderr[-2000:]
+  assert "goes on" in stdout and "Traceback" not in stderr
+  ((stopped, _),) = checkpoints.checkpoint_paths(run)
+  steps = [line["step"] for line in metrics.read(run)]
+  assert steps == list(range(5, stopped + 1, 5))
+  assert not (run / "summary.json").exists()
+
+  if number == signal.SIGINT:
+    return
+  last = stopped + 2
+  train_cores(make_config(**{**fields, "steps": last}), run)
+  train_cores(make_config(**{**fields, "steps": last}), tmp_path / "whole")
+  found, expected = state(run), state(tmp_path / "whole")
+  for name, value in expected.items():
+    if "VARIABLE_VALUE" in name:
+      np.testing.assert_allclose(
+        value, found[name], rtol=1e-3, atol=1e-5, err_msg=name
+      )
