@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from models.losses import transducer_joint, transducer_loss
-from tests.models import transducer_reference
+from tests.models.losses import transducer_reference
 
 FORMS = ["plain", "fused"]
 MODES = ["eager", "graph", "xla"]
