@@ -22,12 +22,12 @@ import sys
 
 from absl import flags
 
-from launch import cli, files
+from launch import cli
 from launch.canaries import masking, scores
 from launch.canaries import of_run as canaries_
 from launch.recognition import recognisers
 from launch.runs import opening
-from tf_pcc import audit
+from tf_pcc import audit, files
 
 _WORKDIR = cli.workdir_flag()
 _CHECKPOINTS = flags.DEFINE_enum(

@@ -15,9 +15,10 @@ import time
 import numpy as np
 from absl import flags
 
-from launch import cli, files
+from launch import cli
 from launch.recognition import error_rates, searching
 from launch.runs import datasets
+from tf_pcc import files
 
 _WORKDIR = cli.workdir_flag()
 _SAVED_MODEL = cli.saved_model_flag()

@@ -44,9 +44,10 @@ import subprocess
 import tensorflow as tf
 from absl import flags, logging
 
-from launch import cli, files
+from launch import cli
 from launch.recognition import litert, serving
 from launch.runs import opening
+from tf_pcc import files
 
 _METADATA = "metadata.json"
 _FORMATS = ("saved_model", "litert")

@@ -34,11 +34,11 @@ import types
 import scipy.io.wavfile
 from absl import flags
 
-from launch import cli, files
+from launch import cli
 from launch.canaries import in_corpus
 from launch.canaries import of_run as canaries_
 from launch.runs import datasets, experiment
-from tf_pcc import audit
+from tf_pcc import audit, files
 from tf_pcc.data import corpora, text
 
 _CONFIG = cli.config_flag()

@@ -21,9 +21,10 @@ import sys
 import tensorflow as tf
 from absl import flags, logging
 
-from launch import cli, files
+from launch import cli
 from launch.canaries import in_corpus
 from launch.canaries import of_run as canaries_
+from tf_pcc import files
 from tf_pcc.data import audio, corpora, records
 
 _CORPUS = flags.DEFINE_string(

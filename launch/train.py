@@ -18,7 +18,7 @@ import time
 import tensorflow as tf
 from absl import logging
 
-from launch import cli, files
+from launch import cli
 from launch.canaries import of_run
 from launch.recognition import error_rates, pretraining
 from launch.runs import (
@@ -32,7 +32,7 @@ from launch.runs import (
   saved_config,
 )
 from models import registry
-from tf_pcc import bars, replicas
+from tf_pcc import bars, files, replicas
 from tf_pcc.data import batching
 
 _CONFIG = cli.config_flag()

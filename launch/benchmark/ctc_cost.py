@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from launch import cli, files
+from launch import cli
 from models.losses import ctc_loss
-from tf_pcc import bars
+from tf_pcc import bars, files
 
 _SIZES = {
   "batch": flags.DEFINE_integer("ctc_utterances", 8, "Utterances."),

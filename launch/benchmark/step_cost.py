@@ -16,9 +16,9 @@ import numpy as np
 import tensorflow as tf
 from absl import flags, logging
 
-from launch import cli, files
+from launch import cli
 from launch.runs import cluster, datasets, experiment
-from tf_pcc import bars
+from tf_pcc import bars, files
 from tf_pcc.data import batching
 
 _CONFIG = cli.config_flag()

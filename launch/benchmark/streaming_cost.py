@@ -17,9 +17,9 @@ import numpy as np
 import tensorflow as tf
 from absl import flags, logging
 
-from launch import cli, files
+from launch import cli
 from models import registry, streaming
-from tf_pcc import bars
+from tf_pcc import bars, files
 
 _SIZE = flags.DEFINE_enum(
   "model_size", "S", sorted(streaming.SIZES), "Of streaming_conformer_ctc."

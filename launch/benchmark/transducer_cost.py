@@ -20,10 +20,10 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from launch import cli, files
+from launch import cli
 from launch.comparison import processes
 from models.losses import transducer_joint, transducer_loss
-from tf_pcc import bars
+from tf_pcc import bars, files
 
 FORMS = ("plain", "fused")
 

@@ -18,9 +18,8 @@ import posixpath
 import tensorflow as tf
 from absl import logging
 
-from launch import files
 from launch.runs import checkpoints, saved_config
-from tf_pcc import audit
+from tf_pcc import audit, files
 from tf_pcc.data import batching, corpora, records, resampling, text, tts
 
 

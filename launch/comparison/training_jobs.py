@@ -10,8 +10,7 @@ from ml_collections import config_dict
 
 from launch.comparison import processes
 from launch.runs import experiment, metrics, saved_config
-from tf_pcc import audit
-from tf_pcc.audit import files
+from tf_pcc import audit, files
 
 # Methods whose clipping.bound counts.
 WITH_BOUND = ("batch", "pcc", "per_example")
@@ -274,8 +273,7 @@ def write_bounds(directory, bounds):
   """
   path = os.path.join(directory, "bounds.json")
   before = _read_json(path) if os.path.exists(path) else {}
-  text = json.dumps({**before, **bounds}, indent=2) + "\n"
-  files.write_atomically(path, text, overwrite=True)
+  files.write_json(path, {**before, **bounds})
 
 
 def _read_json(path):

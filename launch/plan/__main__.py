@@ -17,9 +17,10 @@ import sys
 
 from absl import flags
 
-from launch import cli, files
+from launch import cli
 from launch.plan import environment, estimate, planning, topologies
 from launch.runs import datasets, experiment
+from tf_pcc import files
 
 _CONFIG = cli.config_flag()
 _JSON = cli.json_flag()

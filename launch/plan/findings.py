@@ -9,8 +9,8 @@ import pathlib
 
 from absl import logging
 
-from launch import files
 from launch.plan import hlo
+from tf_pcc import files
 
 _PARTS = ("arguments", "temporaries", "code", "outputs")
 _ALWAYS = (

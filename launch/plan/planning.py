@@ -12,10 +12,9 @@ import time
 
 import tensorflow as tf
 
-from launch import files
 from launch.plan import environment, findings, largest_batch
 from launch.runs import saved_config
-from tf_pcc import bars
+from tf_pcc import bars, files
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 

@@ -17,9 +17,9 @@ import sys
 import tensorflow as tf
 from absl import logging
 
-from launch import files
 from launch.plan import bridge, dataflow, flops, stablehlo, tracing
 from launch.runs import experiment, saved_config
+from tf_pcc import files
 
 _COPIES = 2
 

@@ -17,8 +17,8 @@ import sys
 import keras
 import tensorflow as tf
 
-from launch import files
 from launch.runs import experiment, saved_config
+from tf_pcc import files
 
 _FRAMEWORKS = tuple(
   os.path.dirname(os.path.abspath(module.__file__)) + os.sep

@@ -23,11 +23,12 @@ import math
 from absl import flags
 from ml_collections import config_dict
 
-from launch import cli, files
+from launch import cli
 from launch.plan import __main__ as planner_program
 from launch.plan import cells, estimate, extension, planning, topologies
 from launch.runs import experiment
 from models import registry
+from tf_pcc import files
 
 _CONFIG = cli.config_flag()
 _JSON = cli.json_flag()

@@ -5,7 +5,7 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
-from launch import files
+from tf_pcc import files
 
 FILE = "model.tflite"
 

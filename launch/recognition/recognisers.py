@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from launch import files
 from launch.recognition import litert
 from launch.runs import checkpoints
+from tf_pcc import files
 from tf_pcc.data import batching
 
 

@@ -5,7 +5,7 @@ import math
 
 import tensorflow as tf
 
-from launch import files
+from tf_pcc import files
 
 
 class Writer:

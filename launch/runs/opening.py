@@ -11,9 +11,9 @@ DIR/summary.json     the end: error rates, speed, clipping
 
 import tensorflow as tf
 
-from launch import files
 from launch.runs import checkpoints, experiment, saved_config
 from models import registry
+from tf_pcc import files
 from tf_pcc.data import text
 
 

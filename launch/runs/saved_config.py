@@ -6,8 +6,8 @@ import tensorflow as tf
 from absl import logging
 from ml_collections import config_dict
 
-from launch import files
 from launch.configs import base
+from tf_pcc import files
 
 # Changing these between two parts of a run changes no number but their own.
 FREE_FIELDS = (

@@ -24,7 +24,7 @@ STEPS = 10
 LOOKUP = """
 import numpy as np
 from launch.canaries import of_run
-found = canaries.load_plan({plan!r})
+found = of_run.load_plan({plan!r})
 inserted = dict(zip((w.tobytes() for w in found.waveforms()),
                     (c.text for c in found.plan.canaries)))
 def perfect(waveforms, sample_rate):

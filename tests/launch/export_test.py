@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from launch import evaluate, export, files
+from launch import evaluate, export
 from launch.recognition import error_rates, litert, recognisers
 from launch.runs import opening
 from tests.launch import exported_main
+from tf_pcc import files
 from tf_pcc.data import records
 
 MAIN = pathlib.Path(exported_main.__file__)

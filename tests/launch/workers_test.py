@@ -6,10 +6,10 @@ import os
 import numpy as np
 import pytest
 
-from launch import files
 from launch.runs import checkpoints, metrics, opening
 from tests.launch import workers_main
 from tests.workers import run_workers
+from tf_pcc import files
 
 STEPS = 4
 

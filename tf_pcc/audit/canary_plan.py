@@ -15,7 +15,8 @@ import warnings
 
 import numpy as np
 
-from tf_pcc.audit import checks, files, plan_fields, texts
+from tf_pcc import files
+from tf_pcc.audit import checks, plan_fields, texts
 from tf_pcc.data.text import normalize
 
 # Attempts in a row that may fail before the space of texts counts as exhausted.
@@ -113,7 +114,11 @@ class CanaryPlan:
 
   def save(self, path, overwrite=False):
     """Write the plan as JSON, whole or not at all; returns the path."""
-    return files.write_atomically(path, self.to_json(), overwrite)
+    path = pathlib.Path(path)
+    files.refuse_existing([path], overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(path, self.to_json())
+    return path
 
   @classmethod
   def load(cls, path):

@@ -6,7 +6,8 @@ import pathlib
 
 import numpy as np
 
-from tf_pcc.audit import exposure, figures, files, page, results, scoring
+from tf_pcc import files
+from tf_pcc.audit import exposure, figures, page, results, scoring
 
 
 def write_report(directory, audit, overwrite=False, plots=True):
@@ -37,11 +38,12 @@ def write_report(directory, audit, overwrite=False, plots=True):
   # All is there before the first file is written: a failure leaves nothing.
   text = json.dumps(audit, ensure_ascii=False, indent=1, allow_nan=False)
   rendered = page.render(audit, drawn)
+  directory.mkdir(parents=True, exist_ok=True)
   # The page last: whoever sees it finds everything else in place.
   for path, figure in zip(images, drawn):
-    files.write_atomically(path, figure.png, overwrite)
-  files.write_atomically(data, text + "\n", overwrite)
-  files.write_atomically(document, rendered, overwrite)
+    files.write_bytes(path, figure.png)
+  files.write_text(data, text + "\n")
+  files.write_text(document, rendered)
   return [data, document, *images]
 
 

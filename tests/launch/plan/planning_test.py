@@ -10,11 +10,11 @@ import pytest
 from absl import flags as absl_flags
 from absl.testing import flagsaver
 
-from launch import files
 from launch.configs import base
 from launch.plan import __main__ as program
 from launch.plan import environment, planning
 from tests.launch.plan import findings_test
+from tf_pcc import files
 
 
 def tiny():

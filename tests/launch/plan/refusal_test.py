@@ -7,10 +7,10 @@ import keras
 import pytest
 import tensorflow as tf
 
-from launch import files
 from launch.plan import bridge, refusal, tracing
 from launch.runs import saved_config
 from tests.launch.plan import planning_test
+from tf_pcc import files
 
 
 def masked(x):
@@ -93,4 +93,4 @@ def test_of_a_request(tmp_path):
   files.write_json(str(tmp_path / "request.json"), request)
   refusal.main(str(tmp_path / "request.json"))
   found = files.read_json(str(tmp_path / "where.json"))["tf.MatMul"]
-  assert re.match(r".*/\w+/MatMul \(models/\w+\.py:\d+\)$", found[0])
+  assert re.match(r".*/\w+/MatMul \(models/[\w/]+\.py:\d+\)$", found[0])

@@ -13,9 +13,10 @@ import pytest
 import tensorflow as tf
 
 import tf_pcc
-from launch import files, train
+from launch import train
 from launch.runs import checkpoints, metrics
 from tests.launch.conftest import ROOT
+from tf_pcc import files
 
 RUNNING = {"method": "running", "decay": 0.7, "statistic": "mean"}
 FIELDS = {

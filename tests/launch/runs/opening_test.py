@@ -1,6 +1,5 @@
 """A run's directory: written whole, opened again, its checkpoints."""
 
-import json
 import math
 import os
 
@@ -8,51 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from launch import files
 from launch.runs import checkpoints, metrics, opening, saved_config
-
-
-def test_files_are_whole_or_not_there(tmp_path):
-  path = tmp_path / "a.json"
-  files.write_json(str(path), {"x": np.float32(0.5), "y": np.arange(2)})
-  assert json.loads(path.read_text()) == {"x": 0.5, "y": [0, 1]}
-  with pytest.raises(TypeError, match="object is not JSON"):
-    files.write_json(str(path), {"x": object()})
-  assert json.loads(path.read_text()) == {"x": 0.5, "y": [0, 1]}
-  assert os.listdir(tmp_path) == ["a.json"]
-
-
-@pytest.mark.parametrize("parent", ["", "sub/", "ram://require_parent/"])
-def test_a_file_that_can_be_written(tmp_path, monkeypatch, parent):
-  monkeypatch.chdir(tmp_path)
-  tf.io.gfile.makedirs(parent or ".")
-  path = f"{parent}a.json"
-  files.require_parent(path, "--json")
-  assert not tf.io.gfile.exists(path)
-  files.write_json(path, [1])
-  # One that is there stays as it is.
-  files.require_parent(path, "--json")
-  assert files.read_json(path) == [1]
-  assert len(tf.io.gfile.glob(f"{path}*")) == 1
-
-
-@pytest.mark.parametrize(
-  ("path", "message"),
-  [
-    ("none/a.json", "in a directory that exists"),
-    ("sub/", "in a directory that exists"),
-    ("sub", "not a directory"),
-    ("/proc/a.json", "can be written"),
-  ],
-)
-def test_a_file_that_cannot_be_written(tmp_path, monkeypatch, path, message):
-  monkeypatch.chdir(tmp_path)
-  (tmp_path / "sub").mkdir()
-  with pytest.raises(
-    ValueError, match=f"--json must .*{message}.*Received: --json={path}"
-  ):
-    files.require_parent(path, "--json")
-  assert os.listdir(tmp_path) == ["sub"] and not os.listdir(tmp_path / "sub")
 
 
 def test_a_config_comes_back(make_config, tmp_path):

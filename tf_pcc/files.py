@@ -1,0 +1,273 @@
+"""Files, local or remote, written whole or not at all: the one writer.
+
+A local file is written under a temporary name in the same folder, synced to
+disk, renamed, and its folder is synced: after a power cut there is the old
+content or the new one. Remote paths, those with a scheme such as gs://, go
+through `tf.io.gfile`; TensorFlow is imported for them only.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import posixpath
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+
+def is_remote(path: str | os.PathLike) -> bool:
+  """Whether a path has a scheme, such as gs:// or ram://."""
+  return "://" in os.fspath(path)
+
+
+def join(directory: str | os.PathLike, *names: str) -> str:
+  """A path in a local or remote directory."""
+  return posixpath.join(os.fspath(directory), *names)
+
+
+def read_text(path: str | os.PathLike) -> str:
+  """Reads a UTF-8 file.
+
+  Args:
+    path: local or remote file. A byte order mark is dropped.
+
+  Returns:
+    str.
+
+  Raises:
+    ValueError: If it is not UTF-8.
+    OSError: If a local file cannot be read.
+  """
+  if is_remote(path):
+    data = _gfile().GFile(os.fspath(path), "rb").read()
+  else:
+    data = pathlib.Path(path).read_bytes()
+  try:
+    return data.decode("utf-8-sig")
+  except UnicodeDecodeError as error:
+    raise ValueError(
+      f"{os.fspath(path)} must be UTF-8 text: save it as UTF-8. Received: "
+      f"{error.reason} at byte {error.start}"
+    ) from error
+
+
+def read_json(
+  path: str | os.PathLike, remedy: str = "make it again or restore a copy"
+) -> Any:
+  """Reads a JSON file.
+
+  Args:
+    path: local or remote file.
+    remedy: what to do about a damaged file, for the message.
+
+  Returns:
+    What `json.loads` makes of it.
+
+  Raises:
+    ValueError: If it is empty, cut, not UTF-8 or not JSON.
+    OSError: If a local file cannot be read.
+  """
+  text = read_text(path)
+  try:
+    return json.loads(text)
+  except (ValueError, RecursionError) as error:
+    found = f"{len(text)} characters, {error}" if text.strip() else "no text"
+    raise ValueError(
+      f"{os.fspath(path)} must be JSON: {remedy}. Received: {found}"
+    ) from error
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+  """Writes JSON, whole or not at all.
+
+  Args:
+    path: local or remote file.
+    value: what `json.dumps` takes, NumPy scalars and arrays too.
+  """
+  write_text(path, json.dumps(value, indent=2, default=_plain) + "\n")
+
+
+def write_text(path: str | os.PathLike, content: str) -> None:
+  """Writes a UTF-8 text file, whole or not at all."""
+  write_bytes(path, content.encode("utf-8"))
+
+
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+  """Writes a binary file, whole or not at all.
+
+  Args:
+    path: local or remote file; an existing one is replaced.
+    content: all of its bytes.
+
+  Raises:
+    OSError: If a local file cannot be written; nothing is left behind.
+  """
+  with replacing(path) as temporary:
+    if is_remote(path):
+      with _gfile().GFile(temporary, "wb") as file:
+        file.write(content)
+    else:
+      pathlib.Path(temporary).write_bytes(content)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[str]:
+  """A temporary file that takes the place of `path` when the block ends well.
+
+  For libraries that write files by themselves. When the block raises, the
+  temporary file is removed and `path` stays as it was.
+
+  Example:
+
+  >>> import os, tempfile
+  >>> from tf_pcc import files
+  >>> path = os.path.join(tempfile.mkdtemp(), "a.txt")
+  >>> with files.replacing(path) as temporary:
+  ...   with open(temporary, "w") as file:
+  ...     _ = file.write("whole")
+  >>> files.read_text(path)
+  'whole'
+
+  Args:
+    path: local or remote file; its folder must exist.
+
+  Yields:
+    The temporary name, str, in the same folder.
+  """
+  path = os.fspath(path)
+  if is_remote(path):
+    temporary = f"{path}.tmp{os.getpid()}"
+    try:
+      yield temporary
+      _gfile().rename(temporary, path, overwrite=True)
+    except BaseException:
+      with contextlib.suppress(Exception):
+        _gfile().remove(temporary)
+      raise
+    return
+  folder, name = os.path.split(os.path.abspath(path))
+  descriptor, temporary = tempfile.mkstemp(f"-{name}", _TEMPORARY, folder)
+  os.close(descriptor)
+  try:
+    yield temporary
+    # mkstemp makes the file private; this one is as readable as any other.
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(temporary, 0o666 & ~mask)
+    sync(temporary)
+    os.replace(temporary, path)
+  except BaseException:
+    with contextlib.suppress(OSError):
+      os.unlink(temporary)
+    raise
+  sync(folder)
+
+
+def sync(path: str | os.PathLike) -> None:
+  """Makes a local file, or the names in a local folder, survive a power cut."""
+  descriptor = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
+
+
+def refuse_existing(
+  paths: Iterable[str | os.PathLike], overwrite: bool
+) -> None:
+  """Refuses to replace files.
+
+  Args:
+    paths: local files or folders that are to be written.
+    overwrite: whether they may exist.
+
+  Raises:
+    FileExistsError: If one of them exists and `overwrite` is False.
+  """
+  existing = [str(path) for path in paths if pathlib.Path(path).exists()]
+  if existing and not overwrite:
+    raise FileExistsError(
+      "will not write over what is there; pass overwrite=True (--overwrite on "
+      f"the command line) or another folder. Received: {', '.join(existing)}"
+    )
+
+
+def require_parent(path: str, name: str) -> None:
+  """Fails early if a file cannot be written at the end of long work.
+
+  Args:
+    path: local or remote file to be written later.
+    name: the flag it came by.
+
+  Raises:
+    ValueError: If its directory does not exist, if it is itself a directory,
+      or if no file can be made there.
+  """
+  parent, file = os.path.split(path)
+  is_directory = _gfile().isdir if is_remote(path) else os.path.isdir
+  if not file or parent and not is_directory(parent):
+    raise ValueError(
+      f"{name} must be a file in a directory that exists. Received: "
+      f"{name}={path}"
+    )
+  if is_directory(path):
+    raise ValueError(
+      f"{name} must be a file, not a directory. Received: {name}={path}"
+    )
+  try:
+    if is_remote(path):
+      temporary = f"{path}.tmp{os.getpid()}"
+      with _gfile().GFile(temporary, "w") as opened:
+        opened.write("")
+      _gfile().remove(temporary)
+    else:
+      tempfile.TemporaryFile(dir=parent or ".").close()
+  except Exception as error:
+    raise ValueError(
+      f"{name} must be a file that can be written. Received: {name}={path} "
+      f"({error})"
+    ) from error
+
+
+@contextlib.contextmanager
+def locked(
+  path: str | os.PathLike, waiting: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+  """Holds a lock of this machine's processes while the block runs.
+
+  Args:
+    path: local file whose existence carries the lock, `X.lock` beside the `X`
+      it protects; its folder must exist.
+    waiting: called once if another process holds the lock.
+  """
+  import filelock
+
+  lock = filelock.FileLock(path)
+  try:
+    lock.acquire(blocking=False)
+  except filelock.Timeout:
+    waiting()
+    lock.acquire()
+  try:
+    yield
+  finally:
+    lock.release()
+
+
+# First characters of every local temporary file, for whoever sweeps them.
+_TEMPORARY = ".writing-"
+
+
+def _plain(value):
+  if isinstance(value, (np.generic, np.ndarray)):
+    return value.tolist()
+  raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _gfile():
+  import tensorflow as tf
+
+  return tf.io.gfile
