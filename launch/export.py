@@ -47,6 +47,7 @@ from absl import flags, logging
 from launch import cli
 from launch.recognition import litert, serving
 from launch.runs import opening
+from models import recogniser
 from tf_pcc import files
 
 _METADATA = "metadata.json"
@@ -94,7 +95,7 @@ def export(directory, output, kind="saved_model", step=None, overwrite=False):
   """
   _check_output(directory, output, overwrite)
   model, tokenizer, config, step = opening.load_model(directory, step=step)
-  if not hasattr(model, "decode_scored"):
+  if not isinstance(model, recogniser.Recogniser):
     raise ValueError(
       "--workdir must hold a recogniser; pre-training is to be followed by "
       f"fine-tuning. Received: model.name={config.model.name}"

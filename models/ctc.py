@@ -3,51 +3,13 @@
 import dataclasses
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from models import conformer, lstm, recogniser
 from models.decoding import ctc_decoding
+from models.layers import blank_prior as blank_priors
 from models.losses import ctc_loss
 from tf_pcc.data import batching
-
-
-@keras.saving.register_keras_serializable(package="tf_pcc_models")
-class BlankPrior(keras.initializers.Initializer):
-  """Bias of a CTC output layer that starts by saying blank.
-
-  From uniform outputs CTC's first gradients are tens of times larger than all
-  later ones: nearly every frame must learn to be blank. They fill Adam's second
-  moments, and the labels are learnt hundreds of steps later.
-
-  Args:
-    probability: float in (0, 1), what the blank, class 0, starts with; the
-      other classes share the rest.
-  """
-
-  def __init__(self, probability):
-    if not 0 < probability < 1:
-      raise ValueError(
-        "blank_prior must be between 0 and 1. "
-        f"Received: blank_prior={probability}"
-      )
-    self.probability = float(probability)
-
-  def __call__(self, shape, dtype=None):
-    odds = self.probability / (1.0 - self.probability)
-    bias = np.zeros(shape)
-    bias[0] = np.log(odds * (shape[0] - 1))
-    return keras.ops.convert_to_tensor(bias, dtype=dtype)
-
-  def get_config(self):
-    return {"probability": self.probability}
-
-
-def output_layer(vocab_size, blank_prior):
-  """The layer of CTC logits, in float32, since the loss needs precise ones."""
-  return keras.layers.Dense(
-    vocab_size, bias_initializer=BlankPrior(blank_prior), dtype="float32"
-  )
 
 
 class CTC(recogniser.Recogniser):
@@ -62,12 +24,14 @@ class CTC(recogniser.Recogniser):
     features: dict of arguments of `features.LogMel`, or None.
     specaugment: dict of arguments of `specaugment.SpecAugment`, or None.
     blank_prior: float, probability of the blank before training, see
-      `BlankPrior`.
+      `blank_prior.BlankPrior`.
     seed: int, for the noise of training; weights are drawn from Keras's global
       seed (`keras.utils.set_random_seed`).
   """
 
   encoder_layer = None
+
+  has_ctc = True
 
   def __init__(
     self,
@@ -94,7 +58,7 @@ class CTC(recogniser.Recogniser):
     self.encoder = self.encoder_layer(
       self.config["encoder"], seed=self.layer_seed(2), dtype=self.dtype_policy
     )
-    self.head = output_layer(vocab_size, blank_prior)
+    self.head = blank_priors.output_layer(vocab_size, blank_prior)
 
   def fits(self, labels, samples):
     """Whether CTC can place the labels: a frame each, one more in repeats."""

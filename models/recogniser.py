@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from models.layers import audible
 from models.layers import features as _features
 from models.layers import specaugment as _specaugment
 from tf_pcc.training import PerCoreModel
@@ -38,36 +39,6 @@ def finite_length(values, length):
   return tf.where(tf.reduce_all(finite, axis=1), length, 0)
 
 
-# Of larger samples float32 does not hold the power; true ones are at most 1.
-_LARGEST_SAMPLE = 1e15
-
-
-def audible_samples(audio):
-  """Whether samples can be heard: finite, and their power finite too.
-
-  Args:
-    audio: float32 [B, S].
-
-  Returns:
-    bool [B, S].
-  """
-  return tf.abs(audio) <= _LARGEST_SAMPLE
-
-
-def audible(audio, length):
-  """Whether all samples of an utterance can be heard, see `audible_samples`.
-
-  Args:
-    audio: float32 [B, S].
-    length: int32 [B], valid samples.
-
-  Returns:
-    bool [B].
-  """
-  behind = ~tf.sequence_mask(length, tf.shape(audio)[1])
-  return tf.reduce_all(audible_samples(audio) | behind, axis=1)
-
-
 class SpeechModel(PerCoreModel):
   """Log-mel features and an encoder: what pre-training shares too.
 
@@ -88,6 +59,12 @@ class SpeechModel(PerCoreModel):
     seed: int, for the noise of training; weights are drawn from Keras's global
       seed (`keras.utils.set_random_seed`).
   """
+
+  # Whether `frame_log_probs(outputs)` gives CTC's log-probabilities.
+  has_ctc = False
+  # Whether `initial_state` and the methods of `streaming.Stream` transcribe
+  # chunk by chunk.
+  streams = False
 
   # Spreads the seeds of a model's layers, so that seeds 0 and 1 share none.
   _SEED_STRIDE = 4096
@@ -142,7 +119,7 @@ class SpeechModel(PerCoreModel):
     length = tf.clip_by_value(
       tf.cast(x["audio_length"], tf.int32), 0, tf.shape(x["audio"])[1]
     )
-    usable = audible(x["audio"], length)[:, None]
+    usable = audible.audible(x["audio"], length)[:, None]
     audio = tf.where(usable, x["audio"], float("nan"))
     return self.log_mel(audio, length, training=training)
 
@@ -246,3 +223,21 @@ class Recogniser(SpeechModel):
   def decode(self, outputs):
     """Greedy token ids int32 [B, U] and their number int32 [B]."""
     raise NotImplementedError("a Recogniser must write decode")
+
+  def decode_scored(self, outputs):
+    """As `decode`, and the paths' log-probabilities, float32 [B]."""
+    raise NotImplementedError("a Recogniser must write decode_scored")
+
+  def n_best(self, outputs, n, beam_width):
+    """The n best hypotheses.
+
+    Args:
+      outputs: what `call` returned.
+      n: int, number of hypotheses.
+      beam_width: int, at least n.
+
+    Returns:
+      ids int32 [B, n, U] padded with 0, their numbers int32 [B, n], and
+      log-probabilities float32 [B, n], best first.
+    """
+    raise NotImplementedError("a Recogniser must write n_best")

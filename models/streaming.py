@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from models import conformer, ctc, recogniser
+from models import conformer, ctc
 from models.decoding import ctc_decoding
+from models.layers import audible
 
 # As in `conformer.SIZES`, in chunks of 640 ms (tiny: 320 ms), with four chunks
 # before. The chunks are this package's own.
@@ -60,6 +61,8 @@ class StreamingConformerCTC(ctc.ConformerCTC):
     Chen et al., arXiv 2010.11395, and Zhang et al., arXiv 2012.05481 (chunks of
     attention, causal convolution).
   """
+
+  streams = True
 
   def build(self, input_shape=None):
     """Makes all weights.
@@ -143,8 +146,8 @@ class StreamingConformerCTC(ctc.ConformerCTC):
     if length is None:
       length = tf.fill([tf.shape(audio)[0]], self.chunk_samples)
     length = tf.clip_by_value(tf.cast(length, tf.int32), 0, self.chunk_samples)
-    finite = recogniser.audible(audio, length)
-    audio = tf.where(recogniser.audible_samples(audio), audio, 0.0)
+    finite = audible.audible(audio, length)
+    audio = tf.where(audible.audible_samples(audio), audio, 0.0)
     features, length, past = self.log_mel.step(audio, length, state["audio"])
     encoded, length, following = self.encoder.step(features, length, state)
     logits = self.head(encoded)

@@ -5,8 +5,9 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from models import conformer, ctc, recogniser
+from models import conformer, recogniser
 from models.decoding import transducer_decoding
+from models.layers import blank_prior as blank_priors
 from models.layers import joint
 from models.layers import prediction as _prediction
 from models.losses import ctc_loss, transducer_loss
@@ -38,7 +39,7 @@ class ConformerTransducer(recogniser.Recogniser):
     features: dict of arguments of `features.LogMel`, or None.
     specaugment: dict of arguments of `specaugment.SpecAugment`, or None.
     blank_prior: float, probability of the blank before training, see
-      `ctc.BlankPrior`.
+      `blank_prior.BlankPrior`.
     seed: int, for the noise of training; weights are drawn from Keras's global
       seed (`keras.utils.set_random_seed`).
 
@@ -233,6 +234,8 @@ class ConformerHybrid(ConformerTransducer):
     arXiv 2201.05420 (CTC as the auxiliary loss).
   """
 
+  has_ctc = True
+
   def __init__(self, *, ctc_weight: float = 0.3, **arguments):
     super().__init__(**arguments)
     if not 0 < ctc_weight < 1:
@@ -241,7 +244,7 @@ class ConformerHybrid(ConformerTransducer):
         f"ConformerCTC for one loss. Received: ctc_weight={ctc_weight}"
       )
     self.config["ctc_weight"] = float(ctc_weight)
-    self.head = ctc.output_layer(
+    self.head = blank_priors.output_layer(
       self.config["vocab_size"], self.config["blank_prior"]
     )
 

@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 try:
   from tf_pcc.bounds import FixedBound, MinBound, QuantileBound, RunningBound
-  from tf_pcc.clipper import Clipping
+  from tf_pcc.clipping_spec import Clipping
   from tf_pcc.monitoring import ClippingMonitor
   from tf_pcc.optimizer import PerCoreClipping
   from tf_pcc.training import PerCoreModel

@@ -1,6 +1,6 @@
-"""The one clipper behind both doors: what to clip, and the state it keeps.
+"""The one clipper behind both APIs, and the state it keeps.
 
-`Clipping` says what is wanted. `Clipper` does it: it turns the norms of this
+It does what a `clipping_spec.Clipping` specifies: it turns the norms of this
 core's gradients into their factors, with one small all-reduce of all cores'
 norms, and remembers what the step looked like for monitoring.
 """
@@ -8,95 +8,11 @@ norms, and remembers what the step looked like for monitoring.
 import dataclasses
 import json
 
-import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tf_pcc import bounds, clipping, replicas
-
-DEAD_CORES = ("fixed", "live")
-CORE_WEIGHTS = ("equal", "examples")
-
-
-@keras.saving.register_keras_serializable("tf_pcc")
-@dataclasses.dataclass(frozen=True)
-class Clipping:
-  """What `tf_pcc.PerCoreModel.compile(clipping=...)` takes.
-
-  A unit is what is clipped on its own: a core's batch, or each of its
-  `microbatches` parts.
-
-  Args:
-    bound: `tf_pcc.FixedBound`, `MinBound`, `QuantileBound`, `RunningBound`, or
-      a number above zero for a fixed bound. In units of the norm of the unit's
-      mean gradient.
-    microbatches: int of at least 1; each core's batch is cut in this many equal
-      parts. The per-core batch size makes it per-example clipping. A fixed
-      bound needs memory for one more set of gradients, the others for
-      `microbatches` sets, because their bound depends on all norms.
-    batch_clip_norm: None, or a number above zero: the aggregated gradient is
-      clipped to this norm afterwards (batch clipping). It costs a second
-      all-reduce of the gradients.
-    dead_cores: what the sum of the clipped gradients is divided by when a unit
-      is not live (zero, NaN or infinite gradient): "fixed", all units, so the
-      step shrinks; or "live", the live ones.
-    core_weights: "equal", the mean of the cores' means as an unclipped Keras
-      run gives; or "examples", each core counts by the rows of its batch, for
-      uneven batches.
-    track_cosine: whether to measure cos(update, unclipped mean), at the price
-      of one or two more all-reduces of the gradients.
-
-  Raises:
-    ValueError: on an argument outside these ranges.
-  """
-
-  bound: bounds.Bound
-  microbatches: int = 1
-  batch_clip_norm: float | None = None
-  dead_cores: str = "fixed"
-  core_weights: str = "equal"
-  track_cosine: bool = False
-
-  def __post_init__(self):
-    def put(name, value):
-      object.__setattr__(self, name, value)
-
-    put("bound", bounds.get(self.bound))
-    if (
-      not isinstance(self.microbatches, (int, np.integer))
-      or isinstance(self.microbatches, bool)
-      or self.microbatches < 1
-    ):
-      raise ValueError(
-        "microbatches must be a whole number of at least 1. "
-        f"Received: microbatches={self.microbatches!r}"
-      )
-    if self.batch_clip_norm is not None:
-      put(
-        "batch_clip_norm",
-        bounds.positive_number("batch_clip_norm", self.batch_clip_norm),
-      )
-    for name, known in (
-      ("dead_cores", DEAD_CORES),
-      ("core_weights", CORE_WEIGHTS),
-    ):
-      if getattr(self, name) not in known:
-        raise ValueError(
-          f"{name} must be one of {known}. "
-          f"Received: {name}={getattr(self, name)!r}"
-        )
-
-  def get_config(self):
-    """The constructor's arguments, the bound serialised."""
-    config = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-    config["bound"] = keras.saving.serialize_keras_object(self.bound)
-    return config
-
-  @classmethod
-  def from_config(cls, config):
-    """The inverse of `get_config`."""
-    return cls(**config)
+from tf_pcc import clipping, replicas
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,8 @@ import keras
 
 from tf_pcc import clipping as clipping_lib
 from tf_pcc import replicas
-from tf_pcc.clipper import Clipper, Clipping
+from tf_pcc.clipper import Clipper
+from tf_pcc.clipping_spec import Clipping
 from tf_pcc.units import WholeBatch
 
 

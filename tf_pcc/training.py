@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from tf_pcc import microbatches, replicas
-from tf_pcc.clipper import Clipping
+from tf_pcc.clipping_spec import Clipping
 from tf_pcc.monitoring import ClippingMonitor
 from tf_pcc.optimizer import PerCoreClipping
 from tf_pcc.units import WholeBatch

@@ -45,7 +45,7 @@ def attack_run(directory, canaries, mask, batch_size=64, step=None):
       f"Received: mask={mask}, kind={plan.settings['kind']}"
     )
   model, tokenizer, _, step = opening.load_model(directory, step=step)
-  if not hasattr(model, "frame_log_probs"):
+  if not model.has_ctc:
     raise ValueError(
       "--mask needs a model with a CTC output, which says where a secret is "
       f"spoken; {type(model).__name__} has none. Received: mask={mask}"

@@ -193,7 +193,7 @@ def hear(model, tokenizer, records, batch_size, search):
     ValueError: when the model has no CTC output and arpa needs one, or arpa is
       no language model.
   """
-  has_ctc = hasattr(model, "frame_log_probs")
+  has_ctc = model.has_ctc
   if search.arpa and not has_ctc:
     raise ValueError(
       f"--arpa needs a model with a CTC output, which {type(model).__name__} "

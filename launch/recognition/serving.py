@@ -6,7 +6,7 @@ TensorFlow, in Python, in TensorFlow Serving or in C++.
 
 import tensorflow as tf
 
-from models import recogniser
+from models.layers import audible
 
 
 class Served(tf.Module):
@@ -38,7 +38,7 @@ class Served(tf.Module):
       autograph=False,
     )
     self.functions = {"serving_default": serve.get_concrete_function()}
-    if hasattr(model, "initial_state"):
+    if model.streams:
       self.functions.update(_streaming_functions(model, self.text))
 
   def serve(self, waveforms, lengths):
@@ -102,7 +102,7 @@ def _recognise_function(model):
   def recognise(waveforms, lengths):
     samples = tf.shape(waveforms)[1]
     lengths = tf.clip_by_value(lengths, 0, samples)
-    usable = recogniser.audible(waveforms, lengths)
+    usable = audible.audible(waveforms, lengths)
     # Out before the network: what LiteRT makes of NaN and infinity differs.
     kept = usable[:, None] & tf.sequence_mask(lengths, samples)
     x = {"audio": tf.where(kept, waveforms, 0.0), "audio_length": lengths}

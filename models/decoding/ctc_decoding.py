@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from models import recogniser
+from models.losses.log_zero import LOG_ZERO
 
 
 def greedy(logits: tf.Tensor, lengths: tf.Tensor, blank: int = 0):
@@ -141,13 +142,13 @@ def _with_fillers(logits, lengths, count):
   Returns:
     float32 [B, T + 1, V + count], the blank last and the new before it.
   """
-  impossible, hopeless = -1e30, -1e20
+  hopeless = -1e20
   batch, time, classes = tf.unstack(tf.shape(logits))
-  fillers = tf.fill([batch, time, count], impossible)
+  fillers = tf.fill([batch, time, count], LOG_ZERO)
   logits = tf.concat([logits[..., :-1], fillers, logits[..., -1:]], axis=-1)
   logits = tf.pad(logits, [[0, 0], [0, 1], [0, 0]])
   behind = tf.concat(
-    [tf.fill([classes - 1], impossible), tf.fill([count], hopeless), [0.0]], 0
+    [tf.fill([classes - 1], LOG_ZERO), tf.fill([count], hopeless), [0.0]], 0
   )
   at_end = tf.range(time + 1)[None, :, None] == lengths[:, None, None]
   return tf.where(at_end, behind, logits)

@@ -6,8 +6,7 @@ XLA. `prediction` is a network of `models.prediction`, `joint` a `joint.Joint`.
 
 import tensorflow as tf
 
-# The logarithm of nothing; finite, so that no difference is NaN.
-_IMPOSSIBLE = -1e30
+from models.losses.log_zero import LOG_ZERO
 
 
 def greedy(encoded, lengths, prediction, joint, max_symbols: int = 3):
@@ -138,7 +137,7 @@ def beam_search(
   vocab = joint.vocab_size
   lengths = tf.cast(lengths, tf.int32)
   output, state = prediction.start(batch * beam_width)
-  scores = tf.where(tf.equal(tf.range(beam_width), 0), 0.0, _IMPOSSIBLE)
+  scores = tf.where(tf.equal(tf.range(beam_width), 0), 0.0, LOG_ZERO)
 
   def in_beams(x):
     return tf.reshape(x, [batch, beam_width, *x.shape[1:]])
@@ -176,7 +175,7 @@ def beam_search(
       t + 1,
       tf.where(active[..., None], new_ids, ids),
       tf.where(active, old_counts + tf.cast(says, tf.int32), counts),
-      tf.where(active, tf.maximum(best, _IMPOSSIBLE), scores),
+      tf.where(active, tf.maximum(best, LOG_ZERO), scores),
       output,
       tuple(state),
     )
@@ -197,7 +196,7 @@ def beam_search(
     ),
     maximum_iterations=time,
   )
-  exists = scores > 0.1 * _IMPOSSIBLE
+  exists = scores > 0.1 * LOG_ZERO
   return (
     tf.where(exists[..., None], ids, 0)[:, :n_best],
     tf.where(exists, counts, 0)[:, :n_best],
@@ -225,12 +224,12 @@ def _merge(totals, ids, counts, scores):
   follows = tf.reduce_all(
     tf.equal(before[:, :, None], ids[:, None]), axis=-1
   ) & tf.equal(counts[:, :, None], counts[:, None] + 1)
-  exists = scores > 0.1 * _IMPOSSIBLE
+  exists = scores > 0.1 * LOG_ZERO
   follows &= exists[:, :, None] & exists[:, None]
   # At most one j for every k: the score of its way, and where that way is.
   by_label = tf.gather(totals, last, axis=2, batch_dims=1)
   by_label = tf.reduce_max(
-    tf.where(follows, tf.transpose(by_label, [0, 2, 1]), _IMPOSSIBLE), axis=2
+    tf.where(follows, tf.transpose(by_label, [0, 2, 1]), LOG_ZERO), axis=2
   )
   by_blank = totals[..., 0]
   high, low = tf.maximum(by_blank, by_label), tf.minimum(by_blank, by_label)
@@ -239,7 +238,7 @@ def _merge(totals, ids, counts, scores):
     follows[..., None] & tf.equal(last[..., None], tf.range(vocab))[:, :, None],
     axis=1,
   )
-  totals = tf.where(merged, _IMPOSSIBLE, totals)
+  totals = tf.where(merged, LOG_ZERO, totals)
   return tf.concat([blank[..., None], totals[..., 1:]], axis=-1)
 
 

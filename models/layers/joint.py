@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from models import ctc
+from models.layers import blank_prior as blank_priors
 from models.losses import transducer_joint
 
 
@@ -19,7 +19,7 @@ class Joint(keras.layers.Layer):
     vocab_size: int, number of classes, the blank included.
     dim: int, width of the hidden layer.
     blank_prior: float, probability of the blank before training, see
-      `ctc.BlankPrior`.
+      `blank_prior.BlankPrior`.
 
   References:
     Graves, Mohamed and Hinton, arXiv 1303.5778, section 3.2.
@@ -32,12 +32,13 @@ class Joint(keras.layers.Layer):
     self.blank_prior = float(blank_prior)
 
   def build(self, encoder_shape, prediction_shape):
+    prior = blank_priors.BlankPrior(self.blank_prior)
     for name, shape, initializer in (
       ("encoder_kernel", [encoder_shape[-1], self.dim], "glorot_uniform"),
       ("prediction_kernel", [prediction_shape[-1], self.dim], "glorot_uniform"),
       ("bias", [self.dim], "zeros"),
       ("output_kernel", [self.dim, self.vocab_size], "glorot_uniform"),
-      ("output_bias", [self.vocab_size], ctc.BlankPrior(self.blank_prior)),
+      ("output_bias", [self.vocab_size], prior),
     ):
       weight = self.add_weight(name=name, shape=shape, initializer=initializer)
       setattr(self, name, weight)

@@ -14,10 +14,7 @@ backward variables.
 import tensorflow as tf
 
 from models.losses import targets
-
-# The logarithm of nothing. Finite, so that differences are never NaN; the sums
-# that a lattice makes of it stay far from overflow.
-_IMPOSSIBLE = -1e30
+from models.losses.log_zero import LOG_ZERO
 
 
 @tf.function(autograph=False, jit_compile=True)
@@ -43,14 +40,14 @@ def forward(blank, label, may_skip, length, label_length):
   """
   batch, frames, columns = targets.sizes(label)
   # Before the first frame: the first blank, without the frame it would take.
-  blanks = tf.where(tf.equal(tf.range(columns + 1), 0), 0.0, _IMPOSSIBLE)
+  blanks = tf.where(tf.equal(tf.range(columns + 1), 0), 0.0, LOG_ZERO)
   blanks = tf.broadcast_to(blanks, [batch, columns + 1])
-  labels = tf.fill([batch, columns], _IMPOSSIBLE)
+  labels = tf.fill([batch, columns], LOG_ZERO)
 
   def step(carry, element):
     blanks, labels = carry[:2]
     index, of_blank, of_label = element
-    before = _right(labels, _IMPOSSIBLE)
+    before = _right(labels, LOG_ZERO)
     blank_odds = blanks - before
     reached = _add(blanks, before)
     enter = tf.where(may_skip, reached[:, :-1], blanks[:, :-1])
@@ -81,11 +78,11 @@ def forward(blank, label, may_skip, length, label_length):
   blanks, labels, scales, *odds = tf.scan(step, elements, start)
   blanks, labels = blanks[-1], labels[-1]
   in_blank = _at(blanks, label_length)
-  in_label = _at(_right(labels, _IMPOSSIBLE), label_length)
+  in_label = _at(_right(labels, LOG_ZERO), label_length)
   log_likelihood = tf.reduce_sum(scales[..., 0], axis=0)
   log_likelihood += _add(in_blank, in_label)
   log_likelihood = tf.where(
-    log_likelihood < 0.1 * _IMPOSSIBLE, -float("inf"), log_likelihood
+    log_likelihood < 0.1 * LOG_ZERO, -float("inf"), log_likelihood
   )
   return log_likelihood, (*odds, in_blank - in_label)
 
@@ -158,4 +155,4 @@ def _left_padded(x):
 def _at(x, index):
   """[B, U + 1] to [B]; not a gather, since a TPU takes one number at a time."""
   chosen = tf.equal(tf.range(tf.shape(x)[1]), index[:, None])
-  return tf.reduce_max(tf.where(chosen, x, _IMPOSSIBLE), axis=1)
+  return tf.reduce_max(tf.where(chosen, x, LOG_ZERO), axis=1)

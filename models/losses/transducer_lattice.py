@@ -13,10 +13,7 @@ Implementation of Recurrent Neural Network Transducer in TensorFlow", 2018.
 import tensorflow as tf
 
 from models.losses import targets
-
-# The logarithm of nothing. Finite, so that differences are never NaN; the sums
-# that a lattice makes of it stay far from overflow.
-_IMPOSSIBLE = -1e30
+from models.losses.log_zero import LOG_ZERO
 
 
 @tf.function(autograph=False, jit_compile=True)
@@ -43,14 +40,14 @@ def forward(blank, label, length, label_length):
   unknown = tf.reduce_any(tf.math.is_nan(blank + label), axis=[1, 2])
   elements = (_to_diagonals(blank), _to_diagonals(label))
   batch, _, columns = targets.sizes(blank)
-  start = tf.where(tf.equal(tf.range(columns), 0), 0.0, _IMPOSSIBLE)
+  start = tf.where(tf.equal(tf.range(columns), 0), 0.0, LOG_ZERO)
   start = tf.broadcast_to(start, [batch, columns])
   zeros = tf.zeros_like(start)
 
   def step(carry, element):
     diagonal = carry[0]
     by_blank = diagonal + element[0]
-    by_label = _shift(diagonal + element[1], 1, _IMPOSSIBLE)
+    by_label = _shift(diagonal + element[1], 1, LOG_ZERO)
     log_odds = by_blank - by_label
     diagonal = tf.maximum(by_blank, by_label) + tf.math.log1p(
       tf.exp(-tf.abs(log_odds))
@@ -63,7 +60,7 @@ def forward(blank, label, length, label_length):
   passed = tf.range(tf.shape(scales)[0])[:, None] < length + label_length
   log_likelihood = tf.reduce_sum(tf.where(passed, scales[..., 0], 0.0), axis=0)
   log_likelihood = tf.where(
-    log_likelihood < 0.1 * _IMPOSSIBLE, -float("inf"), log_likelihood
+    log_likelihood < 0.1 * LOG_ZERO, -float("inf"), log_likelihood
   )
   return tf.where(unknown, float("nan"), log_likelihood), log_odds
 
@@ -124,8 +121,8 @@ def _reachable(blank, label, length, label_length):
 
 
 def _select(possible, log_probability):
-  log_probability = tf.where(possible, log_probability, _IMPOSSIBLE)
-  return tf.where(log_probability < _IMPOSSIBLE, _IMPOSSIBLE, log_probability)
+  log_probability = tf.where(possible, log_probability, LOG_ZERO)
+  return tf.where(log_probability < LOG_ZERO, LOG_ZERO, log_probability)
 
 
 def _to_diagonals(x):
@@ -135,7 +132,7 @@ def _to_diagonals(x):
   steps = frames + columns
   x = tf.transpose(x, [0, 2, 1])
   # Rows one too long for the matrix they are read into move by one each.
-  x = tf.pad(x, [[0, 0], [0, 0], [0, columns + 1]], constant_values=_IMPOSSIBLE)
+  x = tf.pad(x, [[0, 0], [0, 0], [0, columns + 1]], constant_values=LOG_ZERO)
   x = tf.reshape(x, [batch, columns * (steps + 1)])
   x = tf.reshape(x[:, : columns * steps], [batch, columns, steps])
   return tf.transpose(x, [2, 0, 1])

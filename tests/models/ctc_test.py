@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from models import conformer, ctc
 from models.decoding import ctc_decoding
+from models.layers import blank_prior
 
 ENCODER = {"dim": 16, "blocks": 1, "heads": 2, "kernel": 3, "dropout": 0.2}
 
@@ -94,7 +95,7 @@ def test_vocabulary_needs_a_token():
 
 @pytest.mark.parametrize("prior", [0.5, 0.9])
 def test_blank_prior_is_what_the_bias_says(prior):
-  bias = ctc.BlankPrior(prior)((30,), "float32")
+  bias = blank_prior.BlankPrior(prior)((30,), "float32")
   probabilities = tf.nn.softmax(bias).numpy()
   np.testing.assert_allclose(probabilities[0], prior, rtol=1e-6)
   np.testing.assert_allclose(probabilities[1:], (1 - prior) / 29, rtol=1e-6)
@@ -103,7 +104,7 @@ def test_blank_prior_is_what_the_bias_says(prior):
 @pytest.mark.parametrize("prior", [0.0, 1.0, -0.1, float("nan")])
 def test_blank_prior_out_of_range_is_refused(prior):
   with pytest.raises(ValueError, match="Received: blank_prior="):
-    ctc.BlankPrior(prior)
+    blank_prior.BlankPrior(prior)
 
 
 def test_lengths_end_with_the_audio():

@@ -172,6 +172,7 @@ def test_widths():
 def test_what_needs_ctc_says_so(loaded, speech):
   class Other:
     log_mel = loaded[0].log_mel
+    has_ctc = False
 
   with pytest.raises(ValueError, match="CTC output.*arpa=words.arpa"):
     hear((Other(), loaded[1]), speech, arpa="words.arpa")

@@ -276,6 +276,7 @@ class _Echo:
   """Hears the token ids that are its waveform."""
 
   variables = ()
+  streams = False
 
   def __call__(self, x, training):
     return x

@@ -1,0 +1,42 @@
+"""Output layers that start from a stated probability of the blank."""
+
+import keras
+import numpy as np
+
+
+@keras.saving.register_keras_serializable(package="tf_pcc_models")
+class BlankPrior(keras.initializers.Initializer):
+  """Bias of a CTC output layer that starts by saying blank.
+
+  From uniform outputs CTC's first gradients are tens of times larger than all
+  later ones: nearly every frame must learn to be blank. They fill Adam's second
+  moments, and the labels are learnt hundreds of steps later.
+
+  Args:
+    probability: float in (0, 1), what the blank, class 0, starts with; the
+      other classes share the rest.
+  """
+
+  def __init__(self, probability):
+    if not 0 < probability < 1:
+      raise ValueError(
+        "blank_prior must be between 0 and 1. "
+        f"Received: blank_prior={probability}"
+      )
+    self.probability = float(probability)
+
+  def __call__(self, shape, dtype=None):
+    odds = self.probability / (1.0 - self.probability)
+    bias = np.zeros(shape)
+    bias[0] = np.log(odds * (shape[0] - 1))
+    return keras.ops.convert_to_tensor(bias, dtype=dtype)
+
+  def get_config(self):
+    return {"probability": self.probability}
+
+
+def output_layer(vocab_size, blank_prior):
+  """The layer of CTC logits, in float32, since the loss needs precise ones."""
+  return keras.layers.Dense(
+    vocab_size, bias_initializer=BlankPrior(blank_prior), dtype="float32"
+  )
