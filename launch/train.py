@@ -60,6 +60,7 @@ def train(config, directory, strategy):
   """
   # ---- Check before anything takes time -------------------------------------
   error_rates.require_jiwer()
+  checkpoints.require_plain_name(directory)
   experiment.check_fields(config)
   cores = strategy.num_replicas_in_sync
   if config.batch % cores:
@@ -81,6 +82,7 @@ def train(config, directory, strategy):
       f"checkpoints of different steps. Received: workdir={directory}, "
       f"step={saved}"
     )
+  checkpoints.require_resumable(directory)
 
   # ---- Speech ----------------------------------------------------------------
   splits = datasets.open_splits(config, progress=chief)

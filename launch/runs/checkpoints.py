@@ -1,6 +1,7 @@
 """The checkpoints of a run: saved, found, restored."""
 
 import os
+import re
 import tempfile
 
 import tensorflow as tf
@@ -41,10 +42,16 @@ class Checkpoints:
 
     Returns:
       The step it was made at, 0 if there is none.
+
+    Raises:
+      ValueError: If there was one, see `require_resumable`.
     """
-    path = tf.train.latest_checkpoint(self._directory)
-    if path is None:
+    run = os.path.dirname(self._directory)
+    require_resumable(run)
+    paths = checkpoint_paths(run)
+    if not paths:
       return 0
+    _, path = paths[-1]
     status = self._checkpoint.restore(path)
     status.assert_existing_objects_matched()
     self._saved = int(self.step.numpy())
@@ -64,17 +71,89 @@ class Checkpoints:
 
 
 def checkpoint_paths(directory):
-  """All checkpoints of a run, oldest first.
+  """All complete checkpoints of a run, oldest first.
+
+  They are found by listing the folder: TensorFlow's state file, `checkpoint`,
+  may be lost or name what is gone.
 
   Args:
     directory: the run's directory.
 
   Returns:
-    list of (step, path).
+    list of (step, path): those with an index and all of their data files. The
+    index is written last.
   """
-  state = tf.train.get_checkpoint_state(files.join(directory, "checkpoints"))
-  paths = state.all_model_checkpoint_paths if state else []
-  return [(int(path.rsplit("-", 1)[1]), path) for path in paths]
+  folder = files.join(directory, "checkpoints")
+  names = _names(folder)
+  steps = sorted(int(found[1]) for found in map(_INDEX.match, names) if found)
+  return [
+    (step, files.join(folder, f"ckpt-{step}"))
+    for step in steps
+    if _has_data(step, names)
+  ]
+
+
+def require_plain_name(directory):
+  """Refuses a directory whose name TensorFlow takes for a pattern.
+
+  Its checkpoint reader looks for files by pattern: it would save to such a
+  directory and find nothing there.
+
+  Args:
+    directory: the run's directory.
+
+  Raises:
+    ValueError: If the name holds one of * ? [ ] and the backslash.
+  """
+  if set(str(directory)) & set("*?[]\\"):
+    raise ValueError(
+      "--workdir must have no *, ?, [, ] or backslash in it: TensorFlow takes "
+      "them for a pattern and does not find its checkpoints; choose another "
+      f"name, or rename the directory. Received: workdir={directory}"
+    )
+
+
+def require_resumable(directory):
+  """Refuses a run whose checkpoints are lost, instead of starting it again.
+
+  Args:
+    directory: the run's directory; it may be missing.
+
+  Raises:
+    ValueError: If the state file `checkpoint`, which is written after the first
+      checkpoint, is there and no checkpoint is complete.
+  """
+  folder = files.join(directory, "checkpoints")
+  names = _names(folder)
+  if "checkpoint" in names and not checkpoint_paths(directory):
+    raise ValueError(
+      f"{folder} must hold a checkpoint, ckpt-STEP.index with its data files: "
+      "a run was saved there and its files are gone. Restore them from a copy, "
+      "or start again in another --workdir. Received: "
+      f"checkpoints={sorted(names)}"
+    )
+
+
+_INDEX = re.compile(r"ckpt-(\d+)\.index$")
+_DATA = re.compile(r"ckpt-(\d+)\.data-(\d{5})-of-(\d{5})$")
+
+
+def _names(folder):
+  if not tf.io.gfile.isdir(folder):
+    return set()
+  return {name.rstrip("/") for name in tf.io.gfile.listdir(folder)}
+
+
+def _has_data(step, names):
+  shards = [
+    (int(found[2]), int(found[3]))
+    for found in map(_DATA.match, names)
+    if found and int(found[1]) == step
+  ]
+  return any(
+    {(shard, count) for shard in range(count)} <= set(shards)
+    for _, count in shards
+  )
 
 
 def restore_weights(model, checkpoint):

@@ -67,6 +67,7 @@ def load_model(directory, checkpoint=None, step=None, recogniser=True):
     ValueError: when there is no run or no such checkpoint, or the model is no
       recogniser.
   """
+  checkpoints.require_plain_name(directory)
   config = saved_config.load_config(directory)
   if recogniser:
     require_recogniser(directory)

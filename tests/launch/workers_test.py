@@ -68,11 +68,10 @@ def test_two_workers_are_two_cores(
 def test_workers_that_do_not_share_a_directory(write_config, tmp_path, fields):
   """Each on a machine of its own: one has the checkpoint, the other not."""
   path = write_config(**fields)
-  checkpoints = tmp_path / "run-1" / "checkpoints"
-  checkpoints.mkdir(parents=True)
-  (checkpoints / "checkpoint").write_text(
-    'model_checkpoint_path: "ckpt-7"\nall_model_checkpoint_paths: "ckpt-7"\n'
-  )
+  folder = tmp_path / "run-1" / "checkpoints"
+  folder.mkdir(parents=True)
+  for name in ("ckpt-7.index", "ckpt-7.data-00000-of-00001"):
+    (folder / name).write_text("")
   command = ["-m", "launch.train", path, f"--workdir={tmp_path}/run-{{task}}"]
   with pytest.raises(AssertionError, match="one directory that all workers"):
     run_workers(command)

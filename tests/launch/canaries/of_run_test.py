@@ -235,9 +235,8 @@ def test_a_run_with_a_plan_takes_no_other(prepare, tmp_path):
 def test_a_run_that_began_without_gets_none(prepare, tmp_path):
   folder = tmp_path / "run" / "checkpoints"
   folder.mkdir(parents=True)
-  (folder / "checkpoint").write_text(
-    'model_checkpoint_path: "ckpt-1"\nall_model_checkpoint_paths: "ckpt-1"\n'
-  )
+  for name in ("ckpt-1.index", "ckpt-1.data-00000-of-00001"):
+    (folder / name).write_text("")
   with pytest.raises(ValueError, match="began without canaries"):
     prepare()
 
