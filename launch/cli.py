@@ -107,6 +107,9 @@ def run(program, main, required=(), verbosity=logging.INFO):
     sys.exit(f"{program}: {_one_line(error)}")
 
   def parse(argv):
+    if {"-h", "-help", "--help", "--helpshort"} & set(argv[1:]):
+      print(own_help())
+      sys.exit(0)
     try:
       return flags.FLAGS(argv)
     except (AttributeError, KeyError) as error:
@@ -133,6 +136,41 @@ def run(program, main, required=(), verbosity=logging.INFO):
   tf.get_logger().setLevel("WARNING")
   flags.mark_flags_as_required(required)
   app.run(guarded, flags_parser=parse)
+
+
+def own_help() -> str:
+  """The running program's docstring, then its flags with their defaults.
+
+  absl's --help shows the flags that the main module defines itself; most of
+  ours are shared and defined in other modules of `launch`.
+  """
+  main = sys.modules["__main__"]
+  modules = flags.FLAGS.flags_by_module_dict()
+  own = [
+    name
+    for name in modules
+    if name == sys.argv[0]
+    or name.partition(".")[0] in ("__main__", "launch", "ml_collections")
+  ]
+  lines = [
+    line
+    for name in own
+    for line in flags.FLAGS.module_help(name).splitlines()
+    # Not the modules' names, which stand at the margin.
+    if line.startswith(" ")
+  ]
+  fields = "launch/configs/base.py explains the fields of --config; "
+  return "\n".join(
+    [
+      (main.__doc__ or "").strip(),
+      "",
+      "Flags:",
+      *lines,
+      "",
+      f"{fields if 'config' in flags.FLAGS else ''}--helpfull shows the flags "
+      "of all libraries.",
+    ]
+  )
 
 
 def _unknown_field(error):

@@ -52,7 +52,7 @@ from tf_pcc import files
 
 _METADATA = "metadata.json"
 _FORMATS = ("saved_model", "litert")
-# What programs put into a run's directory: launch/workdir.py lists it.
+# What programs put into a run's directory: launch/runs/opening.py lists it.
 _RUN = (
   "audit",
   "canaries",

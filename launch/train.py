@@ -6,7 +6,7 @@
 
 --workdir is all it takes to go on: where it holds a checkpoint, training
 resumes. Ctrl-C and SIGTERM save one first. What it writes is described in
-launch/workdir.py; how --cores, --tpu and TF_CONFIG choose the cores, in
+launch/runs/opening.py; how --cores, --tpu and TF_CONFIG choose the cores, in
 launch/runs/cluster.py.
 """
 

@@ -13,8 +13,8 @@ log-probabilities and times seconds; with --arpa, a text has its parts
 * words. Times are of the frames that emit a word's tokens: CTC emits a token in
 a frame or two, so a word sounds on after its "end".
 
---arpa searches the CTC output, that of a hybrid too, whose transducer then has
-no say. The search runs on the host, in Python, one utterance after another:
+--arpa searches the CTC output, that of a hybrid too, whose transducer is then
+ignored. The search runs on the host, in Python, one utterance after another:
 minutes of speech, not days.
 
 Files that cannot be read are named on standard error, the rest is still done,

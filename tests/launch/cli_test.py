@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from launch import __main__ as launch_main
+
 
 @pytest.mark.parametrize(
   ("code", "named"),
@@ -169,6 +171,48 @@ def test_an_unknown_field_of_the_default_experiment(tmp_path):
   assert done.returncode == 1
   assert "Traceback" not in done.stderr
   assert "typo" in done.stderr and "launch/configs/base.py" in done.stderr
+
+
+@pytest.mark.parametrize("program", launch_main.PROGRAMS)
+def test_help_shows_the_programs_own_flags(run_program, program):
+  """Those defined in launch.cli and in other modules of launch too."""
+  name = {"benchmark": "benchmark.step_cost", "plan": "plan.__main__"}
+  done = run_program(name.get(program, program), "--help")
+  assert done.code == 0 and not done.stderr, done.stderr
+  assert f"python -m launch.{program}" in done.stdout
+  shared = {"prepare": "--corpus", "vocabulary": "--corpus"}
+  shared |= {"make_canaries": "--corpus", "benchmark": "--json"}
+  shared |= {"plan": "--topology"}
+  assert f"  {shared.get(program, '--workdir')}: " in done.stdout
+  assert "--logtostderr" not in done.stdout
+
+
+def test_a_default_is_shown(run_program):
+  done = run_program("transcribe", "--help")
+  assert "--batch: Rows of a batch.\n    (default: '32')" in done.stdout
+  assert "--beam_width" in done.stdout and "--config" not in done.stdout
+
+
+def test_the_list_of_programs_is_complete():
+  root = pathlib.Path(launch_main.__file__).parent
+  files = {p.stem for p in root.glob("*.py")} - {"__init__", "__main__", "cli"}
+  folders = {p.parent.name for p in root.glob("*/__main__.py")}
+  assert files | folders == set(launch_main.PROGRAMS)
+
+
+def test_python_m_launch_lists_the_programs():
+  done = subprocess.run(
+    [sys.executable, "-X", "importtime", "-m", "launch"],
+    cwd=pathlib.Path(__file__).resolve().parents[2],
+    capture_output=True,
+    text=True,
+    check=True,
+    timeout=60,
+  )
+  for program in launch_main.PROGRAMS:
+    assert f"python -m launch.{program}" in done.stdout
+  assert "Trains a recogniser, with per-core clipping." in done.stdout
+  assert "tensorflow" not in done.stderr
 
 
 def test_a_result_that_could_not_be_written(run_program, tmp_path):
