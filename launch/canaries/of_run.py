@@ -9,7 +9,6 @@ same two for a training that is not ours, launch.prepare beside records.
 """
 
 import dataclasses
-import fcntl
 import functools
 import json
 import os
@@ -196,8 +195,10 @@ def speak(plan, cache):
   path = os.path.join(cache, f"canaries-{plan.digest()[:16]}")
   os.makedirs(cache, exist_ok=True)
   # The workers of one machine share the cache: the first speaks.
-  with open(f"{path}.lock", "w") as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
+  with files.locked(
+    f"{path}.lock",
+    lambda: logging.info("another process writes %s: waiting", path),
+  ):
     if not os.path.isdir(path):
       logging.info("speaking %d canaries: %s", len(plan.all), path)
       waveforms = _speak(plan)

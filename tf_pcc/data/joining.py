@@ -7,13 +7,13 @@ strings never said before.
 
 import collections
 import dataclasses
-import fcntl
 import hashlib
 import os
 
 import numpy as np
 from absl import logging
 
+from tf_pcc import files
 from tf_pcc.data import audio
 from tf_pcc.data.corpora import Utterance, read_corpus
 from tf_pcc.data.writing import write_records
@@ -114,8 +114,10 @@ def generate(spec, cache_dir, progress=True):
     return paths
   os.makedirs(root, exist_ok=True)
   # The workers of one machine share the cache: the first makes the corpus.
-  with open(f"{root}.lock", "w") as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
+  with files.locked(
+    f"{root}.lock",
+    lambda: logging.info("another process writes %s: waiting", root),
+  ):
     for number, (split, count) in enumerate(spec.splits.items()):
       if os.path.isdir(paths[split]):
         continue

@@ -6,7 +6,6 @@ engine, whatever the number of processes.
 """
 
 import dataclasses
-import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -17,6 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 from absl import logging
 
+from tf_pcc import files
 from tf_pcc.data import tts
 from tf_pcc.data.corpora import Utterance
 from tf_pcc.data.writing import write_shards
@@ -168,8 +168,10 @@ def generate(spec, cache_dir, processes=None, progress=True):
     return paths
   os.makedirs(root, exist_ok=True)
   # The workers of one machine share the cache: the first makes the corpus.
-  with open(f"{root}.lock", "w") as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
+  with files.locked(
+    f"{root}.lock",
+    lambda: logging.info("another process writes %s: waiting", root),
+  ):
     _generate(spec, paths, processes, progress)
   return paths
 
