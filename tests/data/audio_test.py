@@ -139,6 +139,51 @@ def test_zero_samples_are_an_error(
     audio.load(path, backend=backend)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_flipped_byte_in_flac_is_an_error_or_changes_nothing(seed):
+  """tensorflow-io loops without end on some, on others it gives silence."""
+  random = np.random.default_rng(seed)
+  wave = np.clip(0.2 * random.standard_normal(20000), -0.9, 0.9)
+  data = bytearray(_encoded(wave, 16000, "flac"))
+  whole, _ = audio.decode(bytes(data))
+  data[random.integers(200, len(data))] ^= 1 << random.integers(8)
+  try:
+    found, _ = audio.decode(bytes(data))
+  except ValueError as error:
+    assert "audio" in str(error)
+  else:
+    np.testing.assert_array_equal(found, whole)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_damaged_wav_header_is_an_error_with_a_reason(seed):
+  """No exception but ValueError, whatever the bytes of the header are."""
+  random = np.random.default_rng(seed)
+  plain = _encoded(_speechlike(400), 16000, "wav", "PCM_16")
+  errors = 0
+  for _ in range(100):
+    data = bytearray(plain)
+    for place in random.integers(4, 44, random.integers(1, 4)):
+      data[place] = random.choice([0, 1, 255, random.integers(256)])
+    try:
+      waveform, rate = audio.decode(bytes(data))
+    except ValueError as error:
+      errors += 1
+      assert "\n" not in str(error)
+    else:
+      assert 4000 <= rate <= 384_000 and np.isfinite(waveform).all()
+  assert errors > 20
+
+
+@pytest.mark.parametrize("rate", [1, 3999, 384_001, 2**31 - 1])
+def test_rates_that_no_recording_has_are_an_error(rate):
+  data = bytearray(_encoded(_speechlike(400), 16000, "wav", "PCM_16"))
+  data[24:28] = rate.to_bytes(4, "little")
+  data[28:32] = min(2 * rate, 2**32 - 1).to_bytes(4, "little")
+  with pytest.raises(ValueError, match=f"sample rate.*rate={rate}"):
+    audio.decode(bytes(data))
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_values_that_are_not_finite_are_an_error(backend):
   file = io.BytesIO()
@@ -150,6 +195,23 @@ def test_values_that_are_not_finite_are_an_error(backend):
 def test_missing_file(tmp_path):
   with pytest.raises(ValueError, match="nowhere.wav"):
     audio.load(tmp_path / "nowhere.wav")
+
+
+def test_soundfile_reads_where_both_are_installed(monkeypatch):
+  def used(data):
+    raise AssertionError("tensorflow-io was asked")
+
+  monkeypatch.setattr(audio, "_decode_tensorflow", used)
+  for kind in ("flac", "mp3", "ogg"):
+    audio.decode(_encoded(_speechlike(8000), 16000, kind))
+
+
+@native
+def test_without_soundfile_tensorflow_io_reads(monkeypatch):
+  data = _encoded(_speechlike(800), 16000, "flac")
+  expected = audio.decode(data)[0]
+  monkeypatch.setattr(audio, "_soundfile", lambda: None)
+  np.testing.assert_array_equal(audio.decode(data)[0], expected)
 
 
 def test_without_tensorflow_io_soundfile_reads(monkeypatch):
