@@ -72,13 +72,13 @@ def subset(corpus, max_seconds, first, sample_rate):
   """The first short utterances of a corpus, in memory.
 
   Args:
-    corpus: `corpora.Corpus`.
+    corpus: `utterances.Corpus`.
     max_seconds: float or None.
     first: int or None.
     sample_rate: int, Hz.
 
   Returns:
-    `corpora.Corpus`.
+    `utterances.Corpus`.
 
   Raises:
     ValueError: when none is left.
@@ -111,7 +111,7 @@ def lacks_plan(directory, corpus):
 
   Args:
     directory: that of --output.
-    corpus: `corpora.Corpus` with canaries.
+    corpus: `utterances.Corpus` with canaries.
 
   Returns:
     bool; False as well where something else is there.

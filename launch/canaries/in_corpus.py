@@ -6,7 +6,8 @@ import dataclasses
 import numpy as np
 
 from tf_pcc import audit
-from tf_pcc.data import audio, corpora, resampling, text
+from tf_pcc.data import audio, resampling, text
+from tf_pcc.data.utterances import Utterance
 
 
 def insert(corpus, canaries):
@@ -15,7 +16,7 @@ def insert(corpus, canaries):
   The hold-out is left out. Repetition k of a canary has the id ID#k.
 
   Args:
-    corpus: `tf_pcc.data.corpora.Corpus`.
+    corpus: `tf_pcc.data.utterances.Corpus`.
     canaries: `launch.canaries.of_run.Canaries`.
 
   Returns:
@@ -37,7 +38,7 @@ def insert(corpus, canaries):
   for position, ordinary in enumerate(corpus):
     for canary, repetition in due[position]:
       utterances.append(
-        corpora.Utterance(
+        Utterance(
           f"{canary.id}#{repetition}",
           origin,
           text.normalize(canary.text),

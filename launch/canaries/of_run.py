@@ -19,7 +19,8 @@ from absl import logging
 
 from launch.runs import checkpoints, saved_config
 from tf_pcc import audit, files
-from tf_pcc.data import batching, corpora, records, resampling, text, tts
+from tf_pcc.data import batching, records, resampling, text, tts
+from tf_pcc.data.utterances import Utterance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -354,7 +355,7 @@ def _speak(plan):
 
 
 def _utterance(canary):
-  return corpora.Utterance(
+  return Utterance(
     canary.id, "", text.normalize(canary.text), speaker=canary.voice["name"]
   )
 

@@ -10,6 +10,7 @@ import scipy.io.wavfile
 import tensorflow as tf
 
 from tf_pcc.data import corpora, records
+from tf_pcc.data.utterances import Utterance
 
 
 def _wav(path, samples=1600):
@@ -55,7 +56,7 @@ def test_manifest_by_folder_and_by_file(tmp_path):
   by_folder = corpora.read_corpus(_manifest(tmp_path))
   by_file = corpora.read_corpus(tmp_path / "manifest.tsv")
   assert by_folder.utterances == by_file.utterances
-  assert by_folder.utterances[1] == corpora.Utterance(
+  assert by_folder.utterances[1] == Utterance(
     "u1", str(tmp_path / "audio/1.wav"), "HELLO IT'S ME", "s1", 0.1
   )
 
@@ -289,7 +290,7 @@ def test_tensorflow_datasets_must_be_installed(monkeypatch):
 
 
 def test_texts_of_records_and_of_a_corpus(tmp_path, shared_data):
-  pairs = [(corpora.Utterance("a", "", "HELLO"), np.ones(5, np.int16))]
+  pairs = [(Utterance("a", "", "HELLO"), np.ones(5, np.int16))]
   records.write_records(pairs, tmp_path / "r", progress=False)
   assert corpora.read_texts(tmp_path / "r") == ["HELLO"]
   digits = corpora.read_texts(shared_data / "spoken_digits")

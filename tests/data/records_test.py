@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tf_pcc.data import audio, records, writing
-from tf_pcc.data.corpora import Utterance
+from tf_pcc.data.utterances import Utterance
 
 
 def _pairs(count=10, seed=0, dtype=np.int16):

@@ -14,7 +14,8 @@ from launch.configs import base
 from launch.recognition import recognisers
 from launch.runs import checkpoints, cluster, opening
 from tf_pcc import audit
-from tf_pcc.data import corpora, records
+from tf_pcc.data import records
+from tf_pcc.data.utterances import Utterance
 
 WORDS = ("RIVER", "STONE", "CLOUD", "TABLE", "APPLE")
 STEPS = 10
@@ -61,7 +62,7 @@ def _x(waveforms, sample_rate):
 
 
 def _utterance(name, line):
-  return corpora.Utterance(name, "", line)
+  return Utterance(name, "", line)
 
 
 def _config(folder):

@@ -19,7 +19,8 @@ from launch.comparison import comparison_report, processes, training_jobs
 from launch.configs import base, desk_memorization
 from launch.runs import saved_config
 from tf_pcc import audit
-from tf_pcc.data import corpora, records
+from tf_pcc.data import records
+from tf_pcc.data.utterances import Utterance
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORDS = ("RIVER", "STONE", "CLOUD", "TABLE", "APPLE")
@@ -59,7 +60,7 @@ def config_file(tmp_path):
   for name, count in (("train", 24), ("test", 6)):
     pairs = [
       (
-        corpora.Utterance(f"{name}-{i}", "", " ".join(random.choice(WORDS, 2))),
+        Utterance(f"{name}-{i}", "", " ".join(random.choice(WORDS, 2))),
         random.uniform(-0.3, 0.3, 8000).astype(np.float32),
       )
       for i in range(count)

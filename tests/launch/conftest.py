@@ -15,7 +15,8 @@ from launch import train
 from launch.configs import base
 from launch.runs import checkpoints, experiment, opening, saved_config
 from tests.conftest import mirrored
-from tf_pcc.data import corpora, records, text
+from tf_pcc.data import records, text
+from tf_pcc.data.utterances import Utterance
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 UTTERANCES = 24
@@ -30,7 +31,7 @@ def _tones(count, seed):
     tone = np.sin(np.arange(samples) * random.uniform(0.1, 1.0))
     waveform = 0.3 * tone + 0.05 * random.standard_normal(samples)
     yield (
-      corpora.Utterance(f"{seed}-{i:03d}", "", TEXTS[i % len(TEXTS)]),
+      Utterance(f"{seed}-{i:03d}", "", TEXTS[i % len(TEXTS)]),
       waveform.astype(np.float32),
     )
 

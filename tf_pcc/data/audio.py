@@ -25,6 +25,7 @@ __all__ = [
   "decode_in_graph",
   "encode_flac",
   "load",
+  "load_or_error",
   "resample",
   "sniff",
   "speed",
@@ -103,6 +104,14 @@ def load(path, sample_rate=SAMPLE_RATE, backend=None):
   except ValueError as error:
     raise ValueError(f"{error} Received: path={path}") from error
   return resample(waveform, rate, sample_rate)
+
+
+def load_or_error(path, sample_rate=SAMPLE_RATE):
+  """`load`, with the ValueError returned in the waveform's place."""
+  try:
+    return load(path, sample_rate)
+  except ValueError as error:
+    return error
 
 
 def decode(data, backend=None):

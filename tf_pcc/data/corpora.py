@@ -17,87 +17,19 @@ Paths in a manifest are relative to the manifest. Transcripts go through
 
 import collections
 import csv
-import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable
 
 from absl import logging
 
-from tf_pcc.data import audio
+from tf_pcc.data import audio, tfds
 from tf_pcc.data.records import Records
 from tf_pcc.data.text import normalize
-from tf_pcc.data.writing import load_or_error
+from tf_pcc.data.utterances import Corpus, Utterance
 
 _EXTENSIONS = tuple(f".{name}" for name in audio.FORMATS)
 _SHOWN = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class Utterance:
-  """One transcribed recording.
-
-  Attributes:
-    id: Unique name in its corpus.
-    path: Audio file; may be empty where the waveform comes another way.
-    text: Transcript as `tf_pcc.data.text.normalize` leaves it: A-Z, `'`, space.
-    speaker: Name of the speaker, or "".
-    seconds: Length if the corpus states it, or None.
-  """
-
-  id: str
-  path: str
-  text: str
-  speaker: str = ""
-  seconds: float | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Corpus:
-  """Utterances with their origin.
-
-  Attributes:
-    name: Short name: the folder's, the file's, or the data set's.
-    root: Where it was read from.
-    utterances: Tuple of `Utterance`, sorted by id.
-    missing_audio: Tuple of ids that have a transcript and no audio.
-    missing_text: Tuple of ids that have audio and no transcript, or an empty
-      one.
-    reader: How the waveforms `start` to `stop` are read, if not from
-      `Utterance.path`: a function (start, stop, sample_rate) -> iterable.
-  """
-
-  name: str
-  root: str
-  utterances: tuple[Utterance, ...]
-  missing_audio: tuple[str, ...] = ()
-  missing_text: tuple[str, ...] = ()
-  reader: Callable | None = dataclasses.field(default=None, repr=False)
-
-  def __len__(self):
-    return len(self.utterances)
-
-  def __iter__(self):
-    return iter(self.utterances)
-
-  def waveforms(self, start=0, stop=None, sample_rate=audio.SAMPLE_RATE):
-    """Yields the waveforms of `utterances[start:stop]`.
-
-    Args:
-      start: First utterance. Default 0.
-      stop: One after the last utterance. Default: all.
-      sample_rate: Wanted rate in Hz. Default 16000.
-
-    Yields:
-      float32 `[samples]`, or the ValueError that says why it cannot be read.
-    """
-    stop = len(self) if stop is None else stop
-    if self.reader is not None:
-      yield from self.reader(start, stop, sample_rate)
-      return
-    for utterance in self.utterances[start:stop]:
-      yield load_or_error(utterance.path, sample_rate)
 
 
 def read_corpus(path, max_missing_share=0.05):
@@ -120,8 +52,6 @@ def read_corpus(path, max_missing_share=0.05):
   """
   path = os.fspath(path)
   if path.startswith("tfds:"):
-    from tf_pcc.data import tfds
-
     corpus = tfds.read(path)
   elif not os.path.exists(path):
     raise ValueError(

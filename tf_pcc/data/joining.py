@@ -15,7 +15,8 @@ from absl import logging
 
 from tf_pcc import files
 from tf_pcc.data import audio
-from tf_pcc.data.corpora import Utterance, read_corpus
+from tf_pcc.data.corpora import read_corpus
+from tf_pcc.data.utterances import Utterance
 from tf_pcc.data.writing import write_records
 
 

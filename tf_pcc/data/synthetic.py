@@ -18,7 +18,7 @@ from absl import logging
 
 from tf_pcc import files
 from tf_pcc.data import tts
-from tf_pcc.data.corpora import Utterance
+from tf_pcc.data.utterances import Utterance
 from tf_pcc.data.writing import write_shards
 
 _FORMAT = 1

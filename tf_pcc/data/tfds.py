@@ -6,8 +6,8 @@ import re
 import numpy as np
 
 from tf_pcc.data import audio
-from tf_pcc.data.corpora import Corpus, Utterance
 from tf_pcc.data.text import normalize
+from tf_pcc.data.utterances import Corpus, Utterance
 
 _RATE = 16000  # of every TFDS librispeech configuration
 

@@ -44,7 +44,7 @@ def write_records(
   is skipped, logged, and listed in the index.
 
   Args:
-    utterances: A `tf_pcc.data.corpora.Corpus`, or an iterable of `Utterance`
+    utterances: A `tf_pcc.data.utterances.Corpus`, or an iterable of `Utterance`
       (read from their path) or of `(Utterance, waveform)` pairs, where the
       waveform is int16 or float32 `[samples]` at `sample_rate`.
     output_dir: Directory to make, local or anything tf.io.gfile writes.
@@ -80,7 +80,7 @@ def write_records(
       return
     for utterance, waveform in pairs[start:stop]:
       if waveform is None:
-        waveform = load_or_error(utterance.path, sample_rate)
+        waveform = audio.load_or_error(utterance.path, sample_rate)
       yield utterance, waveform
 
   bounds = np.linspace(0, len(pairs), shards + 1).astype(int)
@@ -100,14 +100,6 @@ def write_records(
     workers=workers,
     progress=progress,
   )
-
-
-def load_or_error(path, sample_rate):
-  """`audio.load`, with the ValueError returned in the waveform's place."""
-  try:
-    return audio.load(path, sample_rate)
-  except ValueError as error:
-    return error
 
 
 def _fingerprint(waveform):

@@ -8,7 +8,8 @@ import pytest
 
 from launch.canaries import in_corpus, of_run
 from tf_pcc import audit
-from tf_pcc.data import corpora, records
+from tf_pcc.data import records
+from tf_pcc.data.utterances import Corpus, Utterance
 
 TOTAL = 60
 
@@ -27,7 +28,7 @@ def planned(tmp_path_factory):
   sound = tmp_path_factory.mktemp("planned") / "canaries"
   records.write_records(
     [
-      (corpora.Utterance(c.id, "", c.text), np.full(8, i, np.int16))
+      (Utterance(c.id, "", c.text), np.full(8, i, np.int16))
       for i, c in enumerate(plan.all)
     ],
     sound,
@@ -45,10 +46,10 @@ def _corpus(total=TOTAL, texts=None):
     calls.append((start, stop, sample_rate))
     return (np.full(8, -i, np.int16) for i in range(start, stop))
 
-  corpus = corpora.Corpus(
+  corpus = Corpus(
     "c",
     "c",
-    tuple(corpora.Utterance(f"u{i:03}", "", t) for i, t in enumerate(texts)),
+    tuple(Utterance(f"u{i:03}", "", t) for i, t in enumerate(texts)),
     reader=read,
   )
   return corpus, calls
@@ -124,7 +125,7 @@ def test_other_sound_is_other_content(planned, tmp_path):
   """A stopped preparation must not go on with another plan's sound."""
   records.write_records(
     [
-      (corpora.Utterance(c.id, "", c.text), np.full(8, 99, np.int16))
+      (Utterance(c.id, "", c.text), np.full(8, 99, np.int16))
       for c in planned.plan.all
     ],
     tmp_path / "other",

@@ -9,7 +9,8 @@ from launch.canaries import masking, of_run
 from launch.configs import base
 from launch.runs import checkpoints, experiment, opening, saved_config
 from tf_pcc import audit
-from tf_pcc.data import corpora, records, text
+from tf_pcc.data import records, text
+from tf_pcc.data.utterances import Utterance
 
 FRAME = 0.04
 TEMPLATES = ("MY NUMBER IS {secret} TODAY", "ONE {secret}")
@@ -33,7 +34,7 @@ def _planned(folder, **fields):
   sound = random.integers(-3000, 3000, [len(plan.all), 16000], np.int16)
   sound[:, 0] = np.arange(len(plan.all))
   pairs = [
-    (corpora.Utterance(c.id, "", text.normalize(c.text)), w)
+    (Utterance(c.id, "", text.normalize(c.text)), w)
     for c, w in zip(plan.all, sound)
   ]
   records.write_records(pairs, folder / "canaries", progress=False)

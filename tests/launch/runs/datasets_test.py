@@ -5,7 +5,8 @@ import pytest
 import soundfile
 
 from launch.runs import datasets
-from tf_pcc.data import corpora, records
+from tf_pcc.data import records
+from tf_pcc.data.utterances import Utterance
 
 
 def test_prepared_records_of_the_splits_that_are_named(make_config, corpus):
@@ -51,7 +52,7 @@ def test_digits_keep_their_test_recordings(make_config, tmp_path):
 
 
 def test_a_split_without_words_is_found_before_training(make_config, tmp_path):
-  silent = [(corpora.Utterance("a", "", ""), np.zeros(800, np.int16))]
+  silent = [(Utterance("a", "", ""), np.zeros(800, np.int16))]
   records.write_records(silent, tmp_path / "silent", progress=False)
   config = make_config(data={"test": str(tmp_path / "silent")})
   with pytest.raises(ValueError, match=r"data.test='.*silent', 1 utter"):
@@ -83,8 +84,7 @@ def test_vocabularies_learnt_and_given(make_config, corpus, tmp_path):
 
 def test_records_of_another_rate_are_refused(make_config, tmp_path):
   speech = [
-    (corpora.Utterance(f"u{i}", "", "YES"), np.zeros(8000, np.int16))
-    for i in range(3)
+    (Utterance(f"u{i}", "", "YES"), np.zeros(8000, np.int16)) for i in range(3)
   ]
   path = str(tmp_path / "slow")
   records.write_records(speech, path, sample_rate=8000, progress=False)
