@@ -5,7 +5,9 @@ can be imported in one process.
 """
 
 import functools
+import logging as python_logging
 import os
+import pathlib
 import sys
 
 import tensorflow as tf
@@ -24,7 +26,7 @@ def config_flag():
     return config_flags.DEFINE_config_file("config", _DESK, lock_config=True)
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     # ml_collections reads the overrides of the default file here already.
-    sys.exit(_unknown_field(error))
+    sys.exit(f"{_program()}: {_unknown_field(error)}")
 
 
 @functools.cache
@@ -91,6 +93,9 @@ _FLAG_MISTAKES = (
 )
 
 
+_HELP = {"-h", "-?", "-help", "--help", "-helpshort", "--helpshort"}
+
+
 def run(program, main, required=(), verbosity=logging.INFO):
   """Runs a program; a user's mistake becomes one line and exit code 1.
 
@@ -99,7 +104,8 @@ def run(program, main, required=(), verbosity=logging.INFO):
     main: function of the arguments that are not flags; a ValueError, and a file
       that cannot be read or written, is a user's mistake.
     required: names of flags that must be given.
-    verbosity: of absl's log.
+    verbosity: of absl's log, unless --verbosity is given. What TensorFlow's
+      Python code logs below a warning is shown with --verbosity=1 only.
   """
 
   def end(error):
@@ -107,11 +113,15 @@ def run(program, main, required=(), verbosity=logging.INFO):
     sys.exit(f"{program}: {_one_line(error)}")
 
   def parse(argv):
-    if {"-h", "-help", "--help", "--helpshort"} & set(argv[1:]):
+    if _HELP & set(argv[1:]):
       print(own_help())
-      sys.exit(0)
+      # As absl ends after all its kinds of help.
+      sys.exit(1)
     try:
-      return flags.FLAGS(argv)
+      arguments = flags.FLAGS(argv)
+      if logging.level_debug():
+        tf.get_logger().setLevel("INFO")
+      return arguments
     except (AttributeError, KeyError) as error:
       if not isinstance(_root(error), (AttributeError, KeyError)):
         raise
@@ -134,8 +144,21 @@ def run(program, main, required=(), verbosity=logging.INFO):
   logging.set_verbosity(verbosity)
   # TensorFlow names every all-reduce it builds.
   tf.get_logger().setLevel("WARNING")
+  logging.get_absl_handler().addFilter(_of_interest)
   flags.mark_flags_as_required(required)
   app.run(guarded, flags_parser=parse)
+
+
+_TENSORFLOW = str(pathlib.Path(tf.__file__).parent)
+
+
+def _of_interest(record):
+  """Whether a record is for users: not how long TensorFlow took to save."""
+  return (
+    record.levelno >= python_logging.WARNING
+    or logging.level_debug()
+    or not record.pathname.startswith(_TENSORFLOW)
+  )
 
 
 def own_help() -> str:
@@ -173,6 +196,12 @@ def own_help() -> str:
   )
 
 
+def _program():
+  """The running program's name before it has said it, launch.NAME."""
+  spec = sys.modules["__main__"].__spec__
+  return spec.name.removesuffix(".__main__") if spec else sys.argv[0]
+
+
 def _unknown_field(error):
   return (
     "--config.FIELD=VALUE must name a field of the config, with a value of its "
@@ -187,11 +216,20 @@ def _root(error):
   return error
 
 
+def _text(error):
+  """An error's message; that of a KeyError is quoted and escaped by `str`."""
+  while len(error.args) == 1 and isinstance(error.args[0], BaseException):
+    error = error.args[0]
+  if isinstance(error, KeyError) and len(error.args) == 1:
+    return str(error.args[0])
+  return str(error)
+
+
 def _one_line(error):
   # Keras and tf.function spread theirs over many lines; ml_collections puts the
   # trace of a config's file in the message.
-  head, trace, _ = str(error).partition("Traceback (most recent call last)")
-  return " ".join(f"{head} {_root(error) if trace else ''}".split())
+  text, trace, _ = _text(error).partition("Traceback (most recent call last)")
+  return " ".join(f"{text} {_text(_root(error)) if trace else ''}".split())
 
 
 def no_arguments(arguments):

@@ -98,6 +98,11 @@ def test_bound_zero_or_not_a_number(
   ("arguments", "named"),
   [
     (["--config.stepz=5"], "stepz"),
+    (
+      ["--config.clipping.metod=x"],
+      """Received: 'metod' Did you mean "method" instead of "metod"?""",
+    ),
+    (["--config.clipping.a.b=x"], "Received: 'a'"),
     (["--config.steps=many"], "many"),
     (["--config=/nowhere.py"], "/nowhere.py"),
     (["--stepz=5"], "stepz"),
@@ -114,6 +119,7 @@ def test_the_command_line(
     arguments = [write_config(), *arguments]
   done = run_program("train", *arguments, f"--workdir={tmp_path / 'run'}")
   assert named in done.complaint
+  assert "\\" not in done.complaint
 
 
 def test_workdir_is_missing(run_program, write_config, tmp_path):
@@ -160,7 +166,7 @@ def test_an_unknown_field_of_the_default_experiment(tmp_path):
       "-m",
       "launch.train",
       f"--workdir={tmp_path / 'run'}",
-      "--config.clipping.typo=0",
+      "--config.clipping.metod=0",
     ],
     cwd=pathlib.Path(__file__).resolve().parents[2],
     capture_output=True,
@@ -170,7 +176,10 @@ def test_an_unknown_field_of_the_default_experiment(tmp_path):
   )
   assert done.returncode == 1
   assert "Traceback" not in done.stderr
-  assert "typo" in done.stderr and "launch/configs/base.py" in done.stderr
+  # One line, and nothing in it escaped.
+  (line,) = done.stderr.splitlines()
+  assert line.startswith("launch.train: ") and "launch/configs/base.py" in line
+  assert line.endswith("""'metod' Did you mean "method" instead of "metod"?""")
 
 
 @pytest.mark.parametrize("program", launch_main.PROGRAMS)
@@ -178,19 +187,40 @@ def test_help_shows_the_programs_own_flags(run_program, program):
   """Those defined in launch.cli and in other modules of launch too."""
   name = {"benchmark": "benchmark.step_cost", "plan": "plan.__main__"}
   done = run_program(name.get(program, program), "--help")
-  assert done.code == 0 and not done.stderr, done.stderr
+  # As absl's own help ends.
+  assert done.code == 1 and not done.stderr, done.stderr
   assert f"python -m launch.{program}" in done.stdout
   shared = {"prepare": "--corpus", "vocabulary": "--corpus"}
   shared |= {"make_canaries": "--corpus", "benchmark": "--json"}
   shared |= {"plan": "--topology"}
   assert f"  {shared.get(program, '--workdir')}: " in done.stdout
-  assert "--logtostderr" not in done.stdout
+  assert "run_with_pdb" not in done.stdout
 
 
 def test_a_default_is_shown(run_program):
   done = run_program("transcribe", "--help")
   assert "--batch: Rows of a batch.\n    (default: '32')" in done.stdout
   assert "--beam_width" in done.stdout and "--config" not in done.stdout
+
+
+def test_all_flags_of_all_libraries(run_program):
+  done = run_program("transcribe", "--helpfull")
+  assert done.code == 1 and "run_with_pdb" in done.stdout
+  assert "--beam_width" in done.stdout
+
+
+@pytest.mark.parametrize("verbosity", [0, 1])
+def test_tensorflows_own_news(run_program, write_config, tmp_path, verbosity):
+  done = run_program(
+    "train",
+    write_config(steps=1),
+    f"--workdir={tmp_path / 'run'}",
+    f"--verbosity={verbosity}",
+  )
+  assert done.code == 0, done.stderr
+  assert ("Sharding callback duration" in done.stderr) == (verbosity == 1)
+  # Ours stays.
+  assert "utterances" in done.stderr
 
 
 def test_the_list_of_programs_is_complete():
