@@ -160,6 +160,8 @@ def train(config, directory, strategy):
   progress = bars.make(
     total=config.steps,
     initial=first_step,
+    # It takes as long as hundreds of steps, at a bar that stands still.
+    desc="tracing the first step" if first_step < config.steps else None,
     unit="step",
     disable=not chief,
     dynamic_ncols=True,
@@ -174,6 +176,7 @@ def train(config, directory, strategy):
       start = time.perf_counter()
       run(iterator, count)
       elapsed = time.perf_counter() - start
+      progress.set_description(refresh=False)
       if step > first_step:
         # The first call traces; it says nothing about speed.
         seconds, timed = seconds + elapsed, timed + count

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import keras
 import numpy as np
@@ -146,6 +147,23 @@ def test_methods_differ(run_of):
     losses[method] = lines[-1]["loss"]
   # The first bound clips nothing that the second does not, after one step.
   assert len(set(losses.values())) == len(METHODS), losses
+
+
+def test_the_bar_says_that_the_first_step_is_traced(
+  run_program, write_config, tmp_path
+):
+  arguments = [write_config(steps=2), f"--workdir={tmp_path / 'run'}"]
+  first = _bars(run_program("train", *arguments))
+  assert first[0].startswith("tracing the first step:   0%|")
+  assert first[-1].startswith("100%|")
+  # The same command again finds the run at its end.
+  assert _bars(run_program("train", *arguments))[-1].startswith("100%|")
+
+
+def _bars(done):
+  assert done.code == 0, done.stderr
+  shown = re.split(r"[\r\n]", done.stderr)
+  return [line.strip() for line in shown if "/2 [" in line]
 
 
 def test_steps_in_one_call_are_the_same_steps(
