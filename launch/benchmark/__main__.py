@@ -7,12 +7,13 @@ step        a training step with each clipping method
 ctc         CTC losses: this package's and TensorFlow's
 transducer  transducer losses: plain and fused
 streaming   a streaming recogniser, chunk after chunk
+attention   a training step with this package's attention and the formula's
 """
 
 import runpy
 import sys
 
-NAMES = ("step", "ctc", "transducer", "streaming")
+NAMES = ("step", "ctc", "transducer", "streaming", "attention")
 
 
 def main() -> None:

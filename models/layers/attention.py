@@ -30,17 +30,21 @@ def relative_shift(scores: tf.Tensor) -> tf.Tensor:
   """Turns scores by distance into scores by key.
 
   Args:
-    scores: [B, H, T, K + T - 1] of T queries, the last of K frames; entry
-      [.., i, j] for distance K - 1 - j.
+    scores: [heads, B, T, K + T] of T queries, the last of K frames; entry
+      [.., i, 1 + j] for distance K - 1 - j. The first column is not looked at.
 
   Returns:
-    [B, H, T, K], entry [.., i, j] for distance K - T + i - j.
+    [heads, B, T, K], entry [.., i, j] for distance K - T + i - j.
   """
-  batch, heads, time, distances = tf.unstack(tf.shape(scores))
-  scores = tf.pad(scores, [[0, 0], [0, 0], [0, 0], [1, 0]])
-  scores = tf.reshape(scores, [batch, heads, distances + 1, time])
-  scores = tf.reshape(scores[:, :, 1:], [batch, heads, time, distances])
-  return scores[..., : distances + 1 - time]
+  heads, batch, time, width = tf.unstack(tf.shape(scores))
+  # Row i must move T - i columns to the left: in memory, where rows follow one
+  # another, that is T elements less and rows that are one element shorter. By
+  # tf.slice, as the gradient of a strided slice is slower than the products.
+  scores = tf.reshape(scores, [heads, batch, time * width])
+  size = [heads, batch, time * (width - 1)]
+  scores = tf.slice(scores, tf.stack([0, 0, time]), size)
+  scores = tf.reshape(scores, [heads, batch, time, width - 1])
+  return tf.slice(scores, [0, 0, 0, 0], [heads, batch, time, width - time])
 
 
 def chunk_mask(time, chunk_frames: int, left_chunks: int) -> tf.Tensor:
@@ -60,6 +64,11 @@ def chunk_mask(time, chunk_frames: int, left_chunks: int) -> tf.Tensor:
   chunk = tf.range(time) // chunk_frames
   behind = chunk[:, None] - chunk[None, :]
   return (behind >= 0) & (behind <= left_chunks)
+
+
+def _exchange(tensor):
+  """Heads and batch, the first two axes, one for the other."""
+  return tf.transpose(tensor, [1, 0, 2, 3])
 
 
 @keras.saving.register_keras_serializable(package="tf_pcc_models")
@@ -118,7 +127,7 @@ class RelativeSelfAttention(keras.layers.Layer):
       float [B, T, dim].
     """
     query, key, value = self._project(x)
-    mask = mask[:, None, None] if len(mask.shape) == 2 else mask[:, None]
+    mask = mask[:, None] if len(mask.shape) == 2 else mask
     return self._attend(query, key, value, positions, mask)
 
   def step(self, x, positions, mask, past):
@@ -136,38 +145,53 @@ class RelativeSelfAttention(keras.layers.Layer):
     """
     query, *now = self._project(x)
     key, value = (
-      tf.concat([tf.cast(before, new.dtype), new], axis=2)
+      tf.concat([_exchange(tf.cast(before, new.dtype)), new], axis=2)
       for before, new in zip(past, now)
     )
-    y = self._attend(query, key, value, positions, mask[:, None, None])
+    y = self._attend(query, key, value, positions, mask[:, None])
     time = tf.shape(x)[1]
-    return y, (key[:, :, time:], value[:, :, time:])
+    return y, tuple(_exchange(tensor[:, :, time:]) for tensor in (key, value))
 
   def _project(self, x):
-    """Queries, keys and values [B, heads, T, width]."""
+    """Queries, keys and values [heads, B, T, width]."""
     batch, time = tf.unstack(tf.shape(x)[:2])
     heads = tf.reshape(
       self.query_key_value(x), [batch, time, 3, self.heads, self.width]
     )
-    return tf.unstack(tf.transpose(heads, [2, 0, 3, 1, 4]))
+    return tf.unstack(tf.transpose(heads, [2, 3, 0, 1, 4]))
 
   def _attend(self, query, key, value, positions, mask):
-    batch, time = tf.shape(query)[0], tf.shape(query)[2]
-    position = tf.reshape(
-      self.position(positions), [-1, self.heads, self.width]
-    )
-    content_bias = tf.cast(self.content_bias, query.dtype)[:, None]
-    position_bias = tf.cast(self.position_bias, query.dtype)[:, None]
+    """Mixes values [heads, B, K, width]; the mask is [B, 1 or T, K]."""
+    content_bias = tf.cast(self.content_bias, query.dtype)[:, None, None]
+    position_bias = tf.cast(self.position_bias, query.dtype)[:, None, None]
     scores = tf.matmul(query + content_bias, key, transpose_b=True)
-    # Not tf.matmul, whose oneDNN kernel (TensorFlow 2.17.1) gives garbage where
-    # it broadcasts the positions of one head over a batch.
-    by_position = tf.einsum("bhtd,uhd->bhtu", query + position_bias, position)
-    scores += relative_shift(by_position)
+    scores += self._by_position(query + position_bias, positions)
     scores *= self.width**-0.5
     scores = tf.where(mask, tf.cast(scores, tf.float32), _MASKED)
     weights = tf.cast(tf.nn.softmax(scores), value.dtype)
-    mixed = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])
+    mixed = tf.transpose(tf.matmul(weights, value), [1, 2, 0, 3])
+    batch, time = tf.unstack(tf.shape(mixed)[:2])
     return self.output_projection(tf.reshape(mixed, [batch, time, self.dim]))
+
+  def _by_position(self, query, positions):
+    """Scores [heads, B, T, K] of queries [heads, B, T, width].
+
+    A head's positions are the same for the whole batch. With the heads first,
+    its queries are one matrix, so nothing is copied for every row, and no
+    product broadcasts: oneDNN's (TensorFlow 2.17.1) gives garbage there.
+    """
+    _, batch, time, _ = tf.unstack(tf.shape(query))
+    position = tf.reshape(
+      self.position(positions), [-1, self.heads, self.width]
+    )
+    position = tf.transpose(position, [1, 0, 2])
+    # The column that the shift drops, made where it is cheap.
+    position = tf.pad(position, [[0, 0], [1, 0], [0, 0]])
+    query = tf.reshape(query, [self.heads, batch * time, self.width])
+    scores = tf.matmul(query, position, transpose_b=True)
+    return relative_shift(
+      tf.reshape(scores, [self.heads, batch, time, tf.shape(position)[1]])
+    )
 
   def get_config(self):
     return {**super().get_config(), "dim": self.dim, "heads": self.heads}

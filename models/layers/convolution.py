@@ -35,7 +35,7 @@ def depthwise_convolution(x, kernel, past=None):
   y = tf.nn.depthwise_conv2d(
     x[:, None], kernel[None, :, :, None], strides=[1, 1, 1, 1], padding="VALID"
   )
-  return y[:, 0]
+  return tf.squeeze(y, axis=1)
 
 
 @keras.saving.register_keras_serializable(package="tf_pcc_models")

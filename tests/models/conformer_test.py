@@ -31,11 +31,11 @@ def test_depthwise_convolution_equals_loops(taps, dtype, tolerance):
 
 
 def test_relative_shift_aligns_distances():
-  scores = np.random.default_rng(0).normal(size=[2, 3, 5, 9])
+  scores = np.random.default_rng(0).normal(size=[2, 3, 5, 10])
   got = attention.relative_shift(tf.constant(scores))
   for i in range(5):
     for j in range(5):
-      np.testing.assert_array_equal(got[..., i, j], scores[..., i, 4 - i + j])
+      np.testing.assert_array_equal(got[..., i, j], scores[..., i, 5 - i + j])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Attention over batches; conformer_test.py compares it with loops."""
+"""Attention against NumPy, against einsum, and row by row."""
 
 import numpy as np
 import pytest
@@ -6,15 +6,155 @@ import tensorflow as tf
 
 from models.layers import attention
 
+_DIM, _HEADS = 12, 3
 
-@pytest.mark.parametrize("heads", [1, 2])
-def test_a_large_batch_attends_like_its_rows_alone(heads):
-  dim, time, batch = 8, 25, 16
-  layer = attention.RelativeSelfAttention(dim, heads)
-  layer.build((None, None, dim))
-  rng = np.random.default_rng(heads)
-  x = rng.normal(size=[batch, time, dim]).astype(np.float32)
-  positions = attention.relative_positions(time, dim)
+
+def _layer(policy="float32", seed=0):
+  layer = attention.RelativeSelfAttention(_DIM, _HEADS, dtype=policy)
+  layer.build((None, None, _DIM))
+  rng = np.random.default_rng(seed)
+  for variable in layer.trainable_variables:
+    variable.assign(0.5 * rng.normal(size=variable.shape))
+  return layer
+
+
+def _numpy_attention(layer, x, before, lengths):
+  """Attention as its formula says, from every frame to every valid one.
+
+  Args:
+    layer: `RelativeSelfAttention`, whose weights are taken.
+    x: float64 [B, P + T, dim], of which the last T frames ask.
+    before: int, P.
+    lengths: list of int, valid frames, those before included.
+
+  Returns:
+    float64 [B, T, dim].
+  """
+  width = _DIM // _HEADS
+  names = (layer.query_key_value, layer.position, layer.output_projection)
+  joint, place, last = ([w.numpy() for w in dense.weights] for dense in names)
+  rate = 10000.0 ** (-np.arange(0, _DIM, 2) / _DIM)
+  mixed = np.zeros([len(x), x.shape[1] - before, _DIM])
+  for b, h, i in np.ndindex(len(x), _HEADS, mixed.shape[1]):
+    part = slice(h * width, (h + 1) * width)
+    query, key, value = (
+      y[:, part] for y in np.split(x[b] @ joint[0] + joint[1], 3, axis=-1)
+    )
+    scores = []
+    for j in range(lengths[b]):
+      angle = (before + i - j) * rate
+      wave = np.concatenate([np.sin(angle), np.cos(angle)])
+      position = (wave @ place[0])[part]
+      scores.append(
+        (query[before + i] + layer.content_bias.numpy()[h]) @ key[j]
+        + (query[before + i] + layer.position_bias.numpy()[h]) @ position
+      )
+    weights = np.exp(np.array(scores) / np.sqrt(width))
+    weights /= weights.sum()
+    mixed[b, i, part] = weights @ value[: lengths[b]]
+  return mixed @ last[0] + last[1]
+
+
+@pytest.mark.parametrize(
+  ("policy", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.1)]
+)
+@pytest.mark.parametrize("time", [1, 2, 7])
+def test_a_whole_equals_numpy(time, policy, tolerance):
+  layer = _layer(policy)
+  x = np.random.default_rng(1).normal(size=[3, time, _DIM])
+  lengths = [time, max(1, time - 3), 1]
+  got = layer(
+    tf.constant(x, tf.float32),
+    attention.relative_positions(time, _DIM),
+    tf.sequence_mask(lengths, time),
+  )
+  want = _numpy_attention(layer, x, 0, lengths)
+  np.testing.assert_allclose(tf.cast(got, tf.float32), want, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+  ("policy", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.1)]
+)
+@pytest.mark.parametrize("time", [1, 2, 7])
+def test_a_stream_equals_numpy(time, policy, tolerance):
+  """Frames before, heard in two parts, are keys and values of the next."""
+  layer, before = _layer(policy), 2 * time
+  x = np.random.default_rng(2).normal(size=[2, 3 * time, _DIM])
+  width = _DIM // _HEADS
+  past = (tf.zeros([2, _HEADS, before, width]),) * 2
+  positions = attention.relative_positions(3 * time, _DIM)
+  positions = positions[: before + 2 * time - 1]
+  for part in range(3):
+    # Of the frames before, only those that were there are seen.
+    seen = tf.range(3 * time) >= before - part * time
+    got, past = layer.step(
+      tf.constant(x[:, part * time : (part + 1) * time], tf.float32),
+      positions,
+      tf.stack([seen, seen]),
+      past,
+    )
+    assert {tuple(t.shape) for t in past} == {(2, _HEADS, before, width)}
+  want = _numpy_attention(layer, x, before, [3 * time] * 2)
+  np.testing.assert_allclose(tf.cast(got, tf.float32), want, atol=tolerance)
+
+
+def _einsum_attention(layer, x, positions, mask):
+  """The formula with the batch first, einsum and strided slices."""
+  batch, time, width = *x.shape[:2], _DIM // _HEADS
+  heads = layer.query_key_value(x)
+  heads = tf.reshape(heads, [batch, time, 3, _HEADS, width])
+  query, key, value = tf.unstack(tf.transpose(heads, [2, 0, 3, 1, 4]))
+  position = tf.reshape(layer.position(positions), [-1, _HEADS, width])
+  content_bias, position_bias = (
+    tf.cast(bias, query.dtype)[:, None]
+    for bias in (layer.content_bias, layer.position_bias)
+  )
+  far = tf.einsum("bhtd,uhd->bhtu", query + position_bias, position)
+  near = tf.stack(
+    [far[:, :, i, time - 1 - i : 2 * time - 1 - i] for i in range(time)], 2
+  )
+  scores = tf.einsum("bhid,bhjd->bhij", query + content_bias, key) + near
+  scores = tf.cast(scores * width**-0.5, tf.float32)
+  scores = tf.where(mask[:, None, None], scores, -1e9)
+  weights = tf.cast(tf.nn.softmax(scores), value.dtype)
+  mixed = tf.einsum("bhij,bhjd->bihd", weights, value)
+  return layer.output_projection(tf.reshape(mixed, [batch, time, _DIM]))
+
+
+@pytest.mark.parametrize(
+  ("policy", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.02)]
+)
+@pytest.mark.parametrize("time", [1, 2, 7])
+def test_outputs_and_gradients_equal_einsums(time, policy, tolerance):
+  layer = _layer(policy)
+  rng = np.random.default_rng(3)
+  x, weight = (
+    tf.constant(rng.normal(size=[4, time, _DIM]), layer.compute_dtype)
+    for _ in range(2)
+  )
+  positions = attention.relative_positions(time, _DIM)
+  positions = tf.cast(positions, layer.compute_dtype)
+  mask = tf.sequence_mask([time, max(1, time - 2), 1, time], time)
+  found = []
+  for function in (layer, lambda *inputs: _einsum_attention(layer, *inputs)):
+    with tf.GradientTape() as tape:
+      tape.watch(x)
+      y = function(x, positions, mask)
+      loss = tf.reduce_sum(y * weight)
+    sources = [x, *(v.value for v in layer.trainable_variables)]
+    found.append([y, *tape.gradient(loss, sources)])
+  for got, want in zip(*found):
+    got, want = (tf.cast(t, tf.float32).numpy() for t in (got, want))
+    scale = max(1.0, np.abs(want).max())
+    np.testing.assert_allclose(got / scale, want / scale, atol=tolerance)
+
+
+def test_a_large_batch_attends_like_its_rows_alone():
+  time, batch = 25, 16
+  layer = _layer()
+  x = np.random.default_rng(4).normal(size=[batch, time, _DIM])
+  x = x.astype(np.float32)
+  positions = attention.relative_positions(time, _DIM)
   mask = tf.ones([batch, time], bool)
   found = layer(x, positions, mask)
   for row in range(batch):

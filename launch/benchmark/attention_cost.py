@@ -1,0 +1,200 @@
+"""Times a training step with this package's attention and with the formula.
+
+  python -m launch.benchmark attention --attention_size=S --json=attention.json
+
+The formula is Transformer-XL's as it is mostly written: the batch first, the
+scores by position an einsum, their shift made of strided slices. Two Conformer
+CTC models of equal weights, one with each, take turns on the same batch of
+noise. Times are those of all threads of the process together, which other work
+on the machine changes less than the clock's.
+"""
+
+import functools
+import statistics
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags, logging
+
+from launch import cli
+from models import conformer, registry
+from tf_pcc import bars, files
+
+_SIZE = flags.DEFINE_enum(
+  "attention_size", "tiny", sorted(conformer.SIZES), "Of conformer_ctc."
+)
+_UTTERANCES = flags.DEFINE_integer(
+  "attention_utterances", 8, "Utterances of the batch.", lower_bound=1
+)
+_SECONDS = flags.DEFINE_float(
+  "attention_seconds", 8.0, "Seconds of each.", lower_bound=1.0
+)
+_ROUNDS = flags.DEFINE_integer(
+  "attention_rounds", 20, "Steps of each that are timed.", lower_bound=3
+)
+_SEED = flags.DEFINE_integer("attention_seed", 0, "Of weights and noise.")
+_THREADS = flags.DEFINE_integer(
+  "attention_threads", 2, "Threads of an operation.", lower_bound=1
+)
+_JSON = cli.json_flag()
+_VOCABULARY = 256
+
+
+def by_formula(layer, x, positions, mask):
+  """What `RelativeSelfAttention.call` gives, by the formula above.
+
+  Args:
+    layer: `attention.RelativeSelfAttention`, whose weights are taken.
+    x: float [B, T, dim].
+    positions: float [2T - 1, dim].
+    mask: bool [B, T].
+
+  Returns:
+    float [B, T, dim].
+  """
+  batch, length = tf.unstack(tf.shape(x)[:2])
+  heads = tf.reshape(
+    layer.query_key_value(x), [batch, length, 3, layer.heads, layer.width]
+  )
+  query, key, value = tf.unstack(tf.transpose(heads, [2, 0, 3, 1, 4]))
+  position = layer.position(positions)
+  position = tf.reshape(position, [-1, layer.heads, layer.width])
+  content_bias, position_bias = (
+    tf.cast(bias, query.dtype)[:, None]
+    for bias in (layer.content_bias, layer.position_bias)
+  )
+  scores = tf.matmul(query + content_bias, key, transpose_b=True)
+  far = tf.einsum("bhtd,uhd->bhtu", query + position_bias, position)
+  far = tf.pad(far, [[0, 0], [0, 0], [0, 0], [1, 0]])
+  far = tf.reshape(far, [batch, layer.heads, 2 * length, length])
+  far = tf.reshape(far[:, :, 1:], [batch, layer.heads, length, 2 * length - 1])
+  scores += far[..., :length]
+  scores *= layer.width**-0.5
+  scores = tf.cast(scores, tf.float32)
+  scores = tf.where(mask[:, None, None], scores, -1e9)
+  weights = tf.cast(tf.nn.softmax(scores), value.dtype)
+  mixed = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])
+  return layer.output_projection(tf.reshape(mixed, [batch, length, layer.dim]))
+
+
+def make_models(fields, seed=0):
+  """Two models of equal weights.
+
+  Args:
+    fields: dict, the config of `registry.build_model`.
+    seed: int.
+
+  Returns:
+    dict from "formula" and "layer" to the built model whose attention it is.
+  """
+  keras.utils.set_random_seed(seed)
+  models = {}
+  for name in ("formula", "layer"):
+    models[name] = registry.build_model("conformer_ctc", fields, _VOCABULARY)
+    models[name].build_from_signature()
+  models["layer"].set_weights(models["formula"].get_weights())
+  for block in models["formula"].encoder.blocks:
+    block.attention.call = functools.partial(by_formula, block.attention)
+  return models
+
+
+def make_step(model, utterances, seconds, seed=0):
+  """A function that takes one training step, of noise.
+
+  Args:
+    model: one of `make_models`.
+    utterances: int, B.
+    seconds: float, of each.
+    seed: int.
+
+  Returns:
+    function without arguments; the loss before the step, float.
+  """
+  rng = np.random.default_rng(seed)
+  samples = int(seconds * model.log_mel.sample_rate)
+  audio = rng.normal(0, 0.1, [utterances, samples]).astype(np.float32)
+  # Four labels a second: no step is refused for want of frames.
+  labels = rng.integers(1, _VOCABULARY, [utterances, int(4 * seconds)])
+  labels = tf.constant(labels, tf.int32)
+  length = tf.fill([utterances], samples)
+  x = {"audio": tf.constant(audio), "audio_length": length}
+  y = {"labels": labels, "label_length": tf.fill([utterances], labels.shape[1])}
+  optimizer, weights = keras.optimizers.Adam(1e-4), model.trainable_variables
+  optimizer.build(weights)
+
+  @tf.function(autograph=False)
+  def run(x, y):
+    with tf.GradientTape() as tape:
+      loss = model.compute_loss(x, y, model(x, training=True))
+    gradients = tape.gradient(loss, [weight.value for weight in weights])
+    optimizer.apply(gradients, weights)
+    return loss
+
+  def step():
+    loss = float(run(x, y))
+    # The weights of the step are there when this can be read.
+    optimizer.iterations.numpy()
+    return loss
+
+  return step
+
+
+def measure(fields, utterances, seconds, rounds, seed=0):
+  """CPU time of a step with each attention, in turns.
+
+  Args:
+    fields: as for `make_models`.
+    utterances: as for `make_step`.
+    seconds: as for `make_step`.
+    rounds: int, steps of each that are timed.
+    seed: int.
+
+  Returns:
+    dict from a name of `make_models` to loss, of the first step, and
+    median_cpu_seconds; in "layer" also ratio, to the formula in the same round,
+    and quartiles.
+  """
+  steps = {
+    name: make_step(model, utterances, seconds, seed)
+    for name, model in make_models(fields, seed).items()
+  }
+  # The first step traces.
+  figures = {name: {"loss": step()} for name, step in steps.items()}
+  spent = {name: [] for name in steps}
+  for turn in bars.make(range(rounds), unit="round"):
+    for name in list(steps)[:: 1 if turn % 2 else -1]:
+      start = time.process_time()
+      steps[name]()
+      spent[name].append(time.process_time() - start)
+  for name, values in spent.items():
+    figures[name]["median_cpu_seconds"] = statistics.median(values)
+  ratios = np.array(spent["layer"]) / np.array(spent["formula"])
+  low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75]).tolist()
+  figures["layer"] |= {"ratio": middle, "quartiles": [low, high]}
+  return figures
+
+
+def main(arguments):
+  cli.no_arguments(arguments)
+  if _JSON.value:
+    files.require_parent(_JSON.value, "--json")
+  tf.config.threading.set_intra_op_parallelism_threads(_THREADS.value)
+  fields = {"size": _SIZE.value}
+  sizes = (_UTTERANCES.value, _SECONDS.value, _ROUNDS.value, _SEED.value)
+  figures = measure(fields, *sizes)
+  print(f"{'attention':9} {'CPU s/step':>10} {'loss':>13}")
+  for name, row in figures.items():
+    print(f"{name:9} {row['median_cpu_seconds']:10.3f} {row['loss']:13.6f}")
+  low, high = figures["layer"]["quartiles"]
+  print(
+    f"layer / formula: {figures['layer']['ratio']:.3f}, quartiles "
+    f"{low:.3f} to {high:.3f}"
+  )
+  if _JSON.value:
+    files.write_json(_JSON.value, {**fields, "attention": figures})
+
+
+if __name__ == "__main__":
+  cli.run("launch.benchmark attention", main, verbosity=logging.WARNING)
