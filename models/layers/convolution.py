@@ -33,7 +33,10 @@ def depthwise_convolution(x, kernel, past=None):
   else:
     x = tf.concat([past, x], axis=1)
   y = tf.nn.depthwise_conv2d(
-    x[:, None], kernel[None, :, :, None], strides=[1, 1, 1, 1], padding="VALID"
+    tf.expand_dims(x, 1),
+    kernel[None, :, :, None],
+    strides=[1, 1, 1, 1],
+    padding="VALID",
   )
   return tf.squeeze(y, axis=1)
 
