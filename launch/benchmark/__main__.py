@@ -20,7 +20,8 @@ def main() -> None:
   name = sys.argv[1] if len(sys.argv) > 1 else ""
   if name in ("", "-h", "--help"):
     print(__doc__.strip())
-    return
+    # As the programs end after their help.
+    sys.exit(1 if name else 0)
   if name not in NAMES:
     sys.exit(
       "launch.benchmark: the first argument must be one of "

@@ -12,22 +12,11 @@ import time
 
 import numpy as np
 import tensorflow as tf
-from absl import flags
 
 from launch import cli
+from launch.benchmark import options
 from models.losses import ctc_loss
 from tf_pcc import bars, files
-
-_SIZES = {
-  "batch": flags.DEFINE_integer("ctc_utterances", 8, "Utterances."),
-  "frames": flags.DEFINE_integer("ctc_frames", 420, "Frames of an utterance."),
-  "labels": flags.DEFINE_integer("ctc_labels", 100, "Labels of an utterance."),
-  "vocab": flags.DEFINE_integer("ctc_classes", 1024, "Classes."),
-}
-_ROUNDS = flags.DEFINE_integer(
-  "ctc_rounds", 10, "Steps of each that are timed.", lower_bound=3
-)
-_JSON = cli.json_flag()
 
 
 def tensorflows(labels, label_length, logits, length):
@@ -106,10 +95,8 @@ def measure(sizes, rounds):
 
 def main(arguments):
   cli.no_arguments(arguments)
-  if _JSON.value:
-    files.require_parent(_JSON.value, "--json")
-  sizes = {name: flag.value for name, flag in _SIZES.items()}
-  figures = measure(sizes, _ROUNDS.value)
+  path, sizes = options.json_path(), options.sizes()
+  figures = measure(sizes, options.rounds())
   print(f"{'loss':15} {'s/step':>8} {'times as fast':>14}   quartiles  nats")
   for name, row in figures.items():
     low, high = row["quartiles"]
@@ -117,9 +104,11 @@ def main(arguments):
       f"{name:15} {row['median_seconds']:8.3f} {row['times_as_fast']:14.1f}   "
       f"{low:.1f} .. {high:.1f}  {row['loss']:.2f}"
     )
-  if _JSON.value:
-    files.write_json(_JSON.value, {"sizes": sizes, "losses": figures})
+  if path:
+    files.write_json(path, {"sizes": sizes, "losses": figures})
 
 
 if __name__ == "__main__":
+  options.define_rounds(10)
+  options.define_sizes(batch=8, frames=420, labels=100, vocab=1024)
   cli.run("launch.benchmark ctc", main)

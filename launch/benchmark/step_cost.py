@@ -17,16 +17,13 @@ import tensorflow as tf
 from absl import flags, logging
 
 from launch import cli
+from launch.benchmark import options
 from launch.runs import cluster, datasets, experiment
 from tf_pcc import bars, files
 from tf_pcc.data import batching
 
 _CONFIG = cli.config_flag()
 _SUITE = flags.DEFINE_enum("suite", "clipping", ["clipping"], "What to time.")
-_JSON = cli.json_flag()
-_ROUNDS = flags.DEFINE_integer(
-  "rounds", 40, "Steps of each method that are timed.", lower_bound=3
-)
 _ROWS = flags.DEFINE_list(
   "rows", None, "Methods to time besides none; default: all there are."
 )
@@ -177,17 +174,16 @@ def main(arguments):
   cli.no_arguments(arguments)
   methods = chosen(_ROWS.value)
   experiment.check_fields(_CONFIG.value)
-  if _JSON.value:
-    files.require_parent(_JSON.value, "--json")
+  path, rounds = options.json_path(), options.rounds()
   strategy = cluster.make_strategy(_CONFIG.value.cores)
   steps = make_steps(_CONFIG.value, strategy, methods)
-  figures = compare(interleave(steps, _ROUNDS.value))
-  if _JSON.value:
+  figures = compare(interleave(steps, rounds))
+  if path:
     files.write_json(
-      _JSON.value,
+      path,
       {
         "suite": _SUITE.value,
-        "rounds": _ROUNDS.value,
+        "rounds": rounds,
         "cores": strategy.num_replicas_in_sync,
         "batch": _CONFIG.value.batch,
         "methods": figures,
@@ -203,4 +199,5 @@ def main(arguments):
 
 
 if __name__ == "__main__":
+  options.define_rounds(40)
   cli.run("launch.benchmark step", main)

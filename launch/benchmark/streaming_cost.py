@@ -2,7 +2,7 @@
 
   taskset -c 1 python -m launch.benchmark streaming --model_size=S
 
-One stream (or --streams=N), chunk after chunk, as a server would hear it.
+One stream (or --batch=N), chunk after chunk, as a server would hear it.
 The real-time factor is computing time over the sound's duration, all chunks
 together; the latency of a chunk is its own duration, for its first sample has
 waited so long when it can be heard whole, and then the computing. Weights are
@@ -18,6 +18,7 @@ import tensorflow as tf
 from absl import flags, logging
 
 from launch import cli
+from launch.benchmark import options
 from models import registry, streaming
 from tf_pcc import bars, files
 
@@ -27,13 +28,6 @@ _SIZE = flags.DEFINE_enum(
 _SECONDS = flags.DEFINE_float(
   "duration", 60.0, "Seconds of sound.", lower_bound=1.0
 )
-_STREAMS = flags.DEFINE_integer(
-  "streams", 1, "Streams heard side by side.", lower_bound=1
-)
-_VOCABULARY = flags.DEFINE_integer(
-  "vocabulary", 1024, "Classes with the blank.", lower_bound=2
-)
-_JSON = cli.json_flag()
 # Chunks before the clock starts: the first traces.
 _WARM_UP = 3
 
@@ -105,16 +99,16 @@ def report(figures):
 
 def main(arguments):
   cli.no_arguments(arguments)
-  if _JSON.value:
-    files.require_parent(_JSON.value, "--json")
+  path, sizes = options.json_path(), options.sizes()
   model = registry.build_model(
-    "streaming_conformer_ctc", {"size": _SIZE.value}, _VOCABULARY.value
+    "streaming_conformer_ctc", {"size": _SIZE.value}, sizes["vocab"]
   )
-  figures = measure(model, _SECONDS.value, _STREAMS.value)
-  if _JSON.value:
-    files.write_json(_JSON.value, {"size": _SIZE.value, **figures})
+  figures = measure(model, _SECONDS.value, sizes["batch"])
+  if path:
+    files.write_json(path, {"size": _SIZE.value, **figures})
   print(report(figures))
 
 
 if __name__ == "__main__":
+  options.define_sizes(batch=1, vocab=1024)
   cli.run("launch.benchmark streaming", main, verbosity=logging.WARNING)

@@ -21,25 +21,14 @@ import tensorflow as tf
 from absl import flags
 
 from launch import cli
+from launch.benchmark import options
 from launch.comparison import processes
 from models.losses import transducer_joint, transducer_loss
 from tf_pcc import bars, files
 
 FORMS = ("plain", "fused")
 
-_SIZES = {
-  "batch": flags.DEFINE_integer("utterances", 8, "Utterances."),
-  "frames": flags.DEFINE_integer("frames", 200, "Frames of an utterance."),
-  "labels": flags.DEFINE_integer("tokens", 50, "Labels of an utterance."),
-  "vocab": flags.DEFINE_integer("vocab", 256, "Classes."),
-  "dim": flags.DEFINE_integer("dim", 144, "Width of encoder and prediction."),
-  "hidden": flags.DEFINE_integer("hidden", 144, "Width of the joint network."),
-}
 _XLA = flags.DEFINE_bool("xla", False, "Compile the whole step.")
-_STEPS = flags.DEFINE_integer(
-  "repeats", 20, "Steps of each form that are timed.", lower_bound=3
-)
-_JSON = cli.json_flag()
 _PEAK_OF = flags.DEFINE_enum(
   "peak_of", None, FORMS, "Only weighs this form, as one of the processes does."
 )
@@ -150,9 +139,7 @@ def measure(sizes, xla, rounds):
   for form in FORMS:
     with tempfile.TemporaryDirectory() as folder:
       path = os.path.join(folder, "peak.json")
-      arguments = [
-        f"--{_SIZES[name].name}={size}" for name, size in sizes.items()
-      ]
+      arguments = [f"--{name}={size}" for name, size in sizes.items()]
       arguments += [f"--xla={xla}", f"--peak_of={form}", f"--json={path}"]
       processes.run(
         "launch.benchmark",
@@ -181,11 +168,11 @@ def measure(sizes, xla, rounds):
 
 def main(arguments):
   cli.no_arguments(arguments)
-  sizes = {name: flag.value for name, flag in _SIZES.items()}
+  path, sizes = options.json_path(), options.sizes()
   if _PEAK_OF.value:
     figures = {"peak_bytes": peak_bytes(_PEAK_OF.value, sizes, _XLA.value)}
   else:
-    figures = measure(sizes, _XLA.value, _STEPS.value)
+    figures = measure(sizes, _XLA.value, options.rounds())
     print(f"{'form':6} {'s/step':>8}   {'quartiles':16} {'peak MiB':>9}  loss")
     for form, row in figures.items():
       low, high = row["quartiles_seconds"]
@@ -200,9 +187,13 @@ def main(arguments):
       f"{fused['peak_bytes'] / plain['peak_bytes']:.2f}"
     )
     figures = {"sizes": sizes, "xla": _XLA.value, "forms": figures}
-  if _JSON.value:
-    files.write_json(_JSON.value, figures)
+  if path:
+    files.write_json(path, figures)
 
 
 if __name__ == "__main__":
+  options.define_rounds(20)
+  options.define_sizes(
+    batch=8, frames=200, labels=50, vocab=256, dim=144, hidden=144
+  )
   cli.run("launch.benchmark transducer", main)

@@ -44,7 +44,7 @@ def _weigh(flags):
 
 def test_peak_counts_the_logits(tmp_path):
   """64 MiB of them, in processes where no earlier test has left room."""
-  flags = ["--utterances=8", "--frames=64", "--tokens=63", "--vocab=512"]
+  flags = ["--batch=8", "--frames=64", "--labels=63", "--vocab=512"]
   flags += ["--dim=4", "--hidden=4"]
   found = {}
   for form in transducer_cost.FORMS:
