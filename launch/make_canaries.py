@@ -39,7 +39,7 @@ from launch.canaries import in_corpus
 from launch.canaries import of_run as canaries_
 from launch.runs import datasets, experiment
 from tf_pcc import audit, files
-from tf_pcc.data import corpora, text
+from tf_pcc.data import corpora, tables, text
 
 _CONFIG = cli.config_flag()
 _CORPUS = flags.DEFINE_string(
@@ -99,7 +99,7 @@ def make(config, texts, directory, fit=False):
   ]
   files.write_text(
     os.path.join(directory, "manifest.tsv"),
-    "".join("\t".join(row) + "\n" for row in (_COLUMNS, *rows)),
+    tables.write([_COLUMNS, *rows]),
   )
   # The plan last: where it is, the rest is, too.
   canaries_.save(directory, found)

@@ -122,8 +122,10 @@ def test_repeated_ids(tmp_path):
   ("name", "content", "message"),
   [
     ("nothing-there", None, "existing folder"),
-    ("x.csv", "a,b", ".tsv, .json"),
-    ("x.tsv", "id\ttext\nu\tHELLO\n", "columns id, path and text"),
+    ("x.doc", "a,b", ".tsv, .csv, .json"),
+    ("x.csv", "a,b", "columns path and text.*columns=.'a', 'b'."),
+    ("x.tsv", "id\ttext\nu\tHELLO\n", "columns path and text"),
+    ("x.tsv", "", "columns path and text"),
     ("x.tsv", "id\tpath\ttext\nu\tx.wav\n", "Line 2"),
     ("x.tsv", "id\tpath\ttext\n", "none found"),
     ("x.json", '{"text": "HELLO"}', "Line 1.*audio_filepath"),
@@ -168,8 +170,7 @@ def test_fields_of_a_nemo_manifest(tmp_path, row, received):
 @pytest.mark.parametrize(
   ("line", "received"),
   [
-    ("", "path=''"),
-    ("x.wav\t1.0", "text=None"),
+    ("\t\t", "path=''"),
     ("\t1.0\tHELLO", "path=''"),
     ("x.wav\tlong\tHELLO", "seconds='long'"),
     ("x.wav\tinf\tHELLO", "seconds='inf'"),
@@ -304,3 +305,19 @@ def test_texts_of_a_file(tmp_path):
   assert corpora.read_texts(path) == ["U1 HELLO YOU", "U2 HELLO"]
   with pytest.raises(ValueError, match="nowhere.txt"):
     corpora.read_texts(tmp_path / "nowhere.txt")
+
+
+def test_where_a_missing_recording_was_looked_for(tmp_path, monkeypatch):
+  _wav(tmp_path / "here" / "x.wav")
+  (tmp_path / "lists").mkdir()
+  path = tmp_path / "lists" / "x.tsv"
+  path.write_text("path\ttext\nx.wav\tHELLO\n")
+  monkeypatch.chdir(tmp_path / "here")
+  assert (
+    corpora.read_corpus(path).utterances[0].path == f"{tmp_path}/here/x.wav"
+  )
+  (tmp_path / "here" / "x.wav").unlink()
+  with pytest.raises(ValueError, match="x, not at ") as caught:
+    corpora.read_corpus(path)
+  for folder in ("lists", "here"):
+    assert f"{tmp_path}/{folder}/x.wav" in str(caught.value)

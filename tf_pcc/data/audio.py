@@ -95,9 +95,12 @@ def load(path, sample_rate=SAMPLE_RATE, backend=None):
     with tf.io.gfile.GFile(path, "rb") as file:
       data = file.read()
   except tf.errors.OpError as error:
+    broken = os.path.islink(path) and not os.path.exists(path)
+    reason = (
+      f"a broken link to {os.readlink(path)}" if broken else error.message
+    )
     raise ValueError(
-      f"`path` must be a readable audio file: {error.message}. "
-      f"Received: path={path}"
+      f"`path` must be a readable audio file: {reason}. Received: path={path}"
     ) from error
   try:
     waveform, rate = decode(data, backend)

@@ -36,6 +36,8 @@ class Corpus:
     missing_audio: Tuple of ids that have a transcript and no audio.
     missing_text: Tuple of ids that have audio and no transcript, or an empty
       one.
+    looked_for: Tuple of the paths at which the audio of each of
+      `missing_audio` was looked for; "" where there is no path.
     reader: How the waveforms `start` to `stop` are read, if not from
       `Utterance.path`: a function (start, stop, sample_rate) -> iterable.
   """
@@ -45,6 +47,7 @@ class Corpus:
   utterances: tuple[Utterance, ...]
   missing_audio: tuple[str, ...] = ()
   missing_text: tuple[str, ...] = ()
+  looked_for: tuple[str, ...] = ()
   reader: Callable | None = dataclasses.field(default=None, repr=False)
 
   def __len__(self):

@@ -1,0 +1,40 @@
+"""What is no UTF-8 text is refused by file and line."""
+
+import pytest
+
+from tf_pcc.data import lines
+
+
+def test_lines_without_a_byte_order_mark(tmp_path):
+  path = tmp_path / "x.txt"
+  path.write_bytes("\ufeffcaf\u00e9\r\nb\n\nc".encode())
+  assert list(lines.read_lines(path)) == ["caf\u00e9\n", "b\n", "\n", "c"]
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_utf_16_with_and_without_a_mark(tmp_path, order):
+  path = tmp_path / "x.txt"
+  content = "a b\n".encode(f"utf-16-{order[0]}e")
+  mark = {"little": b"\xff\xfe", "big": b"\xfe\xff"}[order]
+  path.write_bytes(mark + content)
+  with pytest.raises(ValueError, match="save it as UTF-8.*UTF-16"):
+    list(lines.read_lines(path))
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match="save the file as UTF-8"):
+    list(lines.read_lines(path))
+
+
+def test_a_line_with_nul_is_named(tmp_path):
+  path = tmp_path / "x.txt"
+  path.write_bytes(b"good\nHEL\0LO\n")
+  with pytest.raises(ValueError, match="must hold no NUL") as caught:
+    list(lines.read_lines(path))
+  assert str(caught.value).startswith(f"Line 2 of {path} ")
+  assert str(caught.value).endswith(r"Received: line=b'HEL\x00LO\n'")
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+  (tmp_path / "x.txt").symlink_to("nowhere")
+  for name in ("x.txt", "y.txt", "."):
+    with pytest.raises(ValueError, match="`path` must be a readable file"):
+      list(lines.read_lines(tmp_path / name))

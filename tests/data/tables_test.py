@@ -1,0 +1,89 @@
+"""TSV and CSV manifests follow the csv rules and never lose a word."""
+
+import csv
+
+import pytest
+
+from tf_pcc.data import tables
+
+
+def _read(tmp_path, content, name="x.tsv"):
+  path = tmp_path / name
+  path.write_text(content, encoding="utf-8")
+  return [
+    (row.id, row.path, row.text, row.speaker, row.seconds)
+    for row in tables.read_rows(str(path))
+  ]
+
+
+@pytest.mark.parametrize(
+  "text", ['a\tb "c"', '"', "two\nlines", "", "a, b", "'tis", "caf\u00e9"]
+)
+@pytest.mark.parametrize("name", ["x.tsv", "x.csv"])
+def test_any_text_comes_back(tmp_path, text, name):
+  with open(tmp_path / name, "w", newline="") as file:
+    delimiter = tables.DELIMITERS[name[1:]]
+    writer = csv.writer(file, delimiter=delimiter)
+    writer.writerows([["id", "path", "text"], ["u", "x.wav", text]])
+  (row,) = tables.read_rows(str(tmp_path / name))
+  assert (row.id, row.path, row.text) == ("u", "x.wav", text)
+
+
+def test_what_is_written_is_read(tmp_path):
+  rows = [("u", "x.wav", 'a\tb "c"\nd'), ("v\t", '"y".wav', "e")]
+  content = tables.write([("id", "path", "text"), *rows])
+  assert [row[:3] for row in _read(tmp_path, content)] == rows
+
+
+@pytest.mark.parametrize(
+  ("line", "message"),
+  [
+    ("v\tx.wav\tHELLO\tTHERE", "as many fields as the header, 3.*THERE"),
+    ("v\tx.wav", "as many fields as the header, 3.*2 fields"),
+    ('v\tx.wav\t"HELLO," SHE SAID', "must follow the csv rules"),
+    ('v\tx.wav\t"HELLO', "must follow the csv rules"),
+  ],
+)
+def test_a_row_that_breaks_the_rules_is_named(tmp_path, line, message):
+  good = 'u\tx.wav\t"TWO\nLINES"\n'
+  with pytest.raises(ValueError, match=message) as caught:
+    _read(tmp_path, f"id\tpath\ttext\n{good}\n{line}\nw\tx.wav\tBYE\n")
+  assert str(caught.value).startswith(f"Line 5 of {tmp_path}/x.tsv ")
+
+
+def test_the_header_is_stripped_and_names_each_column_once(tmp_path):
+  header = " 'id' \t\"path\"\t text"
+  assert _read(tmp_path, f"\ufeff{header}\nu\tx.wav\tA\n")[0][:3] == (
+    "u",
+    "x.wav",
+    "A",
+  )
+  with pytest.raises(ValueError, match="Line 1 .* once.*repeated=.'text'."):
+    _read(tmp_path, "id\tpath\ttext\t text\nu\tx.wav\tA\tB\n")
+
+
+def test_long_fields(tmp_path):
+  limit = csv.field_size_limit()
+  text = "HELLO " * 50_000
+  content = tables.write([("path", "text"), ("x.wav", text)])
+  assert _read(tmp_path, content)[0][2] == text
+  assert csv.field_size_limit() == limit
+
+
+def test_common_voice_quotes_nothing(tmp_path):
+  content = (
+    "client_id\tpath\tsentence\tup_votes\n"
+    's1\ta.mp3\t"Hello," she said.\t2\n'
+    's2\tb.mp3\t"Hello\t0\n'
+  )
+  assert _read(tmp_path, content) == [
+    ("", "a.mp3", '"Hello," she said.', "s1", None),
+    ("", "b.mp3", '"Hello', "s2", None),
+  ]
+
+
+def test_other_names_of_columns(tmp_path):
+  content = "wav_filename,wav_filesize,transcript\nx.wav,5,hello\n"
+  assert _read(tmp_path, content, "x.csv") == [("", "x.wav", "hello", "", None)]
+  content = "file_name,transcription,duration\nx.wav,hello,1.5\n"
+  assert _read(tmp_path, content, "x.CSV") == [("", "x.wav", "hello", "", 1.5)]

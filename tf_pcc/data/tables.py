@@ -1,0 +1,143 @@
+"""Tables of utterances: TSV and CSV files with a header, by the csv rules.
+
+A field between double quotes may hold tabs, commas and ends of line; a double
+quote in it is doubled. A row has as many fields as the header. Common Voice
+(columns client_id and sentence) quotes nothing, and its audio is in clips/.
+
+| what | column, the first that is there |
+|---|---|
+| path | path, file_name, wav_filename, audio_filepath |
+| text | text, sentence, transcript, transcription |
+| id | id; without one the path, without its extension |
+| speaker | speaker, speaker_id, client_id |
+| seconds | seconds, duration |
+"""
+
+import csv
+import io
+import os
+
+from tf_pcc.data import manifests
+from tf_pcc.data.lines import read_lines
+
+DELIMITERS = {".tsv": "\t", ".csv": ","}
+_COLUMNS = {
+  "path": ("path", "file_name", "wav_filename", "audio_filepath"),
+  "text": ("text", "sentence", "transcript", "transcription"),
+  "id": ("id",),
+  "speaker": ("speaker", "speaker_id", "client_id"),
+  "seconds": ("seconds", "duration"),
+}
+# The largest field that the csv module takes on every platform.
+_LONGEST = 2**31 - 1
+_SHOWN = 200
+
+
+def read_rows(path):
+  """The rows of a table of utterances.
+
+  Args:
+    path: Local file; its extension is one of `DELIMITERS`.
+
+  Returns:
+    List of `manifests.Row`.
+
+  Raises:
+    ValueError: If a column is missing or there twice, or a row breaks the
+      rules of the module or has a field that cannot be used; the line is named.
+  """
+  delimiter = DELIMITERS[os.path.splitext(path)[1].lower()]
+  columns, rows = _parse(path, delimiter)
+  names = {}
+  for what, choices in _COLUMNS.items():
+    names[what] = next((name for name in choices if name in columns), None)
+  if not names["path"] or not names["text"]:
+    raise ValueError(
+      "A manifest must have the columns path and text, and may have id, "
+      f"speaker and seconds. Received: columns={columns}, path={path}"
+    )
+  return [_row(where, fields, names) for where, fields in rows]
+
+
+def write(rows):
+  """A table as the text of a TSV file, such as `read_rows` takes.
+
+  Args:
+    rows: Sequences of str, the header first.
+
+  Returns:
+    str.
+  """
+  file = io.StringIO()
+  csv.writer(file, "excel-tab", lineterminator="\n").writerows(rows)
+  return file.getvalue()
+
+
+def _row(where, fields, names):
+  def field(what):
+    return fields[names[what]] if names[what] else ""
+
+  path, text = names["path"], names["text"]
+  stated = field("seconds") or None
+  return manifests.Row(
+    where,
+    manifests.string(where, path, fields[path]),
+    manifests.string(where, text, fields[text], empty=True),
+    id=manifests.string(where, "id", field("id")) if names["id"] else "",
+    speaker=field("speaker"),
+    seconds=manifests.seconds(where, names["seconds"], stated),
+  )
+
+
+def _parse(path, delimiter):
+  """The columns of a table, and its rows: where each is, and its fields."""
+  lines = list(read_lines(path))
+  # The limit is the process's; the default refuses fields of 128 KiB.
+  limit = csv.field_size_limit(_LONGEST)
+  try:
+    records = _records(path, lines, delimiter)
+    where, header = next(records, (None, []))
+    columns = [name.strip().strip("\"'").strip() for name in header]
+    repeated = {c for c in columns if c and columns.count(c) > 1}
+    if repeated:
+      raise ValueError(
+        f"{where} must name each column once. Received: repeated="
+        f"{sorted(repeated)}"
+      )
+    if {"client_id", "sentence"} <= set(columns):
+      records = _records(path, lines, delimiter, quoting=csv.QUOTE_NONE)
+      next(records)
+    rows = []
+    for where, fields in records:
+      if len(fields) != len(columns):
+        raise ValueError(
+          f"{where} must have as many fields as the header, {len(columns)}; "
+          "a field that holds the delimiter goes between double quotes. "
+          f"Received: {len(fields)} fields, {_shortened(fields)}"
+        )
+      rows.append((where, dict(zip(columns, fields))))
+    return columns, rows
+  finally:
+    csv.field_size_limit(limit)
+
+
+def _records(path, lines, delimiter, quoting=csv.QUOTE_MINIMAL):
+  """The rows that are not blank, each with the line on which it begins."""
+  reader = csv.reader(lines, delimiter=delimiter, strict=True, quoting=quoting)
+  where = f"Line 1 of {path}"
+  try:
+    for fields in reader:
+      if any(field.strip() for field in fields):
+        yield where, fields
+      where = f"Line {reader.line_num + 1} of {path}"
+  except csv.Error as error:
+    raise ValueError(
+      f"{where} must follow the csv rules: a field that begins with a double "
+      "quote ends with one, and those within it are doubled. "
+      f"Received: {error}"
+    ) from error
+
+
+def _shortened(fields):
+  text = repr(fields)
+  return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
