@@ -1,5 +1,6 @@
 """The one writer: whole or not at all, local and remote."""
 
+import concurrent.futures
 import errno
 import json
 import os
@@ -69,6 +70,53 @@ def test_the_file_and_its_folder_are_synced_before_and_after_the_rename(
   )
   files.write_text(tmp_path / "x", "one")
   assert events == [False, "rename", True]
+
+
+def test_two_processes_do_not_write_to_one_place(tmp_path):
+  path = tmp_path / "new" / "records"
+  code = (
+    "import sys; from tf_pcc import files\n"
+    "with files.owned(sys.argv[1], 'output_dir'): pass"
+  )
+  command = [sys.executable, "-c", code, str(path)]
+  root = pathlib.Path(__file__).resolve().parents[1]
+  with files.owned(path, "output_dir"):
+    other = subprocess.run(
+      command, cwd=root, capture_output=True, text=True, check=False
+    )
+  assert "ValueError: output_dir must not be written by two" in other.stderr
+  assert subprocess.run(command, cwd=root, check=False).returncode == 0
+  assert os.listdir(path.parent) == []
+  message = "a folder to write to.*=/proc/a/b"
+  with (
+    pytest.raises(ValueError, match=message),
+    files.owned("/proc/a/b", "output_dir"),
+  ):
+    pass
+
+
+def test_files_of_killed_processes_are_swept(tmp_path):
+  with pytest.raises(KeyboardInterrupt), files.replacing(tmp_path / "a") as new:
+    kept = pathlib.Path(new).with_name(pathlib.Path(new).name + "-2")
+    kept.write_text("half")
+    raise KeyboardInterrupt
+  (tmp_path / "b").write_text("whole")
+  assert kept.exists()
+  files.sweep(tmp_path)
+  files.sweep(tmp_path / "missing")
+  assert os.listdir(tmp_path) == ["b"]
+
+
+def test_threads_that_write_leave_the_umask_alone(tmp_path):
+  before = os.umask(0o027)
+  try:
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+      list(
+        pool.map(lambda i: files.write_text(tmp_path / f"{i}", ""), range(200))
+      )
+    assert {p.stat().st_mode & 0o777 for p in tmp_path.iterdir()} == {0o640}
+  finally:
+    assert os.umask(before) == 0o027
 
 
 def test_a_file_is_as_readable_as_any_other(tmp_path):

@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import posixpath
+import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -149,14 +150,12 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
       raise
     return
   folder, name = os.path.split(os.path.abspath(path))
-  descriptor, temporary = tempfile.mkstemp(f"-{name}", _TEMPORARY, folder)
-  os.close(descriptor)
+  unique = f"{os.getpid()}-{secrets.token_hex(4)}"
+  temporary = os.path.join(folder, f"{_TEMPORARY}{unique}-{name}")
+  # Not tempfile's: that one is private, and the umask belongs to all threads.
+  os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
   try:
     yield temporary
-    # mkstemp makes the file private; this one is as readable as any other.
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(temporary, 0o666 & ~mask)
     sync(temporary)
     os.replace(temporary, path)
   except BaseException:
@@ -173,6 +172,16 @@ def sync(path: str | os.PathLike) -> None:
     os.fsync(descriptor)
   finally:
     os.close(descriptor)
+
+
+def sweep(folder: str | os.PathLike) -> None:
+  """Removes temporary files that killed processes left in a local folder.
+
+  Args:
+    folder: local folder that no other process writes to now; it may be missing.
+  """
+  for path in pathlib.Path(folder).glob(f"{_TEMPORARY}*"):
+    path.unlink(missing_ok=True)
 
 
 def refuse_existing(
@@ -230,6 +239,48 @@ def require_parent(path: str, name: str) -> None:
       f"{name} must be a file that can be written. Received: {name}={path} "
       f"({error})"
     ) from error
+
+
+@contextlib.contextmanager
+def owned(path: str | os.PathLike, name: str) -> Iterator[None]:
+  """Refuses to write where another process of this machine is writing.
+
+  Args:
+    path: local file or folder that the block writes; a lock lies beside it
+      meanwhile. Remote paths are not locked.
+    name: the argument it came by, for the message.
+
+  Yields:
+    None.
+
+  Raises:
+    ValueError: If another process holds it, or its folder cannot be written.
+  """
+  if is_remote(path):
+    yield
+    return
+  import filelock
+
+  lock = filelock.FileLock(f"{os.fspath(path)}.writing.lock")
+  try:
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    lock.acquire(blocking=False)
+  except OSError as error:
+    if isinstance(error, filelock.Timeout):
+      raise ValueError(
+        f"{name} must not be written by two processes at once: wait for the "
+        f"other one, or choose another path. Received: {name}={path}"
+      ) from error
+    raise ValueError(
+      f"{name} must be in a folder to write to: {error.strerror}. Received: "
+      f"{name}={path}"
+    ) from error
+  try:
+    yield
+  finally:
+    with contextlib.suppress(OSError):
+      os.unlink(lock.lock_file)
+    lock.release()
 
 
 @contextlib.contextmanager

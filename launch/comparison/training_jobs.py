@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import os
 import runpy
 
@@ -42,7 +41,7 @@ class Job:
     path = os.path.join(self.directory, "summary.json")
     if not os.path.exists(path):
       return None
-    found = _read_json(path)
+    found = files.read_json(path)
     return found if found["steps"] >= self.config.steps else None
 
   def check(self):
@@ -99,7 +98,7 @@ class Job:
 
   def audited(self):
     """Its scores, a list of `tf_pcc.audit.AuditedCheckpoint`."""
-    found = _read_json(os.path.join(self.directory, "audit", "audit.json"))
+    found = files.read_json(os.path.join(self.directory, "audit", "audit.json"))
     return [
       audit.AuditedCheckpoint(
         run=self.name,
@@ -249,7 +248,7 @@ def read_bounds(directory, trials):
     ValueError: when a bound was chosen among others than those of the trials.
   """
   path = os.path.join(directory, "bounds.json")
-  found = _read_json(path) if os.path.exists(path) else {}
+  found = files.read_json(path) if os.path.exists(path) else {}
   for method, jobs in trials.items():
     tried = [bound for bound, _ in found.get(method, {}).get("tried", ())]
     now = [job.config.clipping.bound for job in jobs]
@@ -272,10 +271,5 @@ def write_bounds(directory, bounds):
       WER], ...]}; methods that are not among them are left as they are.
   """
   path = os.path.join(directory, "bounds.json")
-  before = _read_json(path) if os.path.exists(path) else {}
+  before = files.read_json(path) if os.path.exists(path) else {}
   files.write_json(path, {**before, **bounds})
-
-
-def _read_json(path):
-  with open(path, encoding="utf-8") as file:
-    return json.load(file)

@@ -11,13 +11,13 @@ import threading
 
 import numpy as np
 
+from tf_pcc import files
 from tf_pcc.data import audio
 from tf_pcc.data.writing import (
   COLUMNS,
   ENCODINGS,
   FORMAT,
   digest,
-  read_json,
   shard_name,
   write_records,
   write_shards,
@@ -65,7 +65,7 @@ class Records:
         f"`directory` must hold an index.json written by launch.prepare{hint}. "
         f"Received: directory={self.directory}"
       )
-    self.index = read_json(path)
+    self.index = files.read_json(path, "prepare the corpus again")
     if self.index.get("format") != FORMAT:
       raise ValueError(
         f"`directory` must hold records of format {FORMAT}. Received: "

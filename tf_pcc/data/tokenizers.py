@@ -11,6 +11,8 @@ import os
 
 import numpy as np
 
+from tf_pcc import files
+
 BLANK = "<blank>"
 FORMAT = 1
 JOINER = "##"
@@ -112,10 +114,8 @@ class Tokenizer(abc.ABC):
     """Writes the tokenizer to a JSON file, whole or not at all."""
     path = os.fspath(path)
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    partial = f"{path}.{os.getpid()}.partial"
-    with open(partial, "w", encoding="utf-8") as file:
-      json.dump(self.get_config(), file, ensure_ascii=False, indent=1)
-    os.replace(partial, path)
+    content = json.dumps(self.get_config(), ensure_ascii=False, indent=1)
+    files.write_text(path, content)
 
   def _unknown(self, text):
     """The first character (or word) of `text` outside the vocabulary."""

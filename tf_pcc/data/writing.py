@@ -17,12 +17,13 @@ import threading
 import numpy as np
 from absl import logging
 
-from tf_pcc import bars
+from tf_pcc import bars, files
 from tf_pcc.data import audio
 
 FORMAT = 1
 ENCODINGS = ("pcm16", "flac")
 COLUMNS = ("id", "text", "speaker", "samples", "shard", "offset", "size")
+_AGAIN = "remove the folder and prepare the corpus again"
 # TFRecord framing: 8 bytes of length and 4 of checksum before, 4 after.
 _BEFORE, _AFTER = 12, 4
 
@@ -139,8 +140,6 @@ def write_shards(
   Raises:
     ValueError: as for `write_records`.
   """
-  from tensorflow import errors
-  from tensorflow.io import gfile
 
   if encoding not in ENCODINGS:
     raise ValueError(
@@ -150,8 +149,37 @@ def write_shards(
   if not total:
     raise ValueError("`sources` must hold at least one utterance.")
   output_dir = os.fspath(output_dir).rstrip("/")
-  partial = output_dir + ".partial"
   plan = digest([FORMAT, key, len(sources), encoding, sample_rate])
+  with files.owned(output_dir, "output_dir"):
+    return _write_alone(
+      sources,
+      output_dir,
+      plan,
+      total,
+      encoding,
+      sample_rate,
+      max_skipped_share,
+      workers,
+      progress,
+    )
+
+
+def _write_alone(
+  sources,
+  output_dir,
+  plan,
+  total,
+  encoding,
+  sample_rate,
+  max_skipped_share,
+  workers,
+  progress,
+):
+  """`write_shards` while no other process writes to the same place."""
+  from tensorflow import errors
+  from tensorflow.io import gfile
+
+  partial = output_dir + ".partial"
   try:
     if gfile.exists(output_dir):
       raise ValueError(
@@ -179,7 +207,7 @@ def write_shards(
     path = f"{partial}/{shard_name(number, len(sources))}"
     if gfile.exists(path + ".json"):
       bar.update(sources[number][0])
-      return read_json(path + ".json")
+      return files.read_json(path + ".json", _AGAIN)
     rows = sources[number][1]()
     part = _write_shard(path, rows, encoding, sample_rate, advance)
     for row in part["rows"]:
@@ -228,7 +256,9 @@ def _open_partial(partial, plan):
   from tensorflow.io import gfile
 
   if gfile.exists(f"{partial}/plan.json"):
-    if read_json(f"{partial}/plan.json") == plan:
+    if files.read_json(f"{partial}/plan.json", _AGAIN) == plan:
+      if not files.is_remote(partial):
+        files.sweep(partial)
       return
     logging.info("%s was begun with other settings: starting again", partial)
   if gfile.exists(partial):
@@ -243,7 +273,10 @@ def _write_shard(path, source, encoding, sample_rate, advance):
 
   rows, skipped, content = [], [], hashlib.sha256()
   offset = 0
-  with tf.io.TFRecordWriter(path + ".writing") as writer:
+  with (
+    files.replacing(path) as temporary,
+    tf.io.TFRecordWriter(temporary) as writer,
+  ):
     for utterance, waveform in source:
       advance(1)
       try:
@@ -259,7 +292,6 @@ def _write_shard(path, source, encoding, sample_rate, advance):
       where = (offset + _BEFORE, len(data))
       rows.append([name, text, speaker, len(samples), *where])
       offset += _BEFORE + len(data) + _AFTER
-  tf.io.gfile.rename(path + ".writing", path, overwrite=True)
   return {"rows": rows, "skipped": skipped, "sha256": content.hexdigest()}
 
 
@@ -347,17 +379,5 @@ def digest(value):
   return hashlib.sha256(data).hexdigest()
 
 
-def read_json(path):
-  """The value in a JSON file, local or remote."""
-  from tensorflow.io import gfile
-
-  with gfile.GFile(path, "r") as file:
-    return json.load(file)
-
-
 def _write_json(path, value):
-  from tensorflow.io import gfile
-
-  with gfile.GFile(path + ".writing", "w") as file:
-    file.write(json.dumps(value, ensure_ascii=False))
-  gfile.rename(path + ".writing", path, overwrite=True)
+  files.write_text(path, json.dumps(value, ensure_ascii=False))
