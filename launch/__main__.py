@@ -43,9 +43,10 @@ def main() -> None:
   for program in PROGRAMS:
     print(f"python -m launch.{program:{width}}  {summary(program)}")
   print(
-    "\nEach one takes --help. README.md has examples; launch/configs/base.py "
-    "explains\nthe fields of an experiment, launch/serve.md how to serve a "
-    "trained model."
+    "\nEach one takes --help. README.md lists the guides, among them "
+    "launch/data.md for\nyour own data, launch/audit.md for what is memorized, "
+    "launch/serve.md for a trained\nmodel and launch/tpu.md for Cloud TPU. "
+    "launch/configs/base.py explains the fields\nof an experiment."
   )
 
 

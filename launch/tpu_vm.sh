@@ -22,7 +22,7 @@
 # all      create, copy, install, run
 #
 # --dry_run prints every command and executes none. Nothing here was ever run
-# against a real TPU: see "Cloud TPU" in README.md.
+# against a real TPU: see launch/tpu.md.
 set -euo pipefail
 
 name=tf-pcc project="" zone="" type="" version="" workdir="" spot="" watch=""

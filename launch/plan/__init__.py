@@ -12,9 +12,9 @@ own. They are those of TensorFlow 2.17.1, which setup.cfg pins.
 | `stablehlo`  | what does XLA get, and what does it compute with it?       |
 | `flops`      | how many operations is it?                                |
 | `planning`   | does libtpu compile it for a slice, and does it fit?       |
-| `search`     | which is the largest batch that fits?                     |
+| `largest_batch` | which is the largest batch that fits?                  |
 | `refusal`    | where in the model is what is not taken?                  |
-| `results`    | what was found before, and what follows from it?          |
+| `findings`   | what was found before, and what follows from it?          |
 | `extension`  | what do programs of fewer blocks say of all?               |
 
 `python -m launch.plan` asks all of it of a config, `python -m
