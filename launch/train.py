@@ -29,6 +29,7 @@ from launch.runs import (
   interruption,
   metrics,
   opening,
+  resuming,
   saved_config,
 )
 from models import registry
@@ -73,16 +74,7 @@ def train(config, directory, strategy):
   experiment.make_optimizer(config)
   saved_config.check_config(directory, config)
   chief = cluster.is_chief(strategy)
-  saved = max(
-    (s for s, _ in checkpoints.checkpoint_paths(directory)), default=0
-  )
-  if len(set(cluster.gather(strategy, saved))) > 1:
-    raise ValueError(
-      "--workdir must be one directory that all workers share: they found "
-      f"checkpoints of different steps. Received: workdir={directory}, "
-      f"step={saved}"
-    )
-  checkpoints.require_resumable(directory)
+  saved = resuming.saved_step(directory, strategy)
 
   # ---- Speech ----------------------------------------------------------------
   splits = datasets.open_splits(config, progress=chief)
@@ -106,7 +98,7 @@ def train(config, directory, strategy):
     saver = checkpoints.Checkpoints(
       directory, model, config.keep_checkpoints, chief
     )
-    first_step = saver.restore()
+    saver.restore(saved)
   if chief:
     saved_config.save_config(directory, config)
     opening.save_tokenizer(directory, tokenizer)
@@ -117,7 +109,7 @@ def train(config, directory, strategy):
     tokenizer.vocab_size,
     len(splits["train"]),
     clipping,
-    first_step,
+    saved,
   )
 
   # ---- Canaries, for launch.audit --------------------------------------------
@@ -138,13 +130,13 @@ def train(config, directory, strategy):
     total_steps=config.steps,
   )
 
-  if first_step == 0 and source is None:
+  if saved == 0 and source is None:
     head = batches.dataset(stop_step=min(_ADAPT_STEPS, config.steps))
     model.adapt(x for x, _ in head)
 
   def pipeline(context):
     dataset = batches.dataset(
-      start_step=first_step,
+      start_step=saved,
       stop_step=config.steps,
       num_pipelines=context.num_input_pipelines,
       pipeline=context.input_pipeline_id,
@@ -153,22 +145,22 @@ def train(config, directory, strategy):
 
   # ---- Steps -----------------------------------------------------------------
   summary_path = files.join(directory, "summary.json")
-  if chief and first_step < config.steps and tf.io.gfile.exists(summary_path):
+  if chief and saved < config.steps and tf.io.gfile.exists(summary_path):
     # It says that the run has ended, which more steps make untrue.
     tf.io.gfile.remove(summary_path)
-  writer = metrics.Writer(directory, first_step) if chief else None
+  writer = metrics.Writer(directory, saved) if chief else None
   progress = bars.make(
     total=config.steps,
-    initial=first_step,
+    initial=saved,
     # It takes as long as hundreds of steps, at a bar that stands still.
-    desc="tracing the first step" if first_step < config.steps else None,
+    desc="tracing the first step" if saved < config.steps else None,
     unit="step",
     disable=not chief,
     dynamic_ncols=True,
   )
   run = _step_function(model, strategy)
   iterator = iter(strategy.distribute_datasets_from_function(pipeline))
-  seconds, timed, step = 0.0, 0, first_step
+  seconds, timed, step = 0.0, 0, saved
   alone = not replicas.spans_workers(strategy)
   with progress, interruption.Interruption(strategy) as interrupted:
     while step < config.steps:
@@ -177,7 +169,7 @@ def train(config, directory, strategy):
       run(iterator, count)
       elapsed = time.perf_counter() - start
       progress.set_description(refresh=False)
-      if step > first_step:
+      if step > saved:
         # The first call traces; it says nothing about speed.
         seconds, timed = seconds + elapsed, timed + count
       previous, step = step, step + count

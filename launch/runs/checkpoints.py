@@ -1,11 +1,11 @@
 """The checkpoints of a run: saved, found, restored."""
 
 import os
-import re
 import tempfile
 
 import tensorflow as tf
 
+from launch.runs import checkpoint_files
 from tf_pcc import files
 
 
@@ -31,43 +31,56 @@ class Checkpoints:
       optimizer=model.optimizer,
       step=self.step,
     )
-    self._directory = files.join(directory, "checkpoints")
+    self._folder = files.join(directory, "checkpoints")
+    self._keep = keep
+    self._chief = chief
     self._saved = None
-    self._manager = chief and tf.train.CheckpointManager(
-      self._checkpoint, self._directory, max_to_keep=keep or None
-    )
 
-  def restore(self):
-    """Takes the newest checkpoint, if there is one.
+  def restore(self, step):
+    """Takes a checkpoint.
 
-    Returns:
-      The step it was made at, 0 if there is none.
-
-    Raises:
-      ValueError: If there was one, see `require_resumable`.
+    Args:
+      step: int, that of a complete checkpoint, as `resuming.saved_step` gives
+        it; 0 takes none.
     """
-    run = os.path.dirname(self._directory)
-    require_resumable(run)
-    paths = checkpoint_paths(run)
-    if not paths:
-      return 0
-    _, path = paths[-1]
-    status = self._checkpoint.restore(path)
-    status.assert_existing_objects_matched()
+    if not step:
+      return
+    path = checkpoint_files.path_of(self._folder, step)
+    self._checkpoint.restore(path).assert_existing_objects_matched()
     self._saved = int(self.step.numpy())
-    return self._saved
 
   def save(self, step):
-    """Writes a checkpoint of this step, unless it is there already."""
+    """Writes a checkpoint of this step, unless it is there already.
+
+    Older ones are removed when it is on the disk and was read back.
+
+    Raises:
+      OSError: If what was written cannot be read; the older ones stay.
+    """
     if self._saved == step:
       return
     self.step.assign(step)
-    if self._manager:
-      self._manager.save(checkpoint_number=step)
+    # `tf.train.Checkpoint.restore` looks for it in what it reads.
+    self._checkpoint.save_counter.assign_add(1)
+    if self._chief:
+      self._write(step)
     else:
       with tempfile.TemporaryDirectory() as unused:
         self._checkpoint.write(os.path.join(unused, "checkpoint"))
     self._saved = step
+
+  def _write(self, step):
+    tf.io.gfile.makedirs(self._folder)
+    self._checkpoint.write(checkpoint_files.path_of(self._folder, step))
+    checkpoint_files.sync(self._folder, step)
+    checkpoint_files.require_index(self._folder, step)
+    older, _ = checkpoint_files.steps(self._folder)
+    older.remove(step)
+    kept = [*older, step][-self._keep :]
+    checkpoint_files.write_state(self._folder, kept)
+    for old in older:
+      if old not in kept:
+        checkpoint_files.remove(self._folder, old)
 
 
 def checkpoint_paths(directory):
@@ -84,13 +97,8 @@ def checkpoint_paths(directory):
     index is written last.
   """
   folder = files.join(directory, "checkpoints")
-  names = _names(folder)
-  steps = sorted(int(found[1]) for found in map(_INDEX.match, names) if found)
-  return [
-    (step, files.join(folder, f"ckpt-{step}"))
-    for step in steps
-    if _has_data(step, names)
-  ]
+  complete, _ = checkpoint_files.steps(folder)
+  return [(step, checkpoint_files.path_of(folder, step)) for step in complete]
 
 
 def require_plain_name(directory):
@@ -113,58 +121,27 @@ def require_plain_name(directory):
     )
 
 
-def require_resumable(directory):
-  """Refuses a run whose checkpoints are lost, instead of starting it again.
-
-  Args:
-    directory: the run's directory; it may be missing.
-
-  Raises:
-    ValueError: If the state file `checkpoint`, which is written after the first
-      checkpoint, is there and no checkpoint is complete.
-  """
-  folder = files.join(directory, "checkpoints")
-  names = _names(folder)
-  if "checkpoint" in names and not checkpoint_paths(directory):
-    raise ValueError(
-      f"{folder} must hold a checkpoint, ckpt-STEP.index with its data files: "
-      "a run was saved there and its files are gone. Restore them from a copy, "
-      "or start again in another --workdir. Received: "
-      f"checkpoints={sorted(names)}"
-    )
-
-
-_INDEX = re.compile(r"ckpt-(\d+)\.index$")
-_DATA = re.compile(r"ckpt-(\d+)\.data-(\d{5})-of-(\d{5})$")
-
-
-def _names(folder):
-  if not tf.io.gfile.isdir(folder):
-    return set()
-  return {name.rstrip("/") for name in tf.io.gfile.listdir(folder)}
-
-
-def _has_data(step, names):
-  shards = [
-    (int(found[2]), int(found[3]))
-    for found in map(_DATA.match, names)
-    if found and int(found[1]) == step
-  ]
-  return any(
-    {(shard, count) for shard in range(count)} <= set(shards)
-    for _, count in shards
-  )
-
-
 def restore_weights(model, checkpoint):
   """Takes the model's weights, and nothing else, from a run's checkpoint.
 
   Args:
     model: built model like the run's.
     checkpoint: path from `checkpoint_paths`.
+
+  Raises:
+    ValueError: If its files are damaged.
   """
   weights = tf.train.Checkpoint(weights=_weights(model))
-  status = weights.restore(checkpoint)
+  try:
+    status = weights.restore(checkpoint)
+  except Exception as error:
+    if not checkpoint_files.is_damage(error):
+      raise
+    raise ValueError(
+      f"{checkpoint}.* must be the files of a checkpoint as they were written: "
+      "name an earlier one by --step, or train on from it with python -m "
+      f"launch.train. Received: {checkpoint_files.brief(error)}"
+    ) from error
   status.assert_existing_objects_matched().expect_partial()
 
 

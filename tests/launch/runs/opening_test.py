@@ -70,7 +70,6 @@ def test_checkpoints_are_kept_and_opened(saved_run, tmp_path, keep):
   saved_config.save_config(run, config)
   opening.save_tokenizer(run, tokenizer)
   saver = checkpoints.Checkpoints(run, model, keep)
-  assert saver.restore() == 0
   for number in (1, 2, 2, 3):
     model.head.bias.assign(np.full(4, float(number)))
     saver.save(number)
@@ -104,7 +103,7 @@ def test_a_run_in_a_bucket(make_config, train_cores):
   saver = checkpoints.Checkpoints(run, model, keep=1)
   saver.save(2)
   model.head.bias.assign(np.zeros(4))
-  assert saver.restore() == 2
+  saver.restore(2)
   np.testing.assert_array_equal(model.head.bias.numpy(), np.full(4, 5.0))
   # Only one is kept, in the bucket too.
   assert [step for step, _ in checkpoints.checkpoint_paths(run)] == [2]
