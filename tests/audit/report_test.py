@@ -280,3 +280,31 @@ def test_bad_input(plan, compared):
     audit.audit_results(plan, [unknown])
   with pytest.raises(ValueError, match="figure='cer_x3'"):
     results.figure_of(compared["checkpoints"][0]["summary"], "cer_x3")
+
+
+def test_names_of_a_strangers_corpus_are_no_markup(tmp_path, plan):
+  """Transcripts, voices, runs and methods come from anywhere."""
+  evil = "<script>alert(1)</script>"
+  settings = {**plan.settings, "voices": [evil], "vocabulary": [evil]}
+  marked = dataclasses.replace(plan, settings=settings)
+  found = audit.audit_results(
+    marked,
+    [
+      checkpoint(marked, f"{evil} {method} {seed}", 200, 0.1, method, seed)
+      for method in (evil, "batch")
+      for seed in (0, 1)
+    ],
+    title=evil,
+    notes=[evil],
+    baseline="batch",
+    tables=[
+      {"title": evil, "text": evil, "headings": [evil], "rows": [[evil]]}
+    ],
+    resamples=50,
+  )
+  audit.write_report(tmp_path, found)
+  text = (tmp_path / "report.html").read_text("utf-8")
+  assert "<script" not in text
+  page = Page(text)
+  assert page.text.count(evil) > 6
+  assert all("script" not in tag for tag in page.stack)

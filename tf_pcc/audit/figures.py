@@ -10,7 +10,7 @@ import io
 
 import numpy as np
 
-from tf_pcc.audit import exposure, membership, tables
+from tf_pcc.audit import cells, exposure, membership
 
 # Colour-blind safe (Okabe and Ito), sorted so that neighbours differ in
 # lightness, too.
@@ -102,7 +102,7 @@ def spread(interval, form=percent):
   words = form(interval["estimate"])
   if interval["low"] is not None:
     words += f" ({form(interval['low'])} to {form(interval['high'])})"
-  return tables.minus(words)
+  return cells.minus(words)
 
 
 def count_rows(summary):
@@ -345,7 +345,7 @@ def curves_figure(name, title, text, curves, xlabel, ylabel, logarithmic=""):
   ends = "; ".join(
     f"{label} "
     + ", ".join(
-      tables.minus(f"{y[-1]:.3g} at {x[-1]:.4g}")
+      cells.minus(f"{y[-1]:.3g} at {x[-1]:.4g}")
       for mine, x, y in curves
       if mine == label
     )

@@ -1,12 +1,20 @@
 """The report as one HTML page: no network, readable on a phone and on paper."""
 
 import base64
-import html
+import pathlib
 
-from tf_pcc.audit import exposure, figures, page_comparison, results, tables
-from tf_pcc.audit.style import STYLE
+from tf_pcc.audit import (
+  cells,
+  exposure,
+  figures,
+  page_comparison,
+  results,
+)
+from tf_pcc.audit.sections import Fold, Picture, Section, Table
 from tf_pcc.audit.summary import COLUMNS
 
+# With more columns than this, a table puts limits below their estimate.
+_WIDE_COLUMNS = 7
 # With more runs than this, their tables start folded.
 _OPEN_RUNS = 4
 
@@ -21,55 +29,50 @@ def render(audit, drawn):
   Returns:
     str; it loads nothing: style and images are inside.
   """
-  title = html.escape(audit["title"])
-  parts = [f"<h1>{title}</h1>"]
-  parts += [f"<p>{html.escape(note)}</p>" for note in audit["notes"]]
-  if audit["comparison"]:
-    parts.append(page_comparison.in_short(audit))
-  parts.append(_figures("Plots", [f for f in drawn if not f.one_run]))
-  for table in audit["tables"]:
-    parts.append(
-      f"<section><h2>{html.escape(table['title'])}</h2>"
-      f"<p>{html.escape(table['text'])}</p>"
-      f"{tables.render(table['headings'], table['rows'])}</section>"
-    )
-  if audit["comparison"]:
-    parts.append(page_comparison.in_full(audit))
-  parts.append(_plan_section(audit))
-  parts.append(_runs_section(audit))
-  if audit["noise_masking"]:
-    parts.append(_noise_masking_section(audit["noise_masking"]))
-  parts.append(
-    _figures("Plots of single runs", [f for f in drawn if f.one_run])
+  import jinja2
+
+  folder = pathlib.Path(__file__).parent
+  environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(folder),
+    # Titles, transcripts and names of speakers come from anyone's corpus.
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    keep_trailing_newline=True,
   )
-  body = "\n".join(parts)
-  return (
-    '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-    f"<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n"
-    f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+  return environment.get_template("report.html.jinja").render(
+    title=audit["title"],
+    notes=audit["notes"],
+    sections=_sections(audit, drawn),
+    style=(folder / "report.css").read_text("utf-8"),
+    wide=_WIDE_COLUMNS,
+  )
+
+
+def _sections(audit, drawn):
+  comparison = audit["comparison"]
+  found = [page_comparison.in_short(audit)] if comparison else []
+  found += _figures("Plots", [f for f in drawn if not f.one_run])
+  found += [
+    Section(t["title"], t["text"], Table(t["headings"], t["rows"]))
+    for t in audit["tables"]
+  ]
+  if comparison:
+    found += page_comparison.in_full(audit)
+  found += [_plan_section(audit), _runs_section(audit)]
+  if audit["noise_masking"]:
+    found.append(_noise_masking_section(audit["noise_masking"]))
+  return found + _figures(
+    "Plots of single runs", [f for f in drawn if f.one_run]
   )
 
 
 def _figures(heading, drawn):
-  if not drawn:
-    return ""
-  inside = "\n".join(map(_figure, drawn))
-  return (
-    f'<section><h2>{heading}</h2><div class="figures">{inside}</div></section>'
-  )
-
-
-def _figure(figure):
-  data = base64.b64encode(figure.png).decode("ascii")
-  text = html.escape(figure.text)
-  return (
-    f'<figure id="{html.escape(figure.name)}"><h3>'
-    f"{html.escape(figure.title)}</h3>"
-    f'<img alt="{html.escape(figure.title)}: described below." '
-    f'src="data:image/png;base64,{data}">'
-    f"<figcaption>{text}</figcaption></figure>"
-  )
+  """A section of plots in a list, which is empty where there are none."""
+  pictures = [
+    Picture(f.name, f.title, f.text, base64.b64encode(f.png).decode("ascii"))
+    for f in drawn
+  ]
+  return [Section(heading, figures=pictures)] if pictures else []
 
 
 def _plan_section(audit):
@@ -92,8 +95,7 @@ def _plan_section(audit):
       f"{plan['dropped']} candidates were dropped because their labels did not "
       "fit their frames at that speed.",
     )
-  text = " ".join(html.escape(sentence) for sentence in sentences)
-  return f"<section><h2>What was inserted</h2><p>{text}</p></section>"
+  return Section("What was inserted", " ".join(sentences))
 
 
 def _setting(name, value):
@@ -106,13 +108,12 @@ def _setting(name, value):
 
 def _runs_section(audit):
   runs = results.by_run(audit["checkpoints"])
-  parts = ["<section><h2>Memorized, by times inserted</h2>"]
+  folds = []
   for name, members in runs.items():
     entry = members[-1]
     table = entry["summary"]
     wer = "" if entry["wer"] is None else f", WER {entry['wer']:.2%}"
     step = f": step {entry['step']}" if entry["step"] else ""
-    opened = " open" if len(runs) <= _OPEN_RUNS else ""
     held = table["holdout"]
     fit = held["skew_normal"]
     about = (
@@ -120,7 +121,7 @@ def _runs_section(audit):
       f"{figures.spread(held['extraction'])}. Ranked by {table['score']}. "
     ) + (
       "Skew-normal fit to the hold-out: Kolmogorov-Smirnov p = "
-      + tables.minus(f"{fit['ks_pvalue']:.2g}.")
+      + cells.minus(f"{fit['ks_pvalue']:.2g}.")
       if fit
       else "No distribution could be fitted to the hold-out's scores, so "
       "exposure is not extrapolated."
@@ -137,21 +138,23 @@ def _runs_section(audit):
       + [f"{row['epsilon_lower_bound']:.2f}"]
       for row in table["rows"]
     ]
-    parts.append(
-      f"<details{opened}><summary>{html.escape(name)}{step}{wer}</summary>"
-      f"<p>{html.escape(about)}</p>"
-      f"{tables.render(headings, rows)}</details>"
+    folds.append(
+      Fold(
+        f"{name}{step}{wer}",
+        Table(headings, rows),
+        about,
+        open=len(runs) <= _OPEN_RUNS,
+      )
     )
-  parts.append("</section>")
-  return "\n".join(parts)
+  return Section("Memorized, by times inserted", folds=folds)
 
 
 def _cell(interval, unit):
   if interval is None:
     return "–"
   if unit == "%":
-    return tables.number(interval, 100, 1)
-  return tables.number(interval, 1, 2)
+    return cells.number(interval, 100, 1)
+  return cells.number(interval, 1, 2)
 
 
 def _noise_masking_section(found):
@@ -166,22 +169,23 @@ def _noise_masking_section(found):
         label,
         part["count"],
         _mask(result),
-        tables.number(part["exact"], 100, 1),
-        tables.number(part["any_secret"], 100, 1),
+        cells.number(part["exact"], 100, 1),
+        cells.number(part["any_secret"], 100, 1),
       ]
       for label, part in parts
     ]
   headings = ["utterances", "count", "mask", "true secret, %", "any secret, %"]
-  return (
-    "<section><h2>Noise masking</h2><p>The sound of each secret was replaced. "
-    "True secret: how often the recogniser wrote it down nevertheless; any "
-    "secret: it, or another one of the training set. On utterances it was not "
-    "trained on, the rates are what guessing gives.</p>"
-    f"{tables.render(headings, rows)}</section>"
+  return Section(
+    "Noise masking",
+    "The sound of each secret was replaced. True secret: how often the "
+    "recogniser wrote it down nevertheless; any secret: it, or another one of "
+    "the training set. On utterances it was not trained on, the rates are what "
+    "guessing gives.",
+    Table(headings, rows),
   )
 
 
 def _mask(result):
   if result["mask"] == "silence":
     return "silence"
-  return tables.minus(f"{result['mask']}, {result['snr_db']:g} dB")
+  return cells.minus(f"{result['mask']}, {result['snr_db']:g} dB")

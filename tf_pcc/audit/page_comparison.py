@@ -1,8 +1,7 @@
 """The report's comparison of methods: in short, then figure by figure."""
 
-import html
-
-from tf_pcc.audit import matching, results, tables
+from tf_pcc.audit import cells, matching, results
+from tf_pcc.audit.sections import Fold, Section, Table
 
 # Figures in the first table; more do not fit a screen.
 _IN_SHORT = 3
@@ -12,7 +11,7 @@ _LOWER_OR_HIGHER = {"less": "lower", "more": "higher"}
 
 
 def in_short(audit):
-  """What came out, a row a method, as an HTML section."""
+  """What came out, a row a method, as a section."""
   comparison = audit["comparison"]
   baseline = comparison["baseline"]
   runs = results.training_runs(audit["checkpoints"], ())
@@ -33,8 +32,8 @@ def in_short(audit):
         == (method, name, lowest)
       ]
       if len(row) == 2:
-        row.append(tables.number(found["step"], 1, 0))
-      cell = tables.number(found["value"], results.meaning(name)[1], 1)
+        row.append(cells.number(found["step"], 1, 0))
+      cell = cells.number(found["value"], results.meaning(name)[1], 1)
       if found["verdict"]:
         cell += f", {_verdict(found, name)}"
       row.append(cell)
@@ -43,16 +42,15 @@ def in_short(audit):
   means = f"Means over {seeds} seeds with Student's t intervals."
   if seeds == 1:
     means = "One seed, so there are no intervals."
-  return (
-    f"<section><h2>In short</h2><p>{means} "
-    f"{html.escape(target)} is the lowest that every run reaches: there all "
-    "recognisers are equally good. Less or more: than "
-    f"{html.escape(baseline)}, paired over seeds, the whole interval of the "
-    "difference; undecided: it holds zero, or too few seeds were compared. "
-    "Many targets and figures are compared without a correction for their "
-    "number: where nothing differs, about one interval in twenty leaves zero "
-    "out by chance.</p>"
-    f"{tables.render(headings, rows)}</section>"
+  return Section(
+    "In short",
+    f"{means} {target} is the lowest that every run reaches: there all "
+    f"recognisers are equally good. Less or more: than {baseline}, paired over "
+    "seeds, the whole interval of the difference; undecided: it holds zero, or "
+    "too few seeds were compared. Many targets and figures are compared "
+    "without a correction for their number: where nothing differs, about one "
+    "interval in twenty leaves zero out by chance.",
+    Table(headings, rows),
   )
 
 
@@ -62,30 +60,36 @@ def in_full(audit):
   baseline = comparison["baseline"]
   headings = ["method", "at", "value", f"minus {baseline}", "pairs"]
   headings += [f"against {baseline}"]
-  parts = [
-    "<section><h2>Equally good recognisers compared</h2>",
-    "<p>Memorization where each run's word error rate first reaches the target "
-    "(straight lines between checkpoints); differences to "
-    f"{html.escape(baseline)} are paired over seeds.</p>",
+
+  def folds(names, rows, what, form):
+    return [
+      Fold(
+        results.meaning(name)[0],
+        _table(
+          name, what, [r for r in rows if r["figure"] == name], headings, form
+        ),
+      )
+      for name in names
+    ]
+
+  names = comparison["figures"]
+  return [
+    Section(
+      "Equally good recognisers compared",
+      "Memorization where each run's word error rate first reaches the target "
+      f"(straight lines between checkpoints); differences to {baseline} are "
+      "paired over seeds.",
+      folds=folds(names, comparison["matched_wer"], "WER ", "{:.2%}"),
+    ),
+    Section(
+      "Equal steps compared",
+      "The same at equal numbers of training steps. The better-trained "
+      "recogniser has had more chance to memorize, so this alone misleads.",
+      folds=folds(
+        [*names, "wer"], comparison["matched_steps"], "step ", "{:.0f}"
+      ),
+    ),
   ]
-  for name in comparison["figures"]:
-    rows = [r for r in comparison["matched_wer"] if r["figure"] == name]
-    parts.append(_folded(name, _table(name, "WER ", rows, headings, "{:.2%}")))
-  parts.append(
-    "</section><section><h2>Equal steps compared</h2><p>The same at equal "
-    "numbers of training steps. The better-trained recogniser has had more "
-    "chance to memorize, so this alone misleads.</p>"
-  )
-  for name in [*comparison["figures"], "wer"]:
-    rows = [r for r in comparison["matched_steps"] if r["figure"] == name]
-    parts.append(_folded(name, _table(name, "step ", rows, headings, "{:.0f}")))
-  parts.append("</section>")
-  return "\n".join(parts)
-
-
-def _folded(name, table):
-  words = html.escape(results.meaning(name)[0])
-  return f"<details><summary>{words}</summary>{table}</details>"
 
 
 def _of_seeds(values):
@@ -115,11 +119,11 @@ def _table(name, what, rows, headings, form):
       [
         row["method"],
         what + form.format(row["target"]),
-        tables.number(row["value"], scale, 2),
-        tables.number(row["difference"], scale, 2),
+        cells.number(row["value"], scale, 2),
+        cells.number(row["difference"], scale, 2),
         f"{len(row['seeds'] if row['pairs'] is None else row['pairs'])}"
         f"{unreached if row['unreached'] else ''}",
         _verdict(row, name) or "baseline",
       ]
     )
-  return tables.render(headings, lines, breaks)
+  return Table(headings, lines, breaks)

@@ -1,0 +1,21 @@
+"""Numbers of the report as text."""
+
+
+def minus(text):
+  """Text of numbers with true minus signs."""
+  return text.replace("-", "−")
+
+
+def number(interval, scale, digits):
+  """ "12.3 (10.1 to 15.0)"; a dash without an estimate, no limits without."""
+  if interval is None or interval["estimate"] is None:
+    return "–"
+  keys = ("estimate", "low", "high")
+  numbers = [
+    minus(f"{scale * interval[key]:.{digits}f}")
+    for key in keys
+    if interval[key] is not None
+  ]
+  if len(numbers) < 3:
+    return numbers[0]
+  return f"{numbers[0]} ({numbers[1]} to {numbers[2]})"
