@@ -147,3 +147,20 @@ def test_too_few_recordings_of_a_word(manifest, tmp_path):
   )
   with pytest.raises(ValueError, match="'ONE' by speaker 'ann'.*10 recordings"):
     joining.generate(spec, tmp_path / "cache", progress=False)
+
+
+def test_words_that_are_segments_of_one_file(tmp_path):
+  samples = np.repeat([1000, 2000, 3000, 4000], 1600).astype(np.int16)
+  soundfile.write(tmp_path / "all.wav", samples, 16000)
+  rows = "".join(f"all.wav\t{i / 10}\t0.1\tA\n" for i in range(4))
+  path = tmp_path / "words.tsv"
+  path.write_text("path\toffset\tseconds\ttext\n" + rows)
+  spec = joining.JoinedCorpus(
+    str(path), splits={"train": 20}, shares={"train": 1}, pause=(0, 0)
+  )
+  paths = joining.generate(spec, str(tmp_path / "cache"), progress=False)
+  opened = records.Records(paths["train"])
+  for i, text in enumerate(opened.texts):
+    assert opened.samples[i] == 1600 * len(text.split())
+  heard = set(np.concatenate([opened.read(i) for i in range(20)]))
+  assert heard == {1000, 2000, 3000, 4000}

@@ -87,7 +87,7 @@ def test_stopped_it_says_that_it_goes_on(tmp_path):
   code = (
     "import runpy\n"
     "from tf_pcc.data import audio\n"
-    "def stop(*_):\n"
+    "def stop(*_, **__):\n"
     "  raise KeyboardInterrupt\n"
     "audio.load = stop\n"
     "runpy.run_module('launch.prepare', run_name='__main__')\n"

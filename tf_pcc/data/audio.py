@@ -16,6 +16,7 @@ import warnings
 import numpy as np
 
 from tf_pcc.data.resampling import SAMPLE_RATE, resample, speed
+from tf_pcc.data.segments import WHOLE
 
 __all__ = [
   "FORMATS",
@@ -25,7 +26,6 @@ __all__ = [
   "decode_in_graph",
   "encode_flac",
   "load",
-  "load_or_error",
   "resample",
   "sniff",
   "speed",
@@ -72,7 +72,7 @@ def _soundfile():
   return soundfile
 
 
-def load(path, sample_rate=SAMPLE_RATE, backend=None):
+def load(path, sample_rate=SAMPLE_RATE, backend=None, segment=WHOLE):
   """Reads an audio file as a mono waveform.
 
   Args:
@@ -80,13 +80,14 @@ def load(path, sample_rate=SAMPLE_RATE, backend=None):
     sample_rate: Wanted rate in Hz; other rates are resampled. Default 16000.
     backend: "soundfile", "tensorflow-io" or None (default) for the first of
       them that works here.
+    segment: The `Segment` of it to read. Default: all, all channels.
 
   Returns:
     float32 array `[samples]`, the mean of the channels, finite, in [-1, 1].
 
   Raises:
     ValueError: naming the file, if it is missing, empty, truncated, of no
-      known format, or holds values that are not finite.
+      known format, without the `segment`, or with NaN or Inf samples.
   """
   import tensorflow as tf
 
@@ -95,34 +96,26 @@ def load(path, sample_rate=SAMPLE_RATE, backend=None):
     with tf.io.gfile.GFile(path, "rb") as file:
       data = file.read()
   except tf.errors.OpError as error:
-    broken = os.path.islink(path) and not os.path.exists(path)
-    reason = (
-      f"a broken link to {os.readlink(path)}" if broken else error.message
-    )
+    reason = error.message
+    if os.path.islink(path) and not os.path.exists(path):
+      reason = f"a broken link to {os.readlink(path)}"
     raise ValueError(
       f"`path` must be a readable audio file: {reason}. Received: path={path}"
     ) from error
   try:
-    waveform, rate = decode(data, backend)
+    waveform, rate = decode(data, backend, segment)
   except ValueError as error:
     raise ValueError(f"{error} Received: path={path}") from error
   return resample(waveform, rate, sample_rate)
 
 
-def load_or_error(path, sample_rate=SAMPLE_RATE):
-  """`load`, with the ValueError returned in the waveform's place."""
-  try:
-    return load(path, sample_rate)
-  except ValueError as error:
-    return error
-
-
-def decode(data, backend=None):
+def decode(data, backend=None, segment=WHOLE):
   """Decodes the bytes of an audio file.
 
   Args:
     data: The file's bytes.
     backend: As for `load`.
+    segment: As for `load`.
 
   Returns:
     (float32 array `[samples]`, the mean of the channels, in [-1, 1]; rate in
@@ -144,7 +137,7 @@ def decode(data, backend=None):
   if wav:
     waveform, rate = _decode_wav(data)
   elif reader is not None:
-    waveform, rate = _decode_soundfile(data, reader)
+    waveform, rate = _decode_soundfile(data, reader, segment)
   elif backend != "soundfile" and tensorflow_io() is not None:
     waveform, rate = _decode_tensorflow(data)
   else:
@@ -156,7 +149,9 @@ def decode(data, backend=None):
       f"The sample rate must be from {_RATES[0]} to {_RATES[1]} Hz. Received: "
       f"rate={rate}."
     )
-  waveform = waveform.mean(axis=1, dtype=np.float32)
+  if wav or reader is None:  # soundfile decoded no more than the segment
+    waveform = waveform[slice(*segment.bounds(len(waveform), rate))]
+  waveform = segment.mix(waveform)
   if not np.isfinite(waveform).all():
     raise ValueError("The audio must be finite: it has NaN or Inf samples.")
   return np.clip(waveform, -1, 1), int(rate)
@@ -167,11 +162,16 @@ def _undecodable(reason):
   return ValueError(f"The audio cannot be decoded: {reason}.")
 
 
-def _decode_soundfile(data, soundfile):
+def _decode_soundfile(data, soundfile, segment):
   try:
     with soundfile.SoundFile(io.BytesIO(data)) as file:
-      waveform = file.read(dtype="float32", always_2d=True)
-      rate, expected = file.samplerate, file.frames
+      rate, first, expected = file.samplerate, 0, file.frames
+      if expected:
+        first, last = segment.bounds(expected, rate)
+        expected = last - first
+      if first:
+        file.seek(first)
+      waveform = file.read(expected, dtype="float32", always_2d=True)
   except soundfile.LibsndfileError as error:
     raise _undecodable(error.error_string) from error
   if len(waveform) < expected:

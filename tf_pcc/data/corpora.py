@@ -8,13 +8,15 @@
 - a `.tsv` or `.csv` file: a table with the columns path, text and perhaps id,
   speaker and seconds; `tf_pcc.data.tables` has its rules and other names of
   these columns, those of Common Voice among them
-- a `.json`, `.jsonl` or `.manifest` file: NeMo, a JSON object a line with
-  audio_filepath, text and perhaps duration, speaker, id
+- a `.json`, `.jsonl` or `.manifest` file: NeMo, a JSON object a line (or an
+  array of them) with audio_filepath, text and perhaps offset, duration,
+  channel_selector, speaker, id; `tf_pcc.data.nemo` says more
 - `tfds:librispeech/CONFIG/SPLIT`: TensorFlow Datasets, if it is installed
 
-Paths in a manifest are relative to its folder or, failing that, to the working
-directory. Hidden files are passed over. Text files are UTF-8. Transcripts go
-through `tf_pcc.data.text.normalize`.
+A recording that is not as long as its corpus states is skipped when it is read
+(`tf_pcc.data.segments` has the tolerance). Paths in a manifest are relative to
+its folder or, failing that, to the working directory. Hidden files are passed
+over. Text files are UTF-8. Transcripts go through `tf_pcc.data.text.normalize`.
 """
 
 import os

@@ -16,6 +16,7 @@ from absl import logging
 from tf_pcc import files
 from tf_pcc.data import audio
 from tf_pcc.data.corpora import read_corpus
+from tf_pcc.data.segments import WHOLE
 from tf_pcc.data.utterances import Utterance
 from tf_pcc.data.writing import write_records
 
@@ -139,16 +140,17 @@ def _described(recordings):
       for word, group in words.items():
         for utterance in group:
           size = os.path.getsize(utterance.path)
-          yield split, speaker, word, utterance.id, size
+          part = () if utterance.segment == WHOLE else (utterance.segment,)
+          yield split, speaker, word, utterance.id, size, *part
 
 
 def _strings(spec, split, count, speakers, generator):
   loaded = {}
 
   def waveform(utterance):
-    if utterance.path not in loaded:
-      loaded[utterance.path] = audio.load(utterance.path)
-    return loaded[utterance.path]
+    if utterance not in loaded:
+      loaded[utterance] = utterance.load()
+    return loaded[utterance]
 
   names = sorted(speakers)
   for i in range(count):

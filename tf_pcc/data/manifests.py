@@ -5,6 +5,7 @@ import dataclasses
 import math
 import os
 
+from tf_pcc.data.segments import WHOLE, Segment
 from tf_pcc.data.text import normalize
 from tf_pcc.data.utterances import Corpus, Utterance
 
@@ -22,6 +23,7 @@ class Row:
     id: Name, or "" for one made from the path.
     speaker: Name of the speaker, or "".
     seconds: Length that is stated, or None.
+    segment: The part of the file that it is, a `Segment`. Default: all of it.
   """
 
   where: str
@@ -30,6 +32,7 @@ class Row:
   id: str = ""
   speaker: str = ""
   seconds: float | None = None
+  segment: Segment = WHOLE
 
 
 def corpus_of_rows(root, rows, folders):
@@ -46,18 +49,43 @@ def corpus_of_rows(root, rows, folders):
   Raises:
     ValueError: If an id occurs twice.
   """
+  rows = list(rows)
   utterances, looked_for = [], {}
-  for row in rows:
+  for key, row in zip(_ids(rows), rows):
     places = [os.path.join(folder, row.path) for folder in folders]
     # A broken link is there: reading it says that it is broken.
     found = next(filter(os.path.lexists, places), "")
-    key = row.id or os.path.splitext(row.path)[0]
     if not found:
       looked_for[key] = " or ".join(dict.fromkeys(places))
     utterances.append(
-      Utterance(key, found, normalize(row.text), row.speaker, row.seconds)
+      Utterance(
+        key,
+        found,
+        normalize(row.text),
+        speaker=row.speaker,
+        seconds=row.seconds,
+        segment=row.segment,
+      )
     )
   return corpus_of(root, utterances, looked_for)
+
+
+def _ids(rows):
+  """The id of each row: its own, or one of its path and, if need be, segment.
+
+  The path goes without its extension. The segment is added where it does not
+  begin with the file, or where several rows have the path.
+  """
+  stems = [os.path.splitext(row.path)[0] for row in rows]
+  counts = collections.Counter(s for s, row in zip(stems, rows) if not row.id)
+  for stem, row in zip(stems, rows):
+    part = row.segment
+    if row.id or (counts[stem] == 1 and not part.start) or part == WHOLE:
+      yield row.id or stem
+      continue
+    end = "end" if part.seconds is None else f"{part.seconds:.3f}"
+    channels = "".join(f"-channel{channel}" for channel in part.channels)
+    yield f"{stem}-{part.start:.3f}-{end}{channels}"
 
 
 def corpus_of(root, utterances, looked_for=None):
@@ -125,7 +153,7 @@ def string(where, field, value, empty=False):
 
 
 def seconds(where, field, value):
-  """Checks that a field is a number of seconds, or None.
+  """Checks that a field is a number of seconds, or None; 0 is None as well.
 
   Args:
     where: Place in the manifest.
@@ -149,4 +177,4 @@ def seconds(where, field, value):
       f"{where}: `{field}` must be a finite number of seconds, 0 or more. "
       f"Received: {field}={value!r}"
     )
-  return number
+  return number or None

@@ -11,6 +11,7 @@ quote in it is doubled. A row has as many fields as the header. Common Voice
 | id | id; without one the path, without its extension |
 | speaker | speaker, speaker_id, client_id |
 | seconds | seconds, duration |
+| offset | offset: where in the file it begins; it then lasts those seconds |
 """
 
 import csv
@@ -19,6 +20,7 @@ import os
 
 from tf_pcc.data import manifests
 from tf_pcc.data.lines import read_lines
+from tf_pcc.data.segments import WHOLE, Segment
 
 DELIMITERS = {".tsv": "\t", ".csv": ","}
 _COLUMNS = {
@@ -27,6 +29,7 @@ _COLUMNS = {
   "id": ("id",),
   "speaker": ("speaker", "speaker_id", "client_id"),
   "seconds": ("seconds", "duration"),
+  "offset": ("offset",),
 }
 # The largest field that the csv module takes on every platform.
 _LONGEST = 2**31 - 1
@@ -54,7 +57,7 @@ def read_rows(path):
   if not names["path"] or not names["text"]:
     raise ValueError(
       "A manifest must have the columns path and text, and may have id, "
-      f"speaker and seconds. Received: columns={columns}, path={path}"
+      f"speaker, seconds and offset. Received: columns={columns}, path={path}"
     )
   return [_row(where, fields, names) for where, fields in rows]
 
@@ -79,13 +82,19 @@ def _row(where, fields, names):
 
   path, text = names["path"], names["text"]
   stated = field("seconds") or None
+  stated = manifests.seconds(where, names["seconds"], stated)
+  segment = WHOLE
+  if field("offset"):
+    offset = manifests.seconds(where, "offset", field("offset"))
+    segment = Segment(offset or 0.0, stated)
   return manifests.Row(
     where,
     manifests.string(where, path, fields[path]),
     manifests.string(where, text, fields[text], empty=True),
     id=manifests.string(where, "id", field("id")) if names["id"] else "",
     speaker=field("speaker"),
-    seconds=manifests.seconds(where, names["seconds"], stated),
+    seconds=stated,
+    segment=segment,
   )
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from tf_pcc.data import audio
+from tf_pcc.data.segments import WHOLE, Segment, check_length
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Utterance:
     text: Transcript as `tf_pcc.data.text.normalize` leaves it: A-Z, `'`, space.
     speaker: Name of the speaker, or "".
     seconds: Length if the corpus states it, or None.
+    segment: The part of the file that it is, a `Segment`. Default: all of it.
   """
 
   id: str
@@ -23,6 +25,35 @@ class Utterance:
   text: str
   speaker: str = ""
   seconds: float | None = None
+  segment: Segment = WHOLE
+
+  def load(self, sample_rate=audio.SAMPLE_RATE):
+    """Reads its waveform.
+
+    Args:
+      sample_rate: Wanted rate in Hz. Default 16000.
+
+    Returns:
+      float32 array `[samples]`.
+
+    Raises:
+      ValueError: As `audio.load`, or if the sound has another length than the
+        stated one; see `tf_pcc.data.segments`.
+    """
+    waveform = audio.load(self.path, sample_rate, segment=self.segment)
+    if self.seconds is not None:
+      try:
+        check_length(self.seconds, len(waveform) / sample_rate)
+      except ValueError as error:
+        raise ValueError(f"{error} Received: path={self.path}") from error
+    return waveform
+
+  def load_or_error(self, sample_rate=audio.SAMPLE_RATE):
+    """`load`, with the ValueError returned in the waveform's place."""
+    try:
+      return self.load(sample_rate)
+    except ValueError as error:
+      return error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,4 +103,4 @@ class Corpus:
       yield from self.reader(start, stop, sample_rate)
       return
     for utterance in self.utterances[start:stop]:
-      yield audio.load_or_error(utterance.path, sample_rate)
+      yield utterance.load_or_error(sample_rate)

@@ -81,7 +81,7 @@ def write_records(
       return
     for utterance, waveform in pairs[start:stop]:
       if waveform is None:
-        waveform = audio.load_or_error(utterance.path, sample_rate)
+        waveform = utterance.load_or_error(sample_rate)
       yield utterance, waveform
 
   bounds = np.linspace(0, len(pairs), shards + 1).astype(int)

@@ -1,0 +1,95 @@
+"""Which part of a recording an utterance is, and how exactly lengths must hold.
+
+A length that a corpus states and the length of the sound may differ by 0.25
+seconds or 5 %, whichever is more: lengths are rounded, and MP3 pads. Beyond
+that the transcript and the sound are not the same, or the sound is cut.
+"""
+
+import dataclasses
+
+import numpy as np
+
+_SECONDS, _SHARE = 0.25, 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+  """A part of a recording.
+
+  Attributes:
+    start: Where it begins, in seconds. Default 0.
+    seconds: How long it lasts. Default None: to the end.
+    channels: Tuple of the channels to average, from 0. Default (): all.
+  """
+
+  start: float = 0.0
+  seconds: float | None = None
+  channels: tuple[int, ...] = ()
+
+  def bounds(self, samples, rate):
+    """Where it is in a recording.
+
+    Args:
+      samples: Length of the recording, samples of one channel.
+      rate: Sample rate in Hz.
+
+    Returns:
+      (first sample, one after the last sample).
+
+    Raises:
+      ValueError: If the recording ends before it, or in it by more than the
+        tolerance.
+    """
+    first = round(self.start * rate)
+    last = samples
+    if self.seconds is not None:
+      last = min(round((self.start + self.seconds) * rate), samples)
+    if last <= first:
+      raise ValueError(
+        "The segment must lie in the recording and not be empty: repair its "
+        f"offset and duration. Received: {self}, recording of "
+        f"{samples / rate:.3f} seconds."
+      )
+    if self.seconds is not None:
+      check_length(self.seconds, (last - first) / rate)
+    return first, last
+
+  def mix(self, waveform):
+    """The mean of the chosen channels, float32 `[samples]`.
+
+    Args:
+      waveform: float array `[samples, channels]`.
+
+    Raises:
+      ValueError: If there is no such channel.
+    """
+    if self.channels:
+      if max(self.channels) >= waveform.shape[1]:
+        raise ValueError(
+          "The chosen channels must be in the recording; they count from 0. "
+          f"Received: channels={self.channels}, recording of "
+          f"{waveform.shape[1]} channels."
+        )
+      waveform = waveform[:, list(self.channels)]
+    return waveform.mean(axis=1, dtype=np.float32)
+
+
+WHOLE = Segment()
+
+
+def check_length(stated, actual):
+  """Refuses a stated length that the sound does not have.
+
+  Args:
+    stated: Seconds that the corpus states.
+    actual: Seconds of the sound.
+
+  Raises:
+    ValueError: If they differ by more than the tolerance of the module.
+  """
+  if abs(stated - actual) > max(_SECONDS, _SHARE * stated):
+    raise ValueError(
+      f"The sound must be as long as the corpus states, within {_SECONDS} "
+      f"seconds or {_SHARE:.0%}: repair the stated length, or the file. "
+      f"Received: stated={stated:.3f}, sound={actual:.3f} seconds."
+    )
