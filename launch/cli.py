@@ -82,6 +82,24 @@ _MISTAKES = (
   tf.errors.FailedPreconditionError,
 )
 
+# What a machine does to a program that is right, and what to do about it.
+_MISFORTUNES = {
+  MemoryError: "memory ran out; take a smaller batch or a smaller model",
+  tf.errors.ResourceExhaustedError: (
+    "memory or disk space ran out; take a smaller batch or a smaller model, or "
+    "make room"
+  ),
+  tf.errors.DataLossError: (
+    "a file is damaged; restore a copy of it or make it again"
+  ),
+  tf.errors.UnavailableError: (
+    "a worker or a storage service does not answer; the same command goes on"
+  ),
+  tf.errors.DeadlineExceededError: (
+    "a worker or a storage service is too slow; the same command goes on"
+  ),
+}
+
 # Besides, ml_collections raises the last three on a field that it does not know
 # or of another type.
 _FLAG_MISTAKES = (
@@ -137,6 +155,9 @@ def run(program, main, required=(), verbosity=logging.INFO):
       return main(argv[1:])
     except _MISTAKES as error:
       end(error)
+    except tuple(_MISFORTUNES) as error:
+      logging.debug("", exc_info=error)
+      sys.exit(f"{program}: {misfortune(error)}")
     except KeyboardInterrupt:
       print(f"{program}: stopped", file=sys.stderr)
       sys.exit(130)
@@ -159,6 +180,20 @@ def _of_interest(record):
     or logging.level_debug()
     or not record.pathname.startswith(_TENSORFLOW)
   )
+
+
+def misfortune(error: BaseException) -> str:
+  """What happened to a program, and the way out, in one line.
+
+  Args:
+    error: of one of the classes in `_MISFORTUNES`.
+
+  Returns:
+    The remedy of its class, then the error's own words.
+  """
+  [remedy] = [r for kind, r in _MISFORTUNES.items() if isinstance(error, kind)]
+  words = _one_line(error)
+  return f"{remedy}. Received: {type(error).__name__}{words and ': '}{words}"
 
 
 def own_help() -> str:

@@ -1,12 +1,15 @@
 """What programs say to bad input: one line, exit code 1, nothing written."""
 
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 
 from launch import __main__ as launch_main
+from launch import cli
 
 
 @pytest.mark.parametrize(
@@ -243,6 +246,33 @@ def test_python_m_launch_lists_the_programs():
     assert f"python -m launch.{program}" in done.stdout
   assert "Trains a recogniser, with per-core clipping." in done.stdout
   assert "tensorflow" not in done.stderr
+
+
+@pytest.mark.parametrize(
+  ("error", "way_out"),
+  [
+    (MemoryError(), "smaller batch.* Received: MemoryError$"),
+    (tf.errors.ResourceExhaustedError(None, None, "OOM\nof 1 GB"), "1 GB"),
+    (tf.errors.DataLossError(None, None, "corrupted record"), "restore a copy"),
+    (tf.errors.UnavailableError(None, None, "socket"), "same command goes on"),
+    (tf.errors.DeadlineExceededError(None, None, "late"), "too slow"),
+  ],
+)
+def test_what_a_machine_does_is_one_line_with_a_way_out(
+  monkeypatch, error, way_out
+):
+  def main(arguments):
+    raise error
+
+  def run(guarded, flags_parser):
+    guarded(["program"])
+
+  monkeypatch.setattr(cli.app, "run", run)
+  with pytest.raises(SystemExit) as end:
+    cli.run("launch.program", main)
+  text = str(end.value)
+  assert text.startswith("launch.program: ") and "\n" not in text
+  assert re.search(way_out, text)
 
 
 def test_a_result_that_could_not_be_written(run_program, tmp_path):
