@@ -1,6 +1,6 @@
 """Times a training step with this package's attention and with the formula.
 
-  python -m launch.benchmark attention --attention_size=S --json=attention.json
+  python -m launch.benchmark attention --model_size=S --json=attention.json
 
 The formula is Transformer-XL's as it is mostly written: the batch first, the
 scores by position an einsum, their shift made of strided slices. Two Conformer
@@ -16,30 +16,16 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import flags, logging
+from absl import logging
 
 from launch import cli
+from launch.benchmark import options
 from models import conformer, registry
 from tf_pcc import bars, files
 
-_SIZE = flags.DEFINE_enum(
-  "attention_size", "tiny", sorted(conformer.SIZES), "Of conformer_ctc."
-)
-_UTTERANCES = flags.DEFINE_integer(
-  "attention_utterances", 8, "Utterances of the batch.", lower_bound=1
-)
-_SECONDS = flags.DEFINE_float(
-  "attention_seconds", 8.0, "Seconds of each.", lower_bound=1.0
-)
-_ROUNDS = flags.DEFINE_integer(
-  "attention_rounds", 20, "Steps of each that are timed.", lower_bound=3
-)
-_SEED = flags.DEFINE_integer("attention_seed", 0, "Of weights and noise.")
-_THREADS = flags.DEFINE_integer(
-  "attention_threads", 2, "Threads of an operation.", lower_bound=1
-)
-_JSON = cli.json_flag()
 _VOCABULARY = 256
+# Of an operation.
+_THREADS = 2
 
 
 def by_formula(layer, x, positions, mask):
@@ -178,12 +164,12 @@ def measure(fields, utterances, seconds, rounds, seed=0):
 
 def main(arguments):
   cli.no_arguments(arguments)
-  if _JSON.value:
-    files.require_parent(_JSON.value, "--json")
-  tf.config.threading.set_intra_op_parallelism_threads(_THREADS.value)
-  fields = {"size": _SIZE.value}
-  sizes = (_UTTERANCES.value, _SECONDS.value, _ROUNDS.value, _SEED.value)
-  figures = measure(fields, *sizes)
+  path, sizes = options.json_path(), options.sizes()
+  tf.config.threading.set_intra_op_parallelism_threads(_THREADS)
+  fields = {"size": options.model_size()}
+  figures = measure(
+    fields, sizes["batch"], options.duration(), options.rounds()
+  )
   print(f"{'attention':9} {'CPU s/step':>10} {'loss':>13}")
   for name, row in figures.items():
     print(f"{name:9} {row['median_cpu_seconds']:10.3f} {row['loss']:13.6f}")
@@ -192,9 +178,12 @@ def main(arguments):
     f"layer / formula: {figures['layer']['ratio']:.3f}, quartiles "
     f"{low:.3f} to {high:.3f}"
   )
-  if _JSON.value:
-    files.write_json(_JSON.value, {**fields, "attention": figures})
+  if path:
+    files.write_json(path, {**fields, "attention": figures})
 
 
 if __name__ == "__main__":
+  options.define_rounds(20)
+  options.define_sound(list(conformer.SIZES), "tiny", 8.0)
+  options.define_sizes(batch=8)
   cli.run("launch.benchmark attention", main, verbosity=logging.WARNING)

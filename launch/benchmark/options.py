@@ -34,6 +34,18 @@ def define_rounds(default: int) -> None:
   )
 
 
+def define_sound(sizes: list[str], size: str, seconds: float) -> None:
+  """Defines --model_size and --duration.
+
+  Args:
+    sizes: those of the model.
+    size: the default of --model_size.
+    seconds: the default of --duration.
+  """
+  flags.DEFINE_enum("model_size", size, sorted(sizes), "Of the model.")
+  flags.DEFINE_float("duration", seconds, "Seconds of sound.", lower_bound=1.0)
+
+
 def define_sizes(**defaults: int) -> None:
   """Defines a flag for each size.
 
@@ -56,6 +68,16 @@ def sizes() -> dict[str, int]:
 def rounds() -> int:
   """--rounds."""
   return flags.FLAGS["rounds"].value
+
+
+def model_size() -> str:
+  """--model_size."""
+  return flags.FLAGS["model_size"].value
+
+
+def duration() -> float:
+  """--duration, in seconds."""
+  return flags.FLAGS["duration"].value
 
 
 def json_path() -> str | None:

@@ -15,19 +15,13 @@ import time
 
 import numpy as np
 import tensorflow as tf
-from absl import flags, logging
+from absl import logging
 
 from launch import cli
 from launch.benchmark import options
 from models import registry, streaming
 from tf_pcc import bars, files
 
-_SIZE = flags.DEFINE_enum(
-  "model_size", "S", sorted(streaming.SIZES), "Of streaming_conformer_ctc."
-)
-_SECONDS = flags.DEFINE_float(
-  "duration", 60.0, "Seconds of sound.", lower_bound=1.0
-)
 # Chunks before the clock starts: the first traces.
 _WARM_UP = 3
 
@@ -100,15 +94,17 @@ def report(figures):
 def main(arguments):
   cli.no_arguments(arguments)
   path, sizes = options.json_path(), options.sizes()
+  size = options.model_size()
   model = registry.build_model(
-    "streaming_conformer_ctc", {"size": _SIZE.value}, sizes["vocab"]
+    "streaming_conformer_ctc", {"size": size}, sizes["vocab"]
   )
-  figures = measure(model, _SECONDS.value, sizes["batch"])
+  figures = measure(model, options.duration(), sizes["batch"])
   if path:
-    files.write_json(path, {"size": _SIZE.value, **figures})
+    files.write_json(path, {"size": size, **figures})
   print(report(figures))
 
 
 if __name__ == "__main__":
+  options.define_sound(list(streaming.SIZES), "S", 60.0)
   options.define_sizes(batch=1, vocab=1024)
   cli.run("launch.benchmark streaming", main, verbosity=logging.WARNING)

@@ -4,6 +4,7 @@ import statistics
 
 from launch.comparison import training_jobs
 from tf_pcc import audit
+from tf_pcc.audit import cells
 
 # What a table's empty cell holds.
 _NONE = "–"
@@ -139,8 +140,8 @@ def convergence_table(found, figure):
       f"{row['target']:.2%}",
       "not reached"
       if row["step"]["estimate"] is None
-      else audit.tables.number(row["step"], 1, 0),
-      audit.tables.number(row["step_difference"], 1, 0),
+      else cells.number(row["step"], 1, 0),
+      cells.number(row["step_difference"], 1, 0),
     ]
     for row in found["comparison"]["matched_wer"]
     if row["figure"] == figure

@@ -27,6 +27,7 @@ FLAGS = {
     "hidden": 144,
   },
   "streaming": {"batch": 1, "vocab": 1024},
+  "attention": {"rounds": 20, "batch": 8},
 }
 
 

@@ -41,14 +41,15 @@ def test_the_conformer():
     3 * 2 * 2 * (2 * rows * dim * dim * factor)
   )
   pairs = batch * time * time * dim
-  positions = (2 * time - 1) * dim
+  distances = 2 * time - 1
   attention = (
     # Queries, keys, values and the output; positions have no gradient.
     3 * 2 * rows * dim * 4 * dim
-    + 2 * 2 * positions * dim
+    + 2 * 2 * distances * dim * dim
     # Scores of contents and positions, and the weighted values.
     + 3 * 2 * 2 * pairs
-    + 3 * 2 * batch * time * positions
+    # The column that the shift drops is one more distance.
+    + 3 * 2 * batch * time * (distances + 1) * dim
   )
   assert found[f"{block}/relative_self_attention"] == attention
   assert found[f"{block}/convolution_module"] == (
