@@ -39,7 +39,7 @@ from launch.canaries import in_corpus
 from launch.canaries import of_run as canaries_
 from launch.runs import datasets, experiment
 from tf_pcc import audit, files
-from tf_pcc.data import corpora, tables, text
+from tf_pcc.data import tables, text
 
 _CONFIG = cli.config_flag()
 _CORPUS = flags.DEFINE_string(
@@ -120,7 +120,7 @@ def _fits(config, texts):
 
 def main(arguments):
   cli.no_arguments(arguments)
-  texts = corpora.read_texts(_CORPUS.value)
+  texts = datasets.read_texts(_CORPUS.value)
   plan = make(_CONFIG.value, texts, _OUTPUT.value, _FIT.value).plan
   print(
     f"{len(plan.canaries)} canaries, {plan.repetitions.sum()} lines in "

@@ -88,11 +88,7 @@ def train(config, directory, strategy):
   if config.init_from and not saved:
     source = pretraining.read(config.init_from)
   with strategy.scope():
-    model = experiment.make_model(config, tokenizer.vocab_size)
-    model.compile(
-      optimizer=experiment.make_optimizer(config), clipping=clipping
-    )
-    model.optimizer.build(model.trainable_variables)
+    model = experiment.compile_model(config, tokenizer.vocab_size, per_core)
     if source is not None:
       pretraining.copy_encoder(source, model)
     saver = checkpoints.Checkpoints(

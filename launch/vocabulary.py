@@ -10,7 +10,8 @@ A `.txt` file is taken as transcripts: one a line, after an utterance id if
 from absl import flags
 
 from launch import cli
-from tf_pcc.data import corpora, text
+from launch.runs import datasets
+from tf_pcc.data import text
 
 _CORPUS = flags.DEFINE_string(
   "corpus",
@@ -32,7 +33,7 @@ _IDS = flags.DEFINE_bool("ids", False, "Lines of a .txt begin with an id.")
 
 def main(arguments):
   cli.no_arguments(arguments)
-  texts = corpora.read_texts(_CORPUS.value, _IDS.value)
+  texts = datasets.read_texts(_CORPUS.value, _IDS.value)
   tokenizer = text.build_tokenizer(_KIND.value, texts, _SIZE.value)
   tokenizer.save(_OUTPUT.value)
   labels = sum(map(len, tokenizer.encode_batch(texts)))

@@ -1,6 +1,6 @@
 """Times training steps of the clipping methods against each other.
 
-  python -m launch.benchmark step --suite=clipping --json=clipping.json
+  python -m launch.benchmark step --json=clipping.json
   python -m launch.benchmark step --config=launch/configs/desk_transducer.py \
     --rows=pcc,apcc
 
@@ -23,7 +23,6 @@ from tf_pcc import bars, files
 from tf_pcc.data import batching
 
 _CONFIG = cli.config_flag()
-_SUITE = flags.DEFINE_enum("suite", "clipping", ["clipping"], "What to time.")
 _ROWS = flags.DEFINE_list(
   "rows", None, "Methods to time besides none; default: all there are."
 )
@@ -82,12 +81,7 @@ def make_steps(config, strategy, methods):
     config = base.copy_and_resolve_references()
     config.clipping.update(changes)
     with strategy.scope():
-      model = experiment.make_model(config, tokenizer.vocab_size)
-      model.compile(
-        optimizer=experiment.make_optimizer(config),
-        clipping=experiment.make_clipping(config, per_core),
-      )
-      model.optimizer.build(model.trainable_variables)
+      model = experiment.compile_model(config, tokenizer.vocab_size, per_core)
     if not steps:
       batches = batching.Batches(
         splits["train"],
@@ -182,7 +176,6 @@ def main(arguments):
     files.write_json(
       path,
       {
-        "suite": _SUITE.value,
         "rounds": rounds,
         "cores": strategy.num_replicas_in_sync,
         "batch": _CONFIG.value.batch,

@@ -48,12 +48,7 @@ def make(config, cores, batch, samples, labels, vocab_size):
   """
   strategy = tracing.tpu_strategy(cores, min(_COPIES, cores))
   with strategy.scope():
-    model = experiment.make_model(config, vocab_size)
-    model.compile(
-      optimizer=experiment.make_optimizer(config),
-      clipping=experiment.make_clipping(config, batch),
-    )
-    model.optimizer.build(model.trainable_variables)
+    model = experiment.compile_model(config, vocab_size, batch)
   data = (
     {
       "audio": tf.TensorSpec([batch, samples]),

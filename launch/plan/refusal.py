@@ -42,12 +42,7 @@ def trace(config, batch, samples, labels, vocab_size):
   Returns:
     tf.Graph.
   """
-  model = experiment.make_model(config, vocab_size)
-  model.compile(
-    optimizer=experiment.make_optimizer(config),
-    clipping=experiment.make_clipping(config, batch),
-  )
-  model.optimizer.build(model.trainable_variables)
+  model = experiment.compile_model(config, vocab_size, batch)
 
   @tf.function
   def step(audio, audio_length, labels, label_length):

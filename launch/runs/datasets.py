@@ -1,10 +1,11 @@
-"""From `config.data` and `config.tokenizer` to records and a tokenizer."""
+"""From `config.data`, `config.tokenizer` and paths to records and texts."""
 
 import os
 
 import tensorflow as tf
 
 from tf_pcc.data import audio, corpora, joining, records, synthetic, text
+from tf_pcc.data.lines import read_lines
 
 KINDS = ("synthetic", "digits", "records")
 SPLITS = ("train", "validation", "test")
@@ -134,6 +135,30 @@ def open_any(path):
     ids=[u.id for u in utterances],
     speakers=[u.speaker for u in utterances],
   ), unread
+
+
+def read_texts(path, ids=False):
+  """The transcripts of a corpus, of a records directory, or of a text file.
+
+  Args:
+    path: Where they are.
+    ids: Whether each line of a .txt file begins with an id. Default False.
+
+  Returns:
+    List of normalised strings.
+
+  Raises:
+    ValueError: if there is nothing to read at `path`.
+  """
+  path = os.fspath(path)
+  if os.path.exists(os.path.join(path, "index.json")):
+    return list(records.Records(path).texts)
+  if not path.endswith(".txt"):
+    return [utterance.text for utterance in corpora.read_corpus(path)]
+  lines = list(read_lines(path))
+  if ids:
+    lines = [line.partition(" ")[2] for line in lines]
+  return [text.normalize(line) for line in lines]
 
 
 def make_tokenizer(config, train):

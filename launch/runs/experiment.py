@@ -280,3 +280,28 @@ def make_model(config, vocab_size):
       f"model.fields.features.sample_rate={rate}"
     )
   return model
+
+
+def compile_model(config, vocab_size, per_core_batch):
+  """The built model, compiled with the config's optimizer and clipping.
+
+  Call it inside `strategy.scope()`.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    vocab_size: int, labels with the blank.
+    per_core_batch: int, utterances of a core in a step.
+
+  Returns:
+    A `tf_pcc.PerCoreModel` whose optimizer has its variables.
+
+  Raises:
+    ValueError: as `make_model`, `make_optimizer` and `make_clipping`.
+  """
+  model = make_model(config, vocab_size)
+  model.compile(
+    optimizer=make_optimizer(config),
+    clipping=make_clipping(config, per_core_batch),
+  )
+  model.optimizer.build(model.trainable_variables)
+  return model

@@ -9,7 +9,7 @@ import pytest
 import scipy.io.wavfile
 import tensorflow as tf
 
-from tf_pcc.data import corpora, records
+from tf_pcc.data import corpora
 from tf_pcc.data.utterances import Utterance
 
 
@@ -191,7 +191,6 @@ def test_fields_of_a_tsv_manifest(tmp_path, line, received):
     ("1-2.trans.txt", lambda path: corpora.read_corpus(path.parent)),
     ("x.tsv", corpora.read_corpus),
     ("x.jsonl", corpora.read_corpus),
-    ("x.txt", corpora.read_texts),
   ],
 )
 def test_text_that_is_not_utf_8(tmp_path, name, read):
@@ -288,23 +287,6 @@ def test_tensorflow_datasets_must_be_installed(monkeypatch):
     corpora.read_corpus("tfds:librispeech/default/test_clean")
   with pytest.raises(ValueError, match="tfds:librispeech/CONFIG/SPLIT"):
     corpora.read_corpus("tfds:mnist")
-
-
-def test_texts_of_records_and_of_a_corpus(tmp_path, shared_data):
-  pairs = [(Utterance("a", "", "HELLO"), np.ones(5, np.int16))]
-  records.write_records(pairs, tmp_path / "r", progress=False)
-  assert corpora.read_texts(tmp_path / "r") == ["HELLO"]
-  digits = corpora.read_texts(shared_data / "spoken_digits")
-  assert len(digits) == 2000 and len(set(digits)) == 10
-
-
-def test_texts_of_a_file(tmp_path):
-  path = tmp_path / "text.txt"
-  path.write_text("u1 Hello, you\nu2 hello\n")
-  assert corpora.read_texts(path, ids=True) == ["HELLO YOU", "HELLO"]
-  assert corpora.read_texts(path) == ["U1 HELLO YOU", "U2 HELLO"]
-  with pytest.raises(ValueError, match="nowhere.txt"):
-    corpora.read_texts(tmp_path / "nowhere.txt")
 
 
 def test_where_a_missing_recording_was_looked_for(tmp_path, monkeypatch):

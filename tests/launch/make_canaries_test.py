@@ -11,6 +11,7 @@ import scipy.io.wavfile
 from launch import train
 from launch.canaries import of_run
 from launch.configs import base
+from launch.runs import datasets
 from tests.conftest import mirrored
 from tf_pcc.data import corpora, records
 
@@ -95,7 +96,7 @@ def test_lines_are_spread_over_the_corpus(planned):
 
 def test_texts_are_new_and_of_the_corpus_words(planned, folder):
   plan = of_run.load_plan(str(planned / "canaries.json")).plan
-  ordinary = set(corpora.read_texts(folder / "corpus"))
+  ordinary = set(datasets.read_texts(folder / "corpus"))
   assert not ordinary & {canary.text for canary in plan.all}
   assert {w for c in plan.all for w in c.text.split()} <= set(WORDS)
 

@@ -63,7 +63,7 @@ class Batches:
   - `no_label`: an empty text;
   - `too_long`: more samples than the largest bucket;
   - `too_many_labels`: more than `max_labels`;
-  - `labels_exceed_frames`: more labels than CTC can place in their frames;
+  - `labels_exceed_frames`: more labels than `fits` can place in its frames;
   - `small_bucket`: the largest bucket, if too few to fill one batch are in it.
     A smaller such bucket is merged with the next.
 
@@ -74,9 +74,8 @@ class Batches:
     bucket_boundaries_seconds: Largest length of each bucket in seconds.
       Default: one bucket, as long as the longest utterance.
     seed: Of the order. Default 0.
-    frames_fn: Function samples -> frames of the network's output; with it the
-      utterances whose labels CTC cannot place are left out.
-    fits: Function (labels, samples) -> bool, in the place of `frames_fn`.
+    fits: Function (labels, samples) -> bool, whether the network can learn the
+      labels: the utterances that it cannot are left out.
     max_labels: Width of the labels. Default: the longest that is kept.
     cores: Number of cores that share a batch. Default 1.
     inserted: Sequence of `Insertion`. Default: none.
@@ -104,7 +103,6 @@ class Batches:
     global_batch,
     bucket_boundaries_seconds=None,
     seed=0,
-    frames_fn=None,
     fits=None,
     max_labels=None,
     cores=1,
@@ -112,9 +110,7 @@ class Batches:
     total_steps=None,
   ):
     inserted = list(inserted or ())
-    _check_arguments(
-      global_batch, cores, frames_fn, fits, inserted, total_steps
-    )
+    _check_arguments(global_batch, cores, inserted, total_steps)
     self.global_batch = global_batch
     self._sources = as_list(records)
     entries = entries_of(self._sources, tokenizer)
@@ -135,11 +131,9 @@ class Batches:
         return "too_long"
       if max_labels is not None and len(entry.labels) > max_labels:
         return "too_many_labels"
-      if frames_fn is not None:
-        possible = ctc_length(entry.labels) <= frames_fn(samples)
-      else:
-        possible = fits is None or fits(entry.labels, samples)
-      return None if possible else "labels_exceed_frames"
+      if fits is None or fits(entry.labels, samples):
+        return None
+      return "labels_exceed_frames"
 
     for insertion, entry in zip(inserted, extra):
       if reason(entry) or insertion.repeats < 1:
@@ -286,16 +280,12 @@ class Batches:
     return [bucket for bucket in buckets if bucket]
 
 
-def _check_arguments(
-  global_batch, cores, frames_fn, fits, inserted, total_steps
-):
+def _check_arguments(global_batch, cores, inserted, total_steps):
   if global_batch < 1 or cores < 1 or global_batch % cores:
     raise ValueError(
       "`global_batch` must be positive and divisible by the number of cores. "
       f"Received: global_batch={global_batch}, cores={cores}"
     )
-  if frames_fn is not None and fits is not None:
-    raise ValueError("Only one of `frames_fn` and `fits` must be given.")
   if inserted and not total_steps:
     raise ValueError(
       "`total_steps` must be positive where `inserted` is given. "

@@ -24,10 +24,7 @@ import os
 from absl import logging
 
 from tf_pcc.data import folders, nemo, tables, tfds
-from tf_pcc.data.lines import read_lines
 from tf_pcc.data.manifests import corpus_of_rows
-from tf_pcc.data.records import Records
-from tf_pcc.data.text import normalize
 
 _SHOWN = 5
 
@@ -72,30 +69,6 @@ def read_corpus(path, max_missing_share=0.05):
       f"file. Received: path={path}"
     )
   return _checked(corpus, max_missing_share)
-
-
-def read_texts(path, ids=False):
-  """The transcripts of a corpus, of a records directory, or of a text file.
-
-  Args:
-    path: Where they are.
-    ids: Whether each line of a .txt file begins with an id. Default False.
-
-  Returns:
-    List of normalised strings.
-
-  Raises:
-    ValueError: if there is nothing to read at `path`.
-  """
-  path = os.fspath(path)
-  if os.path.exists(os.path.join(path, "index.json")):
-    return list(Records(path).texts)
-  if not path.endswith(".txt"):
-    return [utterance.text for utterance in read_corpus(path)]
-  lines = list(read_lines(path))
-  if ids:
-    lines = [line.partition(" ")[2] for line in lines]
-  return [normalize(line) for line in lines]
 
 
 def _folder(path):

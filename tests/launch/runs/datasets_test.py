@@ -93,3 +93,27 @@ def test_records_of_another_rate_are_refused(make_config, tmp_path):
     datasets.open_splits(config)
   with pytest.raises(ValueError, match="Received: sample_rate=8000"):
     datasets.open_any(path)
+
+
+def test_texts_of_records_and_of_a_corpus(tmp_path, shared_data):
+  pairs = [(Utterance("a", "", "HELLO"), np.ones(5, np.int16))]
+  records.write_records(pairs, tmp_path / "r", progress=False)
+  assert datasets.read_texts(tmp_path / "r") == ["HELLO"]
+  digits = datasets.read_texts(shared_data / "spoken_digits")
+  assert len(digits) == 2000 and len(set(digits)) == 10
+
+
+def test_texts_of_a_file(tmp_path):
+  path = tmp_path / "text.txt"
+  path.write_text("u1 Hello, you\nu2 hello\n")
+  assert datasets.read_texts(path, ids=True) == ["HELLO YOU", "HELLO"]
+  assert datasets.read_texts(path) == ["U1 HELLO YOU", "U2 HELLO"]
+  with pytest.raises(ValueError, match="nowhere.txt"):
+    datasets.read_texts(tmp_path / "nowhere.txt")
+
+
+def test_a_file_of_texts_that_is_not_utf_8(tmp_path):
+  path = tmp_path / "x.txt"
+  path.write_bytes("1-2-3 CAF\u00c9\n".encode() + "caf\u00e9".encode("latin1"))
+  with pytest.raises(ValueError, match=r"x\.txt must be UTF-8"):
+    datasets.read_texts(path)
