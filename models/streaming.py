@@ -187,9 +187,15 @@ class Stream:
     step: its compiled `step`, from `compile_step`, or None to compile one.
 
   Example:
-    >>> stream = Stream(model)
-    >>> ids = stream.accept(samples[:1000]) + stream.accept(samples[1000:])
-    >>> ids += stream.finish()
+
+  >>> model = StreamingConformerCTC(
+  ...   vocab_size=30, encoder=SIZES["tiny"], features=FEATURES
+  ... )
+  >>> model.build_from_signature()
+  >>> stream = Stream(model)
+  >>> samples = np.zeros(8000, np.float32)
+  >>> ids = stream.accept(samples[:1000]) + stream.accept(samples[1000:])
+  >>> ids += stream.finish()
   """
 
   def __init__(self, model, step=None):

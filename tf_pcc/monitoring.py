@@ -27,10 +27,12 @@ class ClippingMonitor(keras.callbacks.Callback):
 
   Example:
 
-  ```python
-  model.fit(dataset, callbacks=[
-    tf_pcc.ClippingMonitor(), keras.callbacks.CSVLogger("train.csv")])
-  ```
+  >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+  >>> model.compile(PerCoreClipping("adam", bound=2.5), loss="mse")
+  >>> x, y = keras.ops.ones((8, 2)), keras.ops.ones((8, 1))
+  >>> history = model.fit(x, y, callbacks=[ClippingMonitor()], verbose=0)
+  >>> history.history["clip_bound"]
+  [2.5]
   """
 
   def __init__(self, every=1):

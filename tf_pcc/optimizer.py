@@ -39,17 +39,18 @@ class PerCoreClipping(keras.optimizers.Optimizer):
 
   Example:
 
-  ```python
-  with strategy.scope():
-    model = build()
-    model.compile(
-      optimizer=tf_pcc.PerCoreClipping(
-        keras.optimizers.AdamW(1e-3), bound=tf_pcc.MinBound()
-      ),
-      loss="mse",
-    )
-  model.fit(dataset, callbacks=[tf_pcc.ClippingMonitor()])
-  ```
+  >>> import tensorflow as tf, tf_pcc
+  >>> strategy = tf.distribute.get_strategy()  # or a TPUStrategy
+  >>> with strategy.scope():
+  ...   model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+  ...   optimizer = tf_pcc.PerCoreClipping(
+  ...     keras.optimizers.AdamW(1e-3), bound=tf_pcc.FixedBound(2.5)
+  ...   )
+  ...   model.compile(optimizer, loss="mse")
+  >>> x, y = tf.ones([8, 2]), tf.ones([8, 1])
+  >>> history = model.fit(x, y, batch_size=4, verbose=0)
+  >>> optimizer.statistics()["clip_bound"]
+  2.5
 
   Reference: Wang et al., Interspeech 2024, arXiv 2406.02004.
   """

@@ -38,28 +38,30 @@ class PerCoreModel(keras.Model):
 
   Example:
 
-  ```python
-  class Regressor(tf_pcc.PerCoreModel):
-    def __init__(self):
-      super().__init__()
-      self.dense = keras.layers.Dense(1)
-
-    def call(self, x, training=False):
-      return self.dense(x)
-
-    def compute_loss(
-      self, x, y, y_pred, sample_weight=None, training=True
-    ):
-      return tf.reduce_mean(tf.square(y - y_pred))
-
-  with strategy.scope():
-    model = Regressor()
-    model.compile(
-      optimizer="adam",
-      clipping=tf_pcc.Clipping(bound=tf_pcc.MinBound(), microbatches=2),
-    )
-  model.fit(dataset)
-  ```
+  >>> import tf_pcc
+  >>> class Regressor(tf_pcc.PerCoreModel):
+  ...   def __init__(self):
+  ...     super().__init__()
+  ...     self.dense = keras.layers.Dense(1)
+  ...
+  ...   def call(self, x, training=False):
+  ...     return self.dense(x)
+  ...
+  ...   def compute_loss(
+  ...     self, x, y, y_pred, sample_weight=None, training=True
+  ...   ):
+  ...     return tf.reduce_mean(tf.square(y - y_pred))
+  >>> strategy = tf.distribute.get_strategy()  # or a TPUStrategy
+  >>> with strategy.scope():
+  ...   model = Regressor()
+  ...   model.compile(
+  ...     optimizer="adam",
+  ...     clipping=tf_pcc.Clipping(bound=tf_pcc.MinBound(), microbatches=2),
+  ...   )
+  >>> x, y = tf.ones([8, 2]), tf.ones([8, 1])
+  >>> history = model.fit(x, y, batch_size=4, verbose=0)
+  >>> "clip_bound" in history.history
+  True
 
   References: Wang et al., Interspeech 2024, arXiv 2406.02004; Wang, ICLR 2025,
   arXiv 2408.16204 (micro-batches).

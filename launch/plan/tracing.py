@@ -120,7 +120,7 @@ def trace(strategy, step, data):
   Returns:
     The concrete function of one argument. Do not call it: its ops are a TPU's.
 
-  Example:
+  Illustration:
 
   ```python
   strategy = tpu_strategy(4)

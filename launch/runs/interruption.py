@@ -20,13 +20,13 @@ class Interruption:
 
   Example:
 
-  ```python
-  with Interruption(strategy) as interruption:
-    for step in range(steps):
-      take(step)
-      if interruption.requested():
-        break
-  ```
+  >>> import tensorflow as tf
+  >>> with Interruption(tf.distribute.get_strategy()) as interruption:
+  ...   for step in range(3):
+  ...     if interruption.requested():
+  ...       break
+  >>> step
+  2
   """
 
   _SIGNALS = (signal.SIGINT, signal.SIGTERM)

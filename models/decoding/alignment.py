@@ -119,8 +119,11 @@ def word_times(surfaces, starts, ends, frame_seconds):
     list of dicts with word, start and end, in seconds, rounded to milliseconds.
 
   Example:
-    >>> word_times([" ON", "E", " TWO"], [0, 1, 5], [1, 3, 9], 0.04)
-    [{'word': 'ONE', 'start': 0.0, 'end': 0.12}, {'word': 'TWO', ...
+
+  >>> for word in word_times([" ON", "E", " TWO"], [0, 1, 5], [1, 3, 9], 0.04):
+  ...   print(word)
+  {'word': 'ONE', 'start': 0.0, 'end': 0.12}
+  {'word': 'TWO', 'start': 0.2, 'end': 0.36}
   """
   words = []
   for surface, start, end in zip(surfaces, starts, ends):

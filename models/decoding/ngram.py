@@ -10,7 +10,7 @@ _LN10 = math.log(10.0)
 
 
 class NgramModel:
-  """Log-probabilities of words, one after another.
+  r"""Log-probabilities of words, one after another.
 
   Words are looked up as they are written: transcripts are upper case, so the
   file's words must be. A word that the file does not have gets the probability
@@ -24,10 +24,21 @@ class NgramModel:
     ValueError: If the file cannot be read as a language model.
 
   Example:
-    >>> model = NgramModel("bigram.arpa")
-    >>> state = model.start()
-    >>> log_p, state = model.advance(state, "HELLO")
-    >>> log_p += model.end(state)
+
+  >>> import pathlib, tempfile
+  >>> path = pathlib.Path(tempfile.mkdtemp(), "bigram.arpa")
+  >>> lines = [
+  ...   *("\\data\\", "ngram 1=4", "ngram 2=2", ""),
+  ...   *("\\1-grams:", "-1\t<unk>", "-99\t<s>\t0", "-1\t</s>", "-1\tHELLO\t0"),
+  ...   *("", "\\2-grams:", "-0.5\t<s> HELLO", "-0.5\tHELLO </s>"),
+  ...   *("", "\\end\\", ""),
+  ... ]
+  >>> _ = path.write_text("\n".join(lines))
+  >>> model = NgramModel(path)
+  >>> state = model.start()
+  >>> log_p, state = model.advance(state, "HELLO")
+  >>> round(log_p + model.end(state), 3)  # ln(10 ** -0.5) twice
+  -2.303
 
   References:
     Heafield, "KenLM: Faster and Smaller Language Model Queries", WMT 2011.

@@ -31,7 +31,8 @@ def next_seed(generator: keras.random.SeedGenerator) -> tf.Tensor:
 
   Example:
     >>> generator = keras.random.SeedGenerator(3)
-    >>> tf.random.stateless_uniform([2], next_seed(generator))
+    >>> tf.random.stateless_uniform([2], next_seed(generator)).shape
+    TensorShape([2])
   """
   start, counter = tf.unstack(tf.cast(generator.next(), tf.int32))
   return tf.stack([start + _STRIDE * replicas.replica_id(), counter])

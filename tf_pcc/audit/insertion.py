@@ -60,8 +60,15 @@ def insertion_schedule(plan, total, seed=0):
 
   Example:
 
-  >>> schedule = insertion_schedule(plan, total=880, seed=1)  # doctest: +SKIP
-  >>> [plan.canaries[i].text for i in schedule.at(41)]  # doctest: +SKIP
+  >>> from tf_pcc.audit import canary_plan
+  >>> plan = canary_plan.make_plan(
+  ...   voices=[{"voice": "en-US"}], kind="characters", repetitions=[1, 4]
+  ... )
+  >>> schedule = insertion_schedule(plan, total=50, seed=1)
+  >>> len(schedule)  # 20 canaries once and 20 four times
+  100
+  >>> [plan.repetitions[i] for i in schedule.at(41)]
+  [4]
   """
   repetitions = plan.repetitions
   most = int(repetitions.max(initial=0))

@@ -251,7 +251,11 @@ def decode_in_graph(data, kind, sample_rate=SAMPLE_RATE):
     ValueError: if `kind` is unknown or needs a tensorflow-io that is missing.
 
   Example:
-    >>> files.map(lambda path: decode_in_graph(tf.io.read_file(path), "flac"))
+
+  >>> import tensorflow as tf
+  >>> data = tf.audio.encode_wav(tf.zeros([800, 1]), 16000)
+  >>> decode_in_graph(data, "wav").shape
+  TensorShape([800])
   """
   import tensorflow as tf
 

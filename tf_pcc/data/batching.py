@@ -91,9 +91,13 @@ class Batches:
       is left, or if an insertion would itself be filtered.
 
   Example:
-    >>> batches = Batches(Records("data/train"), tokenizer, global_batch=48)
-    >>> for x, y in batches.dataset(start_step=100).take(10):
-    ...   print(x["audio"].shape, y["labels"].shape)
+
+  >>> from tf_pcc.data import records, text
+  >>> source = records.MemoryRecords([np.zeros(16000)] * 4, ["A", "B"] * 2)
+  >>> batches = Batches(source, text.CharacterTokenizer("AB"), global_batch=2)
+  >>> for x, y in batches.dataset(start_step=100).take(1):
+  ...   print(x["audio"].shape, y["labels"].shape)
+  (2, 16000) (2, 1)
   """
 
   def __init__(

@@ -131,9 +131,15 @@ def evaluation_batches(
     says which utterance each row is.
 
   Example:
-    >>> batches = evaluation_batches(records, tokenizer, batch_size=32)
-    >>> for rows, (x, y, weight) in zip(batches.rows, batches):
-    ...   references = [records.texts[i] for i in rows if i >= 0]
+
+  >>> from tf_pcc.data import records, text
+  >>> source = records.MemoryRecords([np.zeros(800)] * 3, ["A", "B", "AB"])
+  >>> tokenizer = text.CharacterTokenizer("AB")
+  >>> batches = evaluation_batches(source, tokenizer, batch_size=2)
+  >>> for rows, (x, y, weight) in zip(batches.rows, batches):
+  ...   print([source.texts[i] for i in rows if i >= 0], weight.numpy())
+  ['A', 'B'] [1. 1.]
+  ['AB'] [1. 0.]
   """
   return EvaluationBatches(
     records, tokenizer, batch_size, bucket_boundaries_seconds, max_labels
