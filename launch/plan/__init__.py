@@ -1,7 +1,7 @@
 """What a job does on a TPU, found out without one.
 
 TensorFlow's internals are used here and nowhere else; each module lists its
-own. They are those of TensorFlow 2.17.1, which setup.cfg pins.
+own.
 
 | module       | question                                                  |
 |--------------|-----------------------------------------------------------|
@@ -14,10 +14,13 @@ own. They are those of TensorFlow 2.17.1, which setup.cfg pins.
 | `planning`   | does libtpu compile it for a slice, and does it fit?       |
 | `largest_batch` | which is the largest batch that fits?                  |
 | `refusal`    | where in the model is what is not taken?                  |
+| `step`       | what is known of a step, with units                       |
 | `findings`   | what was found before, and what follows from it?          |
 | `extension`  | what do programs of fewer blocks say of all?               |
+| `job`        | what is a run of such steps?                              |
+| `comparing`  | what do methods, sizes and slices differ in?              |
 
 `python -m launch.plan` asks all of it of a config, `python -m
 launch.plan.tables` of many. None of them runs anything on a TPU: execution,
-speed and a TPU's own arithmetic stay unproven.
+speed and a TPU's own arithmetic stay unproven. `copies` is used by tests only.
 """

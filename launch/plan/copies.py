@@ -1,5 +1,7 @@
 """A traced TPU step executed on CPU devices, all cores in one graph.
 
+Used by tests only: a proof that the traced program is the method.
+
 The body that `tpu.replicate` made is copied once a core; a CrossReplicaSum
 becomes the sum over the copies, an AllToAll the pieces of all of them. Each
 copy reads and writes its own core's variables, so the result is what the

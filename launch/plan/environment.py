@@ -6,7 +6,6 @@ asked. About 1.3 GB.
 """
 
 import contextlib
-import json
 import os
 import pathlib
 import shutil
@@ -16,6 +15,8 @@ import sys
 import threading
 import time
 import venv
+
+from tf_pcc import files
 
 # Read together with TensorFlow 2.17.1's StableHLO; other versions may not be.
 PACKAGES = ("jax==0.10.2", "jaxlib==0.10.2", "libtpu==0.0.42.1")
@@ -64,9 +65,7 @@ def setup(directory=None):
       f"{' '.join(command)} ended with exit code {done.returncode}: "
       f"{done.stderr.strip()[-500:]}"
     )
-  part = directory / f"{_READY}.part"
-  part.write_text(json.dumps({"packages": PACKAGES}))
-  os.replace(part, directory / _READY)
+  files.write_json(directory / _READY, {"packages": PACKAGES})
   return str(directory)
 
 
@@ -74,7 +73,7 @@ def is_ready(directory=None):
   """Whether `setup` came to its end there, with these packages."""
   path = pathlib.Path(directory or default_directory()) / _READY
   try:
-    return json.loads(path.read_text())["packages"] == list(PACKAGES)
+    return files.read_json(path)["packages"] == list(PACKAGES)
   except (OSError, ValueError, KeyError):
     return False
 
@@ -116,7 +115,7 @@ def compile_for_tpu(
   """
   command = ["compile", program, topology, str(effort), result]
   _run(command, directory, watch)
-  return json.loads(pathlib.Path(result).read_text())
+  return files.read_json(result)
 
 
 def run_on_cpu(program, cores, arguments, result, directory=None):

@@ -4,76 +4,87 @@ Compiling all blocks of a large encoder takes long where cores are few, and all
 blocks are alike: what two programs need says what a third would.
 """
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 
-def of_blocks(programs, blocks):
+from launch.plan import step
+
+_PARTS = ("arguments", "temporaries", "code", "outputs")
+
+
+def of_blocks(programs: Mapping[int, step.Step], blocks: int) -> step.Step:
   """A model of some blocks, on a line through two of fewer.
 
   Parameters and counted operations are exact; memory and bytes are not, since
-  the compiler lays each program out anew.
+  the compiler lays out each program for itself.
 
   Args:
-    programs: dict from two numbers of blocks to what
+    programs: two numbers of blocks to what
       `launch.plan.planning.Planner.compile` found of them.
-    blocks: int.
+    blocks: of the model that is asked for.
 
   Returns:
-    dict, of what `launch.plan.planning.Planner.compile` returns what tables
-    need; "seconds_to_compile" is that of both. "compiles" is false, and there
-    is no memory, when one of the two does not compile.
+    The step, without what differs from layer to layer; `seconds_to_compile` is
+    that of both. If one of the two does not compile, `compiles` is False and
+    there is no memory.
   """
   (few, first), (more, second) = sorted(programs.items())
 
-  def line(low, high):
+  def line(name, low=first, high=second):
+    low, high = getattr(low, name), getattr(high, name)
     return low + (high - low) * (blocks - few) / (more - few)
 
-  found = {
-    name: round(line(first[name], second[name]))
-    for name in ("parameters", "flops")
-  }
-  found["seconds_to_compile"] = sum(
-    p["seconds_to_compile"] for p in (first, second)
+  found = dataclasses.replace(
+    second,
+    parameters=round(line("parameters")),
+    flops=round(line("flops")),
+    flops_by_layer={},
+    compiler=None,
+    seconds_to_compile=first.seconds_to_compile + second.seconds_to_compile,
   )
-  if not (first["compiles"] and second["compiles"]):
-    return {**found, "compiles": False, "fits": False, "memory": {}}
-  memory = {
-    part: line(first["memory"][part], second["memory"][part])
-    for part in ("arguments", "temporaries", "code", "outputs")
-  }
-  memory["needed"] = sum(memory.values())
-  memory["available"] = second["memory"]["available"]
-  sums = [_bytes(p["collectives_compiled"]) for p in (first, second)]
-  collectives = sorted(second["collectives_compiled"], key=lambda c: c[1])
-  kind, _, tensors = collectives.pop()
+  if not (first.compiles and second.compiles):
+    return dataclasses.replace(
+      found,
+      compiles=False,
+      memory=None,
+      collectives_compiled=(),
+      compiler_flops=None,
+      compiler_bytes=None,
+    )
+  parts = {p: line(p, first.memory, second.memory) for p in _PARTS}
+  sums = [_bytes(s.collectives_compiled) for s in (first, second)]
+  *others, gradients = sorted(
+    second.collectives_compiled, key=lambda c: c.bytes
+  )
   # The gradients' grows with the model; the others do not.
-  size = line(*sums) - _bytes(collectives)
-  return {
-    **found,
-    "compiles": True,
-    "fits": memory["needed"] <= memory["available"],
-    "memory": memory,
-    "compiler_flops": line(first["compiler_flops"], second["compiler_flops"]),
-    "compiler_bytes": line(first["compiler_bytes"], second["compiler_bytes"]),
-    "collectives_compiled": [*collectives, [kind, size, tensors]],
-  }
+  total = sums[0] + (sums[1] - sums[0]) * (blocks - few) / (more - few)
+  gradients = gradients._replace(bytes=total - _bytes(others))
+  return dataclasses.replace(
+    found,
+    memory=step.Memory(sum(parts.values()), second.memory.available, **parts),
+    compiler_flops=line("compiler_flops"),
+    compiler_bytes=line("compiler_bytes"),
+    collectives_compiled=(*others, gradients),
+  )
 
 
-def largest_batch(memory, batch):
+def largest_batch(memory: step.Memory, batch: int) -> int:
   """The largest batch of a core, if temporaries grow with it in proportion.
 
   Args:
-    memory: dict, of `launch.plan.planning.Planner.compile`.
-    batch: int, that it is of.
+    memory: of a program that compiles.
+    batch: utterances that it is of.
 
   Returns:
-    int, from 8 on in steps of 8; where no temporaries grow, `batch` or, when
-    that does not fit, 0.
+    Utterances, from 8 on in steps of 8; where no temporaries grow, `batch` or,
+    when that does not fit, 0.
   """
-  if not memory["temporaries"]:
-    return batch if memory["needed"] <= memory["available"] else 0
-  fixed = memory["needed"] - memory["temporaries"]
-  room = (memory["available"] - fixed) / memory["temporaries"] * batch
+  if not memory.temporaries:
+    return batch if memory.fits else 0
+  fixed = memory.needed - memory.temporaries
+  room = (memory.available - fixed) / memory.temporaries * batch
   return max(int(room // 8 * 8 if room >= 8 else room), 0)
 
 
-def _bytes(collectives):
-  return sum(size for _, size, _ in collectives)
+def _bytes(collectives: Sequence[step.Collective]) -> float:
+  return sum(c.bytes for c in collectives)

@@ -4,158 +4,120 @@ The compiler's own words and numbers are kept beside what is read from them, so
 that a better reading needs no new compilation.
 """
 
-import json
+import dataclasses
 import pathlib
+from typing import Any
 
 from absl import logging
 
-from launch.plan import hlo
+from launch.plan import hlo, step
 from tf_pcc import files
 
-_PARTS = ("arguments", "temporaries", "code", "outputs")
-_ALWAYS = (
-  "parameters",
-  "flops",
-  "flops_by_layer",
-  "collectives",
-  "clip",
-  "outside_scope",
-  "suspects",
-  "seconds_to_compile",
-)
-_COMPILED = ("compiler_flops", "compiler_bytes", "collectives_compiled")
 
-
-def from_compiler(result):
-  """What is kept of a compilation.
+def compiled(traced: step.Step, result: dict[str, Any]) -> step.Step:
+  """A traced step with what its compilation found.
 
   Args:
-    result: dict, of `launch.plan.environment.compile_for_tpu`.
+    traced: the step.
+    result: of `launch.plan.environment.compile_for_tpu`.
 
   Returns:
-    dict: "compiler", the compiler's sizes in bytes and the lines of its program
-    that have collectives, or its complaint; "compiles", "error",
-    "compiler_flops", "compiler_bytes", "compiler_memory" and
-    "compiler_cpu_seconds", as in `launch.plan.planning.Planner.compile`.
+    The step, without what `derive` adds.
   """
   error = result.get("error")
-  found = {
-    "compiler": {"error": error},
-    "compiles": error is None,
-    "error": error,
-    "compiler_memory": result["peak_memory"],
-    "compiler_cpu_seconds": result["cpu_seconds"],
-  }
-  if error is None:
-    text = pathlib.Path(result["hlo"]).read_text()
-    found["compiler"] = {
-      "memory": result["memory"],
-      "collectives": hlo.lines_with_collectives(text),
-    }
-    found["compiler_flops"] = result["flops"]
-    found["compiler_bytes"] = result["bytes"]
-  return found
+  found = dataclasses.replace(
+    traced,
+    compiles=error is None,
+    error=error,
+    compiler_memory=result["peak_memory"],
+    compiler_cpu_seconds=result["cpu_seconds"],
+    compiler=step.Compilation(error=error),
+  )
+  if error is not None:
+    return found
+  text = pathlib.Path(result["hlo"]).read_text()
+  return dataclasses.replace(
+    found,
+    compiler_flops=result["flops"],
+    compiler_bytes=result["bytes"],
+    compiler=step.Compilation(
+      sizes=result["memory"],
+      collectives=tuple(hlo.lines_with_collectives(text)),
+    ),
+  )
 
 
-def derive(found, available):
-  """Adds what follows from what is kept.
+def derive(found: step.Step, available: int) -> step.Step:
+  """Adds what follows from the compiler's words.
 
   Args:
-    found: dict; where it is older than "compiler", its sizes are taken as read
-      then.
-    available: int, bytes of HBM a core's program can use.
+    found: of `compiled`, or a step that was not compiled.
+    available: bytes of HBM a core's program can use.
 
   Returns:
-    dict, with "fits", "memory" and "collectives_compiled" as in
-    `launch.plan.planning.Planner.compile`.
+    The step with its memory, its collectives and one line of a complaint.
 
   Raises:
-    KeyError: when something is missing.
+    KeyError: If one of the compiler's sizes is missing.
   """
-  kept = found.get("compiler", {})
-  if not found["compiles"]:
-    return {**found, "fits": False, **_complaint(found, kept.get("error"))}
-  if "memory" in kept:
-    memory = _memory(kept["memory"])
-  else:
-    memory = {part: found["memory"][part] for part in _PARTS}
-  needed = sum(memory.values())
-  found = {
-    **found,
-    "fits": needed <= available,
-    "memory": memory | _needs(needed, available),
-  }
-  if "collectives" in kept:
-    lines = "\n".join(kept["collectives"])
-    found["collectives_compiled"] = [list(c) for c in hlo.collectives(lines)]
-  return found
-
-
-def _memory(sizes):
-  return {
+  words = found.compiler
+  if words is None:
+    return found
+  if words.error is not None:
+    named = hlo.memory_needed(words.error)
+    if named is None:
+      return found
+    return dataclasses.replace(
+      found,
+      error=words.error.splitlines()[0],
+      memory=step.Memory(*named),
+    )
+  sizes = words.sizes
+  parts = {
     "arguments": sizes["argument"],
     "temporaries": sizes["temp"],
     "code": sizes["generated_code"],
+    # Results that replace an argument take no memory of their own.
     "outputs": sizes["output"] - sizes["alias"],
   }
+  return dataclasses.replace(
+    found,
+    memory=step.Memory(sum(parts.values()), available, **parts),
+    collectives_compiled=tuple(hlo.collectives("\n".join(words.collectives))),
+  )
 
 
-def _needs(needed, available):
-  return {
-    "needed": needed,
-    "available": available,
-    "spare": available - needed,
-  }
-
-
-def _complaint(found, error):
-  named = hlo.memory_needed(error or found["error"] or "")
-  if named is None:
-    # Where only its first line was kept, the bytes were read from all of it.
-    return {"memory": found["memory"] if error is None else {}}
-  return {"error": found["error"].splitlines()[0], "memory": _needs(*named)}
-
-
-def lasts(found):
+def lasts(found: step.Step) -> bool:
   """Whether the same would be found again.
 
+  Not when a compilation failed for another reason than the step and its size:
+  that may have been this machine's.
+
   Args:
-    found: dict, of `derive`.
-
-  Returns:
-    bool: not when a compilation failed for another reason than the step and its
-    size, which may have been this machine's.
+    found: of `derive`.
   """
-  return bool(found["compiles"] or found["rejected"] or found["memory"])
+  return bool(found.compiles or found.rejected or found.memory)
 
 
-def read(path, available):
+def read(path: pathlib.Path, available: int) -> step.Step | None:
   """What a file keeps.
 
   Args:
-    path: `pathlib.Path`.
+    path: of `write`.
     available: as of `derive`.
 
   Returns:
-    dict, of `derive`, or None when there is no such file, when it is damaged,
-    which is said, or when what it keeps may not last.
+    The step, or None when there is no such file, when it is damaged, which is
+    logged, or when what it keeps may not last.
   """
   try:
-    found = json.loads(path.read_text())
-    found = derive(found, available)
-    missing = [
-      name
-      for name in (*_ALWAYS, *(_COMPILED if found["compiles"] else ()))
-      if name not in found
-    ]
-    if missing:
-      raise KeyError(*missing)
+    found = derive(step.from_json(files.read_json(str(path))), available)
     return found if lasts(found) else None
   except FileNotFoundError:
     return None
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
+  except (ValueError, KeyError, TypeError) as error:
     logging.warning(
-      "%s is damaged (%s: %s) and will be made anew",
+      "%s is damaged (%s: %s) and will be made again",
       path,
       type(error).__name__,
       error,
@@ -163,6 +125,6 @@ def read(path, available):
     return None
 
 
-def write(path, found):
+def write(path: pathlib.Path, found: step.Step) -> None:
   """Keeps what is known, whole or not at all."""
-  files.write_json(str(path), found)
+  files.write_json(str(path), dataclasses.asdict(found))

@@ -3,6 +3,8 @@
 import math
 import re
 
+from launch.plan import step
+
 _KINDS = (
   "all-gather",
   "all-reduce",
@@ -19,15 +21,14 @@ _SHAPE = re.compile(r"\b(pred|bf16|[a-z]+(\d+)\w*)\[([\d,]*)\]")
 _UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-def collectives(text):
+def collectives(text: str) -> list[step.Collective]:
   """The operations in which cores wait for each other.
 
   Args:
     text: a compiled program in HLO.
 
   Returns:
-    list of (kind, bytes a core gets, tensors), in the program's order; what is
-    in a loop counts once.
+    Those of the program, in its order; what is in a loop counts once.
   """
   found = []
   for match in _COLLECTIVE.finditer(text):
@@ -35,19 +36,18 @@ def collectives(text):
     if match["start"] and match["kind"] in ("all-gather", "collective-permute"):
       # What goes in, what comes out, and the device's own bookkeeping.
       sizes = sizes[1:2]
-    found.append((match["kind"], sum(sizes), len(sizes)))
+    found.append(step.Collective(match["kind"], sum(sizes), len(sizes)))
   return found
 
 
-def lines_with_collectives(text):
+def lines_with_collectives(text: str) -> list[str]:
   """What of a program `collectives` reads.
 
   Args:
     text: a compiled program in HLO.
 
   Returns:
-    list of str, whole lines, more rather than fewer: kept, they can be read
-    anew.
+    Whole lines, more rather than fewer: kept, they can be read again.
   """
   return [line for line in text.splitlines() if _CALL.search(line)]
 
@@ -57,7 +57,7 @@ def _bytes(kind, bits, dimensions):
   return width * math.prod(int(d) for d in dimensions.split(",") if d)
 
 
-def memory_needed(error):
+def memory_needed(error: str) -> tuple[int, int] | None:
   """The bytes that a compiler's complaint names.
 
   Args:

@@ -17,8 +17,8 @@ def largest_batch(fits, memory, start, multiple=1):
 
   Args:
     fits: function of a batch, called once for each.
-    memory: function of a batch that was tried, to a dict with "needed" and
-      "available" in bytes.
+    memory: function of a batch that was tried, to its `step.Memory`, whose
+      `needed` grows with the batch.
     start: int, the first guess, divisible by `multiple`.
     multiple: int, what a batch must be divisible by.
 
@@ -42,14 +42,14 @@ def largest_batch(fits, memory, start, multiple=1):
     else:
       bad = guess if bad is None else min(bad, guess)
     found = memory(guess)
-    needs[guess] = found["needed"]
+    needs[guess] = found.needed
     step = granule(good, multiple)
     if good >= _ENOUGH or bad is not None and bad - good <= step:
       return good
     if len(needs) > _PROBES and bad is not None:
       guess = rounded((good + bad) / 2)
     else:
-      guess = rounded(_line(needs, found["available"]))
+      guess = rounded(_line(needs, found.available))
     # Strictly between the bounds, whatever the line says.
     if guess <= good:
       guess = max(rounded(good + step), good + multiple)

@@ -12,11 +12,33 @@ import time
 
 import tensorflow as tf
 
-from launch.plan import environment, findings, largest_batch
+from launch.plan import environment, findings, largest_batch, step
 from launch.runs import saved_config
 from tf_pcc import bars, files
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
+# What the program is made by: folders with all that is below them, of tf_pcc
+# what is not for the audit, and the files of launch that tracing imports.
+_FOLDERS = ("models", "tf_pcc/data")
+_NAMED = (
+  *(
+    f"launch/plan/{name}.py"
+    for name in (
+      "bridge",
+      "dataflow",
+      "flops",
+      "program",
+      "refusal",
+      "stablehlo",
+      "step",
+      "tracing",
+      "xla_worker",
+    )
+  ),
+  "launch/configs/base.py",
+  "launch/runs/experiment.py",
+  "launch/runs/saved_config.py",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +90,7 @@ class Planner:
     self._config, self._topology = config, topology
     self._cache = pathlib.Path(cache).expanduser()
     self._progress, self._effort = progress, effort
-    self._sources = _digest_of_sources()
+    self._sources = digest()
     self._said = set()
 
   def compile(self, shape):
@@ -78,22 +100,13 @@ class Planner:
       shape: `Shape`.
 
     Returns:
-      dict: what `launch.plan.program.make` returns; "where", as
-      `launch.plan.refusal.where`, when that is refused or suspect; "compiles";
-      "error" or None; "seconds_to_compile", with tracing; "memory" in bytes:
-      "arguments" (weights, optimizer, batch), "temporaries", "code", "outputs"
-      that replace no argument, "needed" (all of it, or only what the compiler's
-      complaint names, and then it alone), "available" and "spare"; "fits"; and
-      when it compiles "collectives_compiled", a list of [kind, bytes, tensors],
-      "compiler_flops" and "compiler_bytes"; "compiler_memory" and
-      "compiler_cpu_seconds", what compiling took here; "effort"; "compiler", as
-      `launch.plan.findings.from_compiler`.
+      `launch.plan.step.Step`.
 
     Raises:
       ValueError: when the step cannot be traced.
       RuntimeError: when the compiler died.
     """
-    path = self._cache / f"{self._key(shape)}.json"
+    path = self._cache / f"{self.key(shape)}.json"
     available = self._topology.chip.memory
     found = findings.read(path, available)
     if found is None:
@@ -128,7 +141,7 @@ class Planner:
   def _trace_and_compile(self, folder, shape):
     start = time.monotonic()
     found = self._trace(folder, shape)
-    if not found["rejected"]:
+    if not found.rejected:
       name = f"{self._topology.name}, {shape.batch} a core"
       with _Clock(f"compiling for {name}", self._progress) as clock:
         compiled = environment.compile_for_tpu(
@@ -139,22 +152,24 @@ class Planner:
           clock.show,
           self._effort,
         )
-      found |= findings.from_compiler(compiled)
-    found["effort"] = self._effort
-    found["seconds_to_compile"] = time.monotonic() - start
-    return found
+      found = findings.compiled(found, compiled)
+    return dataclasses.replace(
+      found,
+      effort=self._effort,
+      seconds_to_compile=time.monotonic() - start,
+    )
 
   def _say(self, shape, found):
     """What was found, at once; what follows may take long."""
     if not self._progress or shape in self._said:
       return
     self._said.add(shape)
-    verdict = "refused" if found["rejected"] else "does not compile"
-    if memory := found["memory"]:
+    verdict = "refused" if found.rejected else "does not compile"
+    if memory := found.memory:
       verdict = (
-        f"{'fits' if found['fits'] else 'DOES NOT FIT'}, "
-        f"{memory['needed'] / 2**30:.2f} GiB of HBM needed, "
-        f"{memory['available'] / 2**30:.2f} GiB available"
+        f"{'fits' if found.fits else 'DOES NOT FIT'}, "
+        f"{memory.needed / 2**30:.2f} GiB of HBM needed, "
+        f"{memory.available / 2**30:.2f} GiB available"
       )
     print(
       f"{self._topology.name}, {shape.batch} a core, "
@@ -177,19 +192,20 @@ class Planner:
 
     def fits(batch):
       found = self.compile(dataclasses.replace(shape, batch=batch))
-      if not found["compiles"] and "needed" not in found.get("memory", {}):
+      if found.memory is None:
         raise ValueError(
           "The largest batch can be sought only of a step that a TPU takes. "
-          f"Received: {found['rejected'] or found['error']}"
+          f"Received: {found.rejected or found.error}"
         )
-      tried[batch] = found
-      return found["fits"]
+      tried[batch] = found.memory
+      return found.fits
 
     return largest_batch.largest_batch(
-      fits, lambda b: tried[b]["memory"], shape.batch, multiple
+      fits, tried.__getitem__, shape.batch, multiple
     )
 
-  def _key(self, shape):
+  def key(self, shape):
+    """Name of a result: a digest of all that can change it."""
     config = json.loads(self._config.to_json_best_effort())
     # Of the rest nothing is in the program.
     kept = ("seed", "steps", "policy", "model", "optimizer", "clipping")
@@ -221,19 +237,16 @@ class Planner:
         "The config's step must be traceable with static shapes. Received: "
         f"{' '.join(last) or f'exit code {code}'}"
       )
-    found = files.read_json(str(folder / "step.json"))
-    if found["rejected"] or found["suspects"]:
+    found = step.from_json(files.read_json(str(folder / "step.json")))
+    if found.rejected or found.suspects:
       log = folder / "refusal.log"
       what = "looking where in the model that is"
       # It only adds to what is known: without it the plan goes on.
       if not self._child("refusal", folder, log, what):
-        found["where"] = files.read_json(str(folder / "where.json"))
-    return found | {
-      "compiles": False,
-      "error": None,
-      "fits": False,
-      "memory": {},
-    }
+        places = files.read_json(str(folder / "where.json"))
+        where = {op: tuple(each) for op, each in places.items()}
+        return dataclasses.replace(found, where=where)
+    return found
 
   def _child(self, module, folder, log, what):
     """Runs a module of this package on the request; its exit code."""
@@ -270,29 +283,38 @@ class _Clock:
       self._bar.refresh()
 
 
-def _digest_of_sources():
-  """Of every file that can change the program.
+def sources(root=_ROOT):
+  """Every file that can change the program.
 
-  What is read from a compiled program is read anew each time, so the files that
-  do that are not among them.
+  What is read from a compiled program is read again each time, so the files
+  that do that are not among them.
+
+  Args:
+    root: `pathlib.Path` of the checkout.
+
+  Returns:
+    list of `pathlib.Path`.
+
+  Raises:
+    FileNotFoundError: when one that is named here was moved or renamed.
   """
-  tracers = (
-    "bridge",
-    "dataflow",
-    "flops",
-    "program",
-    "refusal",
-    "stablehlo",
-    "tracing",
-  )
-  files = [
-    *sorted((_ROOT / "tf_pcc").glob("*.py")),
-    *sorted((_ROOT / "models").rglob("*.py")),
-    *(_ROOT / "launch" / "plan" / f"{name}.py" for name in tracers),
-    _ROOT / "launch" / "plan" / "xla_worker.py",
-    _ROOT / "launch" / "runs" / "experiment.py",
-  ]
-  digest = hashlib.sha256()
-  for path in files:
-    digest.update(path.read_bytes())
-  return digest.hexdigest()
+  found = [root / name for name in _NAMED]
+  found += sorted((root / "tf_pcc").glob("*.py"))
+  for folder in _FOLDERS:
+    found += sorted((root / folder).rglob("*.py")) or [root / folder]
+  for path in found:
+    if not path.is_file():
+      raise FileNotFoundError(
+        "The cache's key must hold every file that makes the program: mend the "
+        f"list in launch/plan/planning.py. Received: no file {path}"
+      )
+  return found
+
+
+def digest(root=_ROOT):
+  """Of the names and the content of `sources`, a str."""
+  found = hashlib.sha256()
+  for path in sources(root):
+    found.update(str(path.relative_to(root)).encode() + b"\0")
+    found.update(path.read_bytes())
+  return found.hexdigest()

@@ -10,6 +10,7 @@ of it before XLA sees it.
 """
 
 import collections
+import dataclasses
 import math
 import os
 import sys
@@ -17,7 +18,7 @@ import sys
 import tensorflow as tf
 from absl import logging
 
-from launch.plan import bridge, dataflow, flops, stablehlo, tracing
+from launch.plan import bridge, dataflow, flops, stablehlo, step, tracing
 from launch.runs import experiment, saved_config
 from tf_pcc import files
 
@@ -38,13 +39,8 @@ def make(config, cores, batch, samples, labels, vocab_size):
     vocab_size: int, the blank included.
 
   Returns:
-    StableHLO, a str, or None when the bridge refuses the step; and a dict:
-    "parameters"; "flops" and "flops_by_layer" of a core's step, as
-    `launch.plan.flops` counts, and "flops_unknown", what it cannot;
-    "collectives", a dict from the kind to [number, bytes a core gives]; "clip"
-    of the gradients' sums, "before", "after", "none" or "mixed";
-    "outside_scope", captures that are no variables of the strategy; "suspects",
-    as `bridge.suspects`; "rejected", the bridge's own words or None.
+    StableHLO, a str, or None when the bridge refuses the step; and the `Step`,
+    not compiled.
   """
   strategy = tracing.tpu_strategy(cores, min(_COPIES, cores))
   with strategy.scope():
@@ -60,12 +56,12 @@ def make(config, cores, batch, samples, labels, vocab_size):
     },
   )
 
-  def step(data):
+  def train_step(data):
     # As in launch.train, nothing comes back to the host.
     model.train_step(data)
 
   logging.info("tracing the step for %d cores", cores)
-  function = tracing.trace(strategy, step, data)
+  function = tracing.trace(strategy, train_step, data)
   shapes = [v.shape for v in model.trainable_variables]
   found = dataflow.collectives(function, len(shapes))
   sums = collections.defaultdict(lambda: [0, 0])
@@ -73,25 +69,27 @@ def make(config, cores, batch, samples, labels, vocab_size):
     sums[one.kind][0] += 1
     sums[one.kind][1] += one.bytes
   by_layer, unknown = flops.of_step(model, data)
-  facts = {
-    "parameters": sum(math.prod(s) for s in shapes),
-    "flops": sum(by_layer.values()),
-    "flops_by_layer": by_layer,
-    "flops_unknown": unknown,
-    "collectives": dict(sums),
-    "clip": _clip(dataflow.split(found, shapes)[0]),
-    "outside_scope": tracing.foreign_resources(function, _COPIES),
-    "suspects": {},
-    "rejected": None,
-  }
+  facts = step.Step(
+    parameters=sum(math.prod(s) for s in shapes),
+    flops=sum(by_layer.values()),
+    flops_by_layer=by_layer,
+    flops_unknown=tuple(unknown),
+    collectives={kind: tuple(total) for kind, total in sums.items()},
+    clip=_clip(dataflow.split(found, shapes)[0]),
+    outside_scope=tuple(tracing.foreign_resources(function, _COPIES)),
+    suspects={},
+    rejected=None,
+    tensorflow=tf.__version__,
+  )
   logging.info("TensorFlow's TPU bridge")
   try:
     module = bridge.run(function)
-    facts["suspects"] = bridge.suspects(module)
+    suspects = {w: tuple(ops) for w, ops in bridge.suspects(module).items()}
+    facts = dataclasses.replace(facts, suspects=suspects)
     logging.info("lowering to StableHLO")
     return stablehlo.convert(module), facts
   except bridge.Rejected as error:
-    return None, facts | {"rejected": str(error)}
+    return None, dataclasses.replace(facts, rejected=str(error))
 
 
 def _clip(gradients):
@@ -118,7 +116,9 @@ def main(path):
   program, facts = make(saved_config.load_config(directory), **request)
   if program:
     files.write_text(files.join(directory, "step.mlir"), program)
-  files.write_json(files.join(directory, "step.json"), facts)
+  files.write_json(
+    files.join(directory, "step.json"), dataclasses.asdict(facts)
+  )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import sys
 import keras
 import tensorflow as tf
 
+from launch.plan import step
 from launch.runs import experiment, saved_config
 from tf_pcc import files
 
@@ -45,7 +46,7 @@ def trace(config, batch, samples, labels, vocab_size):
   model = experiment.compile_model(config, vocab_size, batch)
 
   @tf.function
-  def step(audio, audio_length, labels, label_length):
+  def train_step(audio, audio_length, labels, label_length):
     model.train_step(
       (
         {"audio": audio, "audio_length": audio_length},
@@ -53,7 +54,7 @@ def trace(config, batch, samples, labels, vocab_size):
       )
     )
 
-  return step.get_concrete_function(
+  return train_step.get_concrete_function(
     tf.TensorSpec([batch, samples]),
     tf.TensorSpec([batch], tf.int32),
     tf.TensorSpec([batch, labels], tf.int32),
@@ -114,9 +115,9 @@ def _line(op):
 def main(path):
   request = files.read_json(path)
   directory, _ = request.pop("directory"), request.pop("cores")
-  facts = files.read_json(files.join(directory, "step.json"))
+  facts = step.from_json(files.read_json(files.join(directory, "step.json")))
   graph = trace(saved_config.load_config(directory), **request)
-  places = where(graph, facts["rejected"], facts["suspects"])
+  places = where(graph, facts.rejected, facts.suspects)
   files.write_json(files.join(directory, "where.json"), places)
 
 

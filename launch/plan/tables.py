@@ -19,13 +19,13 @@ no more than what the compiler's complaint names. Markdown is printed, and
 
 import dataclasses
 import math
+from typing import Any
 
 from absl import flags
 from ml_collections import config_dict
 
 from launch import cli
-from launch.plan import __main__ as planner_program
-from launch.plan import cells, estimate, extension, planning, topologies
+from launch.plan import comparing, job, options, table_cells, topologies
 from launch.runs import experiment
 from models import registry
 from tf_pcc import files
@@ -56,71 +56,24 @@ _TABLES_OF_FLAGS = {
   "blocks": ("methods", "sizes"),
   "largest": ("parameters",),
 }
-# Name of a row: the fields of config.clipping it changes.
-METHODS = {
-  "none": {"method": "none", "microbatches": 1},
-  "PCC": {"method": "pcc", "microbatches": 1},
-  "APCC": {"method": "apcc", "microbatches": 1},
-  "PCC, 2 micro-batches": {"method": "pcc", "microbatches": 2},
-}
-_CORES = ("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
-# A Conformer of 1M to 1B parameters. Of a weight matrix width x width there are
-# in a block 8 in the feed-forwards, 5 in the attention, 3 in the convolution
-# module; and 3 in the subsampling.
-_WIDTHS = (128, 256, 512, 1024, 2048, 3840)
-_BLOCKS = 4
-_MATRICES = 16 * _BLOCKS + 3
-_FLOAT32 = 4
-# Utterances of a core in cores and parameters, where --per_core_batch is not
-# given.
-_SMALL_BATCH = 4
 
 
-def added_by_formula(parameters, cores):
-  """What APCC does beside the step itself.
-
-  Args:
-    parameters: int.
-    cores: int.
-
-  Returns:
-    dict: "flops", a square and a sum and a product for each weight; "bytes",
-    the gradients read for the norm, and read and written when they are scaled,
-    which a compiler may save by fusing; "reduced", bytes of the norms' sum, two
-    numbers a core.
-  """
-  return {
-    "flops": 3 * parameters,
-    "bytes": 3 * _FLOAT32 * parameters,
-    "reduced": 2 * _FLOAT32 * cores,
-  }
-
-
-def _found(config, topology, shape, blocks):
-  """What is known of a program; blocks: numbers to compile, or empty: all."""
-  if not blocks:
-    return _planner(config, topology).compile(shape)
-  fields = config.model.fields.to_dict()
-  encoder = fields.get("encoder", {})
-  sizes = registry.MODELS[config.model.name].sizes
-  whole = dataclasses.replace(sizes[fields.get("size", "tiny")], **encoder)
-  programs = {}
-  for number in blocks:
-    changed = _resized(config, encoder={**encoder, "blocks": number})
-    programs[number] = _planner(changed, topology).compile(shape)
-  return extension.of_blocks(programs, whole.blocks)
-
-
-def check(table, given, config):
+def check(
+  table: str,
+  given: dict[str, Any],
+  config: config_dict.ConfigDict,
+  settings: job.Settings,
+) -> list[int]:
   """Refuses what no table can be made of, before hours are spent on it.
 
   Args:
-    table: str, of --table.
-    given: dict from the names of the flags that were given to their values.
-    config: the experiment's `ConfigDict`.
+    table: of --table.
+    given: the names of the flags that were given, to their values.
+    config: the experiment's.
+    settings: of the planner.
 
   Returns:
-    list of int, the numbers of blocks to compile, empty for all.
+    The numbers of blocks to compile, empty for all.
 
   Raises:
     ValueError: naming the flag or the field.
@@ -134,7 +87,7 @@ def check(table, given, config):
   encoders = registry.MODELS[config.model.name].sizes
   known = {
     "topologies": topologies.known(),
-    "methods": METHODS,
+    "methods": comparing.METHODS,
     "sizes": encoders,
   }
   for name, value in given.items():
@@ -161,14 +114,21 @@ def check(table, given, config):
   changed, small = [config], None
   slices = given.get("topologies", _TOPOLOGIES.default)
   if table == "methods":
-    chosen = given.get("methods", METHODS)
-    changed = [_changed(config, **METHODS[method]) for method in chosen]
+    chosen = given.get("methods", comparing.METHODS)
+    changed = [
+      comparing.changed(config, **comparing.METHODS[method])
+      for method in chosen
+    ]
   elif table != "sizes":
-    changed, small = [_changed(config, **METHODS["APCC"])], _SMALL_BATCH
-    slices = [f"v5e:{shape}" for shape in _CORES]
+    changed, small = (
+      [comparing.changed(config, **comparing.METHODS["APCC"])],
+      comparing.SMALL_BATCH,
+    )
+    slices = [f"v5e:{shape}" for shape in comparing.CORES]
   for topology in [topologies.parse(name) for name in slices]:
     for each in changed:
-      experiment.make_clipping(each, _shape(each, topology, small).batch)
+      shape = comparing.shape_of(each, topology, settings, small)
+      experiment.make_clipping(each, shape.batch)
   return blocks
 
 
@@ -185,185 +145,25 @@ def _blocks(given):
   return numbers
 
 
-def _shape(config, topology, batch=None):
-  batch = flags.FLAGS.per_core_batch or batch
-  if batch is None:
-    batch = planner_program.per_core_batch(config, topology)
-  seconds, labels = flags.FLAGS.seconds, flags.FLAGS.labels
-  return planner_program.shapes(config, batch, seconds, labels)[-1]
-
-
-def _planner(config, topology):
-  return planning.Planner(
-    config,
-    topology,
-    flags.FLAGS.environment,
-    flags.FLAGS.cache,
-    effort=flags.FLAGS.effort,
-  )
-
-
-def _changed(config, **clipping):
-  config = config.copy_and_resolve_references()
-  config.clipping.update(clipping)
-  return config
-
-
-def _resized(config, **fields):
-  config = config.copy_and_resolve_references()
-  fields = {**config.model.fields.to_dict(), **fields}
-  config.model.fields = config_dict.ConfigDict(fields, convert_dict=False)
-  return config
-
-
-def methods(config, names, chosen=None, blocks=()):
-  """Rows of the methods on each slice, against no clipping.
-
-  Args:
-    config: the experiment's `ConfigDict`.
-    names: list of str, slices.
-    chosen: list of keys of `METHODS`, or None: all.
-    blocks: two numbers of blocks to compile, or empty: all of the model's.
-
-  Returns:
-    list of dict; the first method of a slice is what the others have more than.
-  """
-  rows = []
-  for name in names:
-    topology = topologies.parse(name)
-    first = None
-    for method in chosen or METHODS:
-      changed = _changed(config, **METHODS[method])
-      shape = _shape(changed, topology)
-      found = cells.row(_found(changed, topology, shape, blocks))
-      first = first or found
-      rows.append(
-        {
-          "slice": name,
-          "method": method,
-          "HBM, GiB": found["needed"],
-          "GFLOP": cells.giga(found["flops"]),
-          "more": cells.more(found["flops"], first["flops"]),
-          "GB moved": cells.giga(found["bytes"]),
-          "more ": cells.more(found["bytes"], first["bytes"]),
-          "collectives": cells.known(found["collectives"]),
-          "small": cells.known(found["small"]),
-          "MB all-reduced": cells.giga(found["reduced"], 1e6),
-          "compiled in s": f"{found['seconds_to_compile']:.0f}",
-        }
-      )
-  return rows
-
-
-def sizes(config, names, models, blocks=()):
-  """Rows of each size on each slice; blocks as in `methods`."""
-  rows = []
-  for size in models:
-    changed = _resized(config, size=size)
-    for name in names:
-      topology = topologies.parse(name)
-      shape = _shape(changed, topology)
-      found = cells.row(_found(changed, topology, shape, blocks))
-      memory, time = found["found"]["memory"], None
-      if found["found"]["compiles"]:
-        time = estimate.step_time(found["found"], topology)
-      rows.append(
-        {
-          "size": size,
-          "parameters": f"{found['parameters'] / 1e6:.1f}M",
-          "slice": name,
-          "utterances a core": shape.batch,
-          "HBM, GiB": found["needed"],
-          "available": cells.gib(topology.chip.memory),
-          "fits": "yes" if found["fits"] else "no",
-          "largest": extension.largest_batch(memory, shape.batch)
-          if time
-          else "-",
-          "TFLOP counted": f"{found['counted_flops'] / 1e12:.3f}",
-          "compiler's": cells.giga(found["flops"], 1e12),
-          "GB moved": cells.giga(found["bytes"], digits=1),
-          "ms, estimate": f"{time['estimate'] * 1e3:.0f}" if time else "-",
-          "compiled in s": f"{found['seconds_to_compile']:.0f}",
-        }
-      )
-  return rows
-
-
-def cores(config):
-  """Rows of what APCC adds, from 4 to 256 cores."""
-  rows = []
-  for shape in _CORES:
-    topology = topologies.parse(f"v5e:{shape}")
-    rows.append({"cores": topology.cores, **_added(config, topology)})
-  return rows
-
-
-def parameters(config, largest):
-  """Rows of what APCC adds to larger and larger models, on 8 cores."""
-  topology = topologies.parse("v5e:2x4")
-  rows = []
-  for width in _WIDTHS:
-    encoder = {"dim": width, "blocks": _BLOCKS}
-    changed = _resized(config, size="tiny", encoder=encoder)
-    count = _MATRICES * width**2
-    if count > largest:
-      formula = added_by_formula(count, topology.cores)
-      rows.append(
-        {
-          "parameters": f"about {count / 1e6:,.0f}M",
-          "GFLOP more": "-",
-          "by formula": cells.giga(formula["flops"], digits=4),
-          "GB more": "-",
-          "by formula ": cells.giga(formula["bytes"], digits=4),
-          "collectives more": "-",
-          "bytes all-reduced more": "-",
-          "by formula  ": formula["reduced"],
-        }
-      )
-    else:
-      added = _added(changed, topology)
-      rows.append(added)
-  return rows
-
-
-def _added(config, topology):
-  """APCC's program less that of no clipping, and the formula."""
-  found = {}
-  for method in ("none", "APCC"):
-    changed = _changed(config, **METHODS[method])
-    shape = _shape(changed, topology, _SMALL_BATCH)
-    found[method] = cells.row(_planner(changed, topology).compile(shape))
-  none, apcc = found["none"], found["APCC"]
-  formula = added_by_formula(none["parameters"], topology.cores)
-  return {
-    "parameters": f"{none['parameters'] / 1e6:,.2f}M",
-    "GFLOP more": cells.giga(cells.less(apcc, none, "flops"), digits=4),
-    "by formula": cells.giga(formula["flops"], digits=4),
-    "GB more": cells.giga(cells.less(apcc, none, "bytes"), digits=4),
-    "by formula ": cells.giga(formula["bytes"], digits=4),
-    "collectives more": cells.known(cells.less(apcc, none, "collectives")),
-    "bytes all-reduced more": cells.known(cells.less(apcc, none, "reduced")),
-    "by formula  ": formula["reduced"],
-  }
-
-
-def main(arguments):
+def main(arguments: list[str]) -> None:
   cli.no_arguments(arguments)
   if _JSON.value:
     files.require_parent(_JSON.value, "--json")
   config = _CONFIG.value
   present = [n for n in _TABLES_OF_FLAGS if flags.FLAGS[n].present]
   given = {name: flags.FLAGS[name].value for name in present}
-  blocks = check(_TABLE.value, given, config)
+  settings = options.settings()
+  blocks = check(_TABLE.value, given, config, settings)
+  slices = _TOPOLOGIES.value
   if _TABLE.value == "methods":
-    rows = methods(config, _TOPOLOGIES.value, _METHODS.value, blocks)
+    rows = comparing.methods(config, slices, settings, _METHODS.value, blocks)
   elif _TABLE.value == "sizes":
-    rows = sizes(config, _TOPOLOGIES.value, _SIZES.value, blocks)
+    rows = comparing.sizes(config, slices, _SIZES.value, settings, blocks)
   elif _TABLE.value == "cores":
-    rows = cores(config)
+    rows = comparing.cores(config, settings)
   else:
-    rows = parameters(config, _LARGEST.value)
-  print(cells.markdown(rows))
+    rows = comparing.parameters(config, _LARGEST.value, settings)
+  print(table_cells.markdown(rows))
   if _JSON.value:
     files.write_json(_JSON.value, rows)
 

@@ -1,8 +1,8 @@
 """XLA's work: compiles StableHLO for TPUs, or runs it on CPU devices.
 
 Runs in the environment that `launch.plan.environment` makes, where JAX is and
-TensorFlow is not, so nothing of this package is imported. Files carry what goes
-in and out:
+TensorFlow is not: of this package only the file writer is loaded, by its path,
+which needs NumPy alone. Files carry what goes in and out:
 
   python -I xla_worker.py compile PROGRAM.mlir v5e:2x4 EFFORT RESULT.json
   python -I xla_worker.py run PROGRAM.mlir CORES ARGUMENTS.npz RESULT.npz
@@ -17,8 +17,9 @@ Internals used, of the JAX that `environment.PACKAGES` names:
 `jax._src.lib.xla_client.DeviceList`, and the client's compile and execute.
 """
 
-import json
+import importlib.util
 import os
+import pathlib
 import re
 import resource
 import sys
@@ -46,6 +47,17 @@ from jax._src.lib.mlir import ir
 from jax.experimental import topologies
 
 jax.config.update("jax_enable_x64", True)
+
+
+def _by_path(name):
+  path = pathlib.Path(__file__).resolve().parents[2] / name
+  spec = importlib.util.spec_from_file_location(path.stem, path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+files = _by_path("tf_pcc/files.py")
 
 
 def load(path):
@@ -116,9 +128,8 @@ def compile_for_tpu(program, topology, effort, result):
     cost = executable.cost_analysis()
     cost = cost[0] if isinstance(cost, list) else cost
     hlo = f"{result}.hlo"
-    with open(hlo, "w") as file:
-      for part in executable.hlo_modules():
-        file.write(part.to_string())
+    modules = executable.hlo_modules()
+    files.write_text(hlo, "".join(part.to_string() for part in modules))
     found |= {
       "memory": {
         name.removesuffix("_size_in_bytes"): getattr(memory, name)
@@ -134,9 +145,7 @@ def compile_for_tpu(program, topology, effort, result):
   used = resource.getrusage(resource.RUSAGE_SELF)
   found["peak_memory"] = used.ru_maxrss * 2**10
   found["cpu_seconds"] = used.ru_utime + used.ru_stime
-  with open(f"{result}.part", "w") as file:
-    json.dump(found, file)
-  os.replace(f"{result}.part", result)
+  files.write_json(result, found)
 
 
 def run_on_cpu(program, cores, arguments, result):
@@ -166,9 +175,9 @@ def run_on_cpu(program, cores, arguments, result):
       for each in values
     ]
   ).disassemble_into_single_device_arrays()
-  with open(f"{result}.part", "wb") as file:
+  # Through an open file: given a name, NumPy appends .npz to it.
+  with files.replacing(result) as temporary, open(temporary, "wb") as file:
     np.savez(file, *[np.stack([np.asarray(a) for a in o]) for o in outputs])
-  os.replace(f"{result}.part", result)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 import pytest
 
-from launch.plan import extension
+from launch.plan import extension, step
+from tests.launch.plan import steps
 
 
 def program(blocks, compiles=True):
@@ -12,19 +13,23 @@ def program(blocks, compiles=True):
     "code": 7,
     "outputs": 4,
   }
-  needed = sum(parts.values())
-  return {
+  found = {
     "parameters": 50 + 3 * blocks,
     "flops": 900 + 70 * blocks,
-    "compiler_flops": 901 + 71 * blocks,
-    "compiler_bytes": 500 + 11 * blocks,
-    "collectives_compiled": [["all-reduce", 4 * (50 + 3 * blocks), 9]]
-    + [["all-reduce", 64, 1]],
-    "memory": parts | {"needed": needed, "available": 6000},
-    "compiles": compiles,
-    "fits": needed <= 6000,
     "seconds_to_compile": 5.0,
   }
+  if not compiles:
+    return steps.crowded(9000, 6000, **found)
+  return steps.compiled(
+    compiler_flops=901 + 71 * blocks,
+    compiler_bytes=500 + 11 * blocks,
+    collectives_compiled=(
+      step.Collective("all-reduce", 4 * (50 + 3 * blocks), 9),
+      step.Collective("all-reduce", 64, 1),
+    ),
+    memory=step.Memory(sum(parts.values()), 6000, **parts),
+    **found,
+  )
 
 
 @pytest.mark.parametrize("blocks", [3, 4, 16, 17])
@@ -32,29 +37,32 @@ def test_blocks(blocks):
   found = extension.of_blocks({4: program(4), 2: program(2)}, blocks)
   want = program(blocks)
   for name in ("parameters", "flops", "compiler_flops", "compiler_bytes"):
-    assert found[name] == want[name]
-  assert found["memory"] == want["memory"] and found["fits"] == want["fits"]
-  assert sorted(found["collectives_compiled"]) == sorted(
-    want["collectives_compiled"]
-  )
-  assert found["seconds_to_compile"] == 10
+    assert getattr(found, name) == getattr(want, name)
+  assert found.memory == want.memory and found.fits == want.fits
+  assert sorted(found.collectives_compiled) == sorted(want.collectives_compiled)
+  assert found.seconds_to_compile == 10
+  # What is not known of all blocks is not claimed.
+  assert not found.flops_by_layer and found.compiler is None
 
 
-def test_what_does_not_compile():
-  found = extension.of_blocks({2: program(2), 4: program(4, False)}, 16)
-  assert not found["compiles"] and not found["fits"] and not found["memory"]
-  assert found["parameters"] == program(16)["parameters"]
+@pytest.mark.parametrize("too_large", [2, 4])
+def test_what_does_not_compile(too_large):
+  programs = {blocks: program(blocks, blocks != too_large) for blocks in (2, 4)}
+  found = extension.of_blocks(programs, 16)
+  assert not found.compiles and not found.fits and not found.memory
+  assert found.compiler_flops is None and not found.collectives_compiled
+  assert found.parameters == program(16).parameters
 
 
 @pytest.mark.parametrize(
   ("available", "largest"), [(900, 4), (1700, 8), (3299, 8), (3300, 16), (9, 0)]
 )
 def test_the_largest_batch(available, largest):
-  memory = {"needed": 900, "temporaries": 800, "available": available}
+  memory = step.Memory(900, available, 100, 800, 0, 0)
   assert extension.largest_batch(memory, 4) == largest
 
 
 @pytest.mark.parametrize(("available", "largest"), [(900, 4), (899, 0)])
 def test_nothing_that_grows_with_the_batch(available, largest):
-  memory = {"needed": 900, "temporaries": 0, "available": available}
+  memory = step.Memory(900, available, 900, 0, 0, 0)
   assert extension.largest_batch(memory, 4) == largest

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from launch.plan import largest_batch
+from launch.plan import largest_batch, step
 
 
 def run(need, limit, start, multiple=1):
@@ -17,7 +17,7 @@ def run(need, limit, start, multiple=1):
 
   found = largest_batch.largest_batch(
     fits,
-    lambda batch: {"needed": need(batch), "available": limit},
+    lambda batch: step.Memory(need(batch), limit),
     start,
     multiple,
   )

@@ -1,108 +1,49 @@
-"""Plans of a tiny recogniser."""
+"""What the planner does with a tracer and a compiler, real and in place."""
 
-import math
+import dataclasses
 import os
 import pathlib
+import shutil
 import signal
-import types
+import subprocess
+import sys
 
 import pytest
-from absl import flags as absl_flags
-from absl.testing import flagsaver
 
-from launch.configs import base
-from launch.plan import __main__ as program
-from launch.plan import environment, planning
-from tests.launch.plan import findings_test
+from launch.plan import (
+  environment,
+  job,
+  planning,
+  report,
+  topologies,
+)
+from tests.launch.plan import findings_test, steps
 from tf_pcc import files
 
 
-def tiny():
-  config = base.get_config()
-  config.batch = 8
-  config.data.buckets_seconds = (0.5,)
-  config.tokenizer.kind = "character"
-  config.model.fields = {
-    "encoder": {"dim": 16, "blocks": 1, "heads": 2, "kernel": 3},
-    "features": {"mels": 16},
-    "specaugment": {"frequency_masks": 0, "time_masks": 0},
-  }
-  return config
-
-
-def test_a_plan(tmp_path, monkeypatch):
-  if not environment.is_ready():
-    pytest.skip("no libtpu here: python -m launch.plan --setup installs it")
-  options = {"cache": tmp_path, "progress": False}
-  found = program.plan(tiny(), "v5e:2x2", **options)
-  (bucket,) = found["buckets"]
-  assert found["per_core_batch"] == 2 and found["cores"] == 4
-  assert bucket["compiles"] and bucket["fits"] and bucket["clip"] == "before"
-  assert bucket["suspects"] == {} and bucket["outside_scope"] == []
-  memory = bucket["memory"]
-  parts = ("arguments", "temporaries", "code", "outputs")
-  assert memory["needed"] == sum(memory[part] for part in parts)
-  assert memory["spare"] == memory["available"] - memory["needed"] > 0
-  # All gradients and all norms, in float32.
-  reduced = [s for k, s, _ in bucket["collectives_compiled"] if "reduce" in k]
-  assert sum(reduced) >= 4 * bucket["parameters"] + 4 * 2 * 4
-  assert bucket["flops"] > 0 and bucket["time"]["ideal"] > 0
-  assert found["run"]["steps"] == 1000
-  assert "fits" in program.report(found)
-  # The second time nothing is compiled, whatever is not in the program.
-  monkeypatch.delattr(environment, "compile_for_tpu")
-  config = tiny()
-  config.log_every = 7
-  assert program.plan(config, "v5e:2x2", **options) == found
+def plan(config, cache, name="v5e:2x2", **settings):
+  settings = job.Settings(cache=cache, progress=False, **settings)
+  return job.plan(config, topologies.parse(name), settings)
 
 
 def test_a_batch_that_does_not_fit(tmp_path):
   if not environment.is_ready():
     pytest.skip("no libtpu here: python -m launch.plan --setup installs it")
   planner = planning.Planner(
-    tiny(), program.topologies.parse("v5e:2x2"), None, tmp_path, False
+    steps.tiny(), topologies.parse("v5e:2x2"), None, tmp_path, False
   )
-  (shape,) = program.shapes(tiny(), 2**20)
+  (shape,) = job.shapes(steps.tiny(), 2**20)
   found = planner.compile(shape)
-  assert not found["fits"] and not found["compiles"]
-  assert "RESOURCE_EXHAUSTED" in found["error"]
-  assert found["memory"]["needed"] > found["memory"]["available"]
-
-
-def test_what_is_refused(tmp_path):
-  if not environment.is_ready():
-    pytest.skip("no libtpu here: python -m launch.plan --setup installs it")
-  config = tiny()
-  config.model.name = "none such"
-  with pytest.raises(ValueError, match="none such"):
-    program.plan(config, "v5e:2x2", cache=tmp_path, progress=False)
-
-
-@pytest.mark.parametrize(
-  ("change", "arguments", "message"),
-  [
-    ({}, {"topology": "v5e:3x3"}, "v5e:2x4.*Received: topology='v5e:3x3'"),
-    ({}, {"environment_directory": "/nowhere"}, "--setup --environment=/nowh"),
-    ({"batch": 7}, {}, "number of cores, 8.*Received: batch=7"),
-    ({"data": {"buckets_seconds": ()}}, {}, "give --seconds"),
-    ({"tokenizer": {"kind": "word"}}, {}, "Received: tokenizer.kind='word'"),
-    ({}, {"effort": math.nan}, "from -1 to 1. Received: effort=nan"),
-    ({}, {"seconds": math.inf}, "finite.*Received: seconds=inf"),
-    ({}, {"seconds": math.nan}, "finite.*Received: seconds=nan"),
-  ],
-)
-def test_what_cannot_be(change, arguments, message):
-  config = tiny()
-  config.update(change)
-  with pytest.raises(ValueError, match=message):
-    program.plan(config, **{"topology": "v5e:2x4", **arguments})
+  assert not found.fits and not found.compiles
+  assert "RESOURCE_EXHAUSTED" in found.error
+  assert found.memory.needed > found.memory.available
 
 
 class Children:
   """Stands for the tracer and the compiler; keeps what they were asked."""
 
   def __init__(self, monkeypatch):
-    self.facts = {"rejected": None, "suspects": {}}
+    self.facts = steps.TRACED
     self.compiled = {"error": "INTERNAL: out of luck"}
     self.meanwhile = lambda: None
     self.modules, self.folders = [], []
@@ -117,7 +58,7 @@ class Children:
     if module == "launch.plan.refusal":
       files.write_json(str(folder / "where.json"), {"tf.Where": ["a/b"]})
     else:
-      facts = findings_test.FACTS | {"flops_unknown": []} | self.facts
+      facts = dataclasses.asdict(self.facts)
       files.write_json(str(folder / "step.json"), facts)
     return 0
 
@@ -134,9 +75,9 @@ def children(monkeypatch):
 
 def planned(tmp_path, batch=2, progress=False):
   planner = planning.Planner(
-    tiny(), program.topologies.parse("v5e:2x2"), "", tmp_path, progress
+    steps.tiny(), topologies.parse("v5e:2x2"), "", tmp_path, progress
   )
-  (shape,) = program.shapes(tiny(), batch)
+  (shape,) = job.shapes(steps.tiny(), batch)
   return planner.compile(shape)
 
 
@@ -150,28 +91,28 @@ def test_two_at_the_same_step_do_not_meet(tmp_path, children):
     assert children.folders[0].exists() and not children.folders[1].exists()
 
   children.meanwhile = second
-  assert planned(tmp_path / "cache")["compiles"]
+  assert planned(tmp_path / "cache").compiles
   assert len(children.folders) == 2
   (kept,) = (tmp_path / "cache").iterdir()
   # What the older plans left under its name is not in the way either.
   folder = kept.with_suffix(".part")
   folder.mkdir()
   kept.unlink()
-  assert planned(tmp_path / "cache")["compiles"] and folder.exists()
+  assert planned(tmp_path / "cache").compiles and folder.exists()
 
 
 def test_a_failure_is_not_for_good(tmp_path, children):
-  assert planned(tmp_path)["error"] == "INTERNAL: out of luck"
+  assert planned(tmp_path).error == "INTERNAL: out of luck"
   assert not list(tmp_path.iterdir())
   children.compiled = findings_test.compiled(tmp_path)
   found = planned(tmp_path / "cache")
-  assert found["compiles"]
+  assert found.compiles
   (kept,) = (tmp_path / "cache").iterdir()
   assert planned(tmp_path / "cache") == found and len(children.folders) == 2
-  # Damaged, it is made anew.
+  # Damaged, it is made again.
   kept.write_text("{}")
   remade = planned(tmp_path / "cache")
-  assert remade["memory"] == found["memory"] and len(children.folders) == 3
+  assert remade.memory == found.memory and len(children.folders) == 3
 
 
 def test_a_compiler_that_dies_leaves_its_log(tmp_path, children):
@@ -198,19 +139,19 @@ def test_an_interrupt_leaves_nothing(tmp_path, children):
 
 
 def test_a_refused_step_says_why_and_where(tmp_path, children):
-  children.facts = {
-    "rejected": "the bridge's words",
-    "suspects": {"a shape that is not static": ["tf.Where"]},
-  }
-  options = {"cache": tmp_path, "progress": False}
-  found = program.plan(tiny(), "v5e:2x2", **options)
+  children.facts = dataclasses.replace(
+    steps.TRACED,
+    rejected="the bridge's words",
+    suspects={"a shape that is not static": ("tf.Where",)},
+  )
+  found = plan(steps.tiny(), tmp_path)
   assert children.modules == ["program", "refusal"] and not children.folders
-  report = program.report(found)
-  assert "refused: the bridge's words" in report
-  assert "a shape that is not static: tf.Where" in report
-  assert "tf.Where is a/b" in report
+  said = report.report(found)
+  assert "refused: the bridge's words" in said
+  assert "a shape that is not static: tf.Where" in said
+  assert "tf.Where is a/b" in said
   # It was the step's fault, and is kept.
-  assert program.plan(tiny(), "v5e:2x2", **options) == found
+  assert plan(steps.tiny(), tmp_path) == found
   assert len(children.modules) == 2
 
 
@@ -230,70 +171,54 @@ def test_a_verdict_is_said_at_once(tmp_path, children, capsys):
   assert not capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-  ("hours", "said"),
-  [
-    (0.0, "0 s"),
-    (0.0001, "0.360 s"),
-    (0.01, "36.0 s"),
-    (0.25, "15.0 min"),
-    (1.5, "1.50 h"),
-    (1234.56, "1,234.6 h"),
-  ],
-)
-def test_short_runs_have_digits(hours, said):
-  run = {"steps": 1, "hours": hours, "chip_hours": hours}
-  run["hours_at_the_roofline"] = hours
-  found = {"topology": "", "accelerator_type": "", "chips": 4, "cores": 4}
-  found |= {"per_core_batch": 2, "policy": "", "clipping": {"method": ""}}
-  report = program.report({**found, "buckets": [], "run": run})
-  assert f"1 steps, {said}, " in report and f"({said} at the roofl" in report
+def imported_by_the_program():
+  """Files of this checkout that tracing a step loads, in a fresh process."""
+  code = (
+    "import sys, launch.plan.program, launch.plan.refusal\n"
+    "for m in list(sys.modules.values()):\n"
+    "  print(getattr(m, '__file__', None))\n"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code],
+    capture_output=True,
+    text=True,
+    check=True,
+    cwd=planning._ROOT,
+  )
+  paths = {pathlib.Path(line) for line in done.stdout.splitlines()}
+  return {p for p in paths if p.is_relative_to(planning._ROOT)}
 
 
-class Crowded(planning.Planner):
-  """A planner of a step that needs 1 GiB and 2 GiB an utterance more."""
-
-  def __init__(self, config, topology):
-    self._limit = topology.chip.memory
-
-  def compile(self, shape):
-    needed = (1 + 2 * shape.batch) * 2**30
-    fits = needed <= self._limit
-    return {
-      "rejected": None,
-      "error": None if fits else "RESOURCE_EXHAUSTED",
-      "compiles": fits,
-      "fits": fits,
-      "parameters": 5,
-      "clip": "before",
-      "outside_scope": [],
-      "suspects": {},
-      "flops": 1,
-      "compiler_flops": 1,
-      "compiler_bytes": 1,
-      "compiler_memory": 1,
-      "seconds_to_compile": 1.0,
-      "collectives": {"CrossReplicaSum": [2, 8]},
-      "collectives_compiled": [["all-reduce", 8, 2]],
-      "memory": {
-        "needed": needed,
-        "available": self._limit,
-        "spare": self._limit - needed,
-      },
-    }
+def test_the_key_holds_all_that_makes_the_program():
+  packages = {
+    planning._ROOT / "launch" / name / "__init__.py"
+    for name in (".", "plan", "runs", "configs")
+  }
+  loaded = imported_by_the_program() - packages
+  assert len(loaded) > 40
+  assert not loaded - set(planning.sources())
 
 
-def test_what_does_not_fit_ends_with_the_batch_that_does(monkeypatch, capsys):
-  monkeypatch.setattr(planning, "Planner", lambda c, t, **_: Crowded(c, t))
-  if not absl_flags.FLAGS.is_parsed():
-    absl_flags.FLAGS(["test"])
-  flags = {"topology": "v5e:2x2", "per_core_batch": 32, "json": None}
-  with flagsaver.flagsaver(**flags):
-    monkeypatch.setattr(program, "_CONFIG", types.SimpleNamespace(value=tiny()))
-    with pytest.raises(SystemExit) as ended:
-      program.main([])
-  assert ended.value.code == 2
-  printed = capsys.readouterr().out
-  assert "65.00 GiB needed, 15.75 GiB available: DOES NOT FIT" in printed
-  assert "largest batch of a core that fits: 7" in printed
-  assert "needed is what the compiler's complaint names" in printed
+def test_a_file_that_was_moved_is_noticed(tmp_path):
+  for path in planning.sources():
+    copy = tmp_path / path.relative_to(planning._ROOT)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_bytes(path.read_bytes())
+  before = planning.digest(tmp_path)
+  assert before == planning.digest(planning._ROOT)
+  # Into a folder below, with the same content.
+  layer = tmp_path / "models/layers/attention.py"
+  (layer.parent / "parts").mkdir()
+  moved = layer.rename(layer.parent / "parts" / "attention.py")
+  assert moved in planning.sources(tmp_path)
+  renamed = planning.digest(tmp_path)
+  moved.write_text("changed")
+  assert len({before, renamed, planning.digest(tmp_path)}) == 3
+  named = tmp_path / "launch/runs/experiment.py"
+  named.rename(named.with_name("experiments.py"))
+  with pytest.raises(FileNotFoundError, match="planning.py.*experiment.py"):
+    planning.sources(tmp_path)
+  named.with_name("experiments.py").rename(named)
+  shutil.rmtree(tmp_path / "tf_pcc/data")
+  with pytest.raises(FileNotFoundError, match="tf_pcc/data"):
+    planning.sources(tmp_path)

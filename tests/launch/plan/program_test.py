@@ -31,11 +31,11 @@ def test_every_family(name):
   config.model.name = name
   config.model.fields = {**recognisers.CONFORMER, **FIELDS.get(name, {})}
   text, facts = program.make(config, 4, 2, 8000, 3, 8)
-  assert facts["rejected"] is None and facts["suspects"] == {}
-  assert facts["outside_scope"] == [] and facts["flops_unknown"] == []
-  assert facts["clip"] == "before"
-  assert 0 < facts["flops"] == sum(facts["flops_by_layer"].values())
-  assert facts["flops_by_layer"].get("outside the layers", 0) == 0
+  assert facts.rejected is None and facts.suspects == {}
+  assert facts.outside_scope == () and facts.flops_unknown == ()
+  assert facts.clip == "before"
+  assert 0 < facts.flops == sum(facts.flops_by_layer.values())
+  assert facts.flops_by_layer.get("outside the layers", 0) == 0
   assert "tensor<?" not in text
   # On a TPU Philox's numbers are written in rows of four, each padded to 128.
   drawn = re.findall(r"algorithm =  (\w+) .*tensor<([\dx]*)xui32>\)", text)

@@ -1,5 +1,6 @@
 """Where in a model the ops are that a TPU does not take."""
 
+import dataclasses
 import inspect
 import re
 
@@ -9,7 +10,7 @@ import tensorflow as tf
 
 from launch.plan import bridge, refusal, tracing
 from launch.runs import saved_config
-from tests.launch.plan import planning_test
+from tests.launch.plan import steps
 from tf_pcc import files
 
 
@@ -85,9 +86,11 @@ def test_many_are_counted():
 
 def test_of_a_request(tmp_path):
   """As the planner asks, for the step of a config."""
-  saved_config.save_config(str(tmp_path), planning_test.tiny())
-  facts = {"rejected": "loc('tf.MatMul'): no form", "suspects": {}}
-  files.write_json(str(tmp_path / "step.json"), facts)
+  saved_config.save_config(str(tmp_path), steps.tiny())
+  facts = dataclasses.replace(
+    steps.TRACED, rejected="loc('tf.MatMul'): no form"
+  )
+  files.write_json(str(tmp_path / "step.json"), dataclasses.asdict(facts))
   request = {"directory": str(tmp_path), "cores": 4, "batch": 2}
   request |= {"samples": 8000, "labels": 10, "vocab_size": 32}
   files.write_json(str(tmp_path / "request.json"), request)

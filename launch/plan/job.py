@@ -1,0 +1,297 @@
+"""A training run planned on a slice: its batches, its steps, its hours."""
+
+import dataclasses
+import math
+from typing import Any
+
+from ml_collections import config_dict
+
+from launch.plan import (
+  environment,
+  estimate,
+  planning,
+  step,
+  topologies,
+)
+from launch.runs import datasets, experiment
+
+# Characters and wordpieces of fast English speech; a guess, and printed.
+_LABELS_A_SECOND = {"character": 20}
+_OTHER_LABELS_A_SECOND = 8
+_CHARACTERS = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What is asked of the planner beside a config and a slice.
+
+  Attributes:
+    per_core_batch: utterances of a core; None: config.batch over the cores.
+    seconds: the longest utterance; None: the config's buckets.
+    labels: of the longest utterance; None: so many a second.
+    environment: directory of the compiler; None: the default.
+    cache: directory of earlier results.
+    effort: XLA's, from -1 to 1; 0 is its own.
+    progress: whether to say what is being done.
+  """
+
+  per_core_batch: int | None = None
+  seconds: float | None = None
+  labels: int | None = None
+  environment: str | None = None
+  cache: str = "~/.cache/tf_pcc/plans"
+  effort: float = 0.0
+  progress: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Bucket:
+  """One length of utterances.
+
+  Attributes:
+    seconds: of audio.
+    shape: of a core's batch.
+    step: what is known of it.
+    time: an estimate, or None if it does not compile.
+    largest_batch: utterances of a core that fit, or None if it was not sought.
+  """
+
+  seconds: float
+  shape: planning.Shape
+  step: step.Step
+  time: estimate.StepTime | None
+  largest_batch: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """All of the config's steps, an estimate from the slowest bucket.
+
+  Attributes:
+    utterances: of the run.
+    steps: of the slice.
+    hours: by the estimate of a step.
+    chip_hours: the same, times the chips.
+    hours_at_the_roofline: by the roofline of a step.
+  """
+
+  utterances: int
+  steps: float
+  hours: float
+  chip_hours: float
+  hours_at_the_roofline: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """A run on a slice.
+
+  Attributes:
+    topology: the slice.
+    per_core_batch: utterances of a core.
+    model: the config's, a dict.
+    policy: of Keras' dtypes.
+    clipping: the config's, a dict.
+    buckets: the shorter first.
+    run: None if one of the buckets does not fit.
+    compiler: packages that compiled it, with versions.
+  """
+
+  topology: topologies.Topology
+  per_core_batch: int
+  model: dict[str, Any]
+  policy: str
+  clipping: dict[str, Any]
+  buckets: tuple[Bucket, ...]
+  run: Run | None
+  compiler: tuple[str, ...]
+
+  @property
+  def fits(self) -> bool:
+    """Whether all buckets compile and fit."""
+    return all(bucket.step.fits for bucket in self.buckets)
+
+  def to_json(self) -> dict[str, Any]:
+    """What --json writes: bytes, seconds and hours, as the fields say."""
+    topology = self.topology
+    return {
+      **{
+        field.name: getattr(self, field.name)
+        for field in dataclasses.fields(self)
+        if field.name not in ("buckets", "run", "topology")
+      },
+      "topology": topology.name,
+      "accelerator_type": topology.accelerator_type,
+      "chips": topology.chips,
+      "cores": topology.cores,
+      "fits": self.fits,
+      "buckets": [
+        {
+          **dataclasses.asdict(bucket),
+          "step": {**dataclasses.asdict(bucket.step), "fits": bucket.step.fits},
+        }
+        for bucket in self.buckets
+      ],
+      "run": self.run and dataclasses.asdict(self.run),
+    }
+
+
+def shapes(
+  config: config_dict.ConfigDict,
+  batch: int,
+  seconds: float | None = None,
+  labels: int | None = None,
+) -> list[planning.Shape]:
+  """The batches of a core that a config trains on.
+
+  Args:
+    config: the experiment's.
+    batch: utterances of a core.
+    seconds: the longest utterance; None: the config's buckets.
+    labels: of the longest utterance; None: so many a second.
+
+  Returns:
+    One a bucket.
+
+  Raises:
+    ValueError: If nothing says how long they are, if that is not a number, or
+      if the tokenizer's size is in the corpus only.
+  """
+  if seconds is not None and not 0 < seconds < math.inf:
+    raise ValueError(
+      "--seconds must be the length of an utterance, a finite number above 0. "
+      f"Received: seconds={seconds}"
+    )
+  lengths = (seconds,) if seconds else tuple(config.data.buckets_seconds)
+  if not lengths:
+    raise ValueError(
+      "A TPU must know all shapes: give --seconds, the longest utterance, or "
+      "data.buckets_seconds in the config. Received: data.buckets_seconds=()"
+    )
+  kind = config.tokenizer.kind
+  if config.tokenizer.path:
+    vocab_size = datasets.make_tokenizer(config, None).vocab_size
+  elif kind == "character":
+    vocab_size = _CHARACTERS
+  elif kind in ("wordpiece", "sentencepiece"):
+    vocab_size = config.tokenizer.size
+  else:
+    raise ValueError(
+      "The vocabulary must be known without the corpus: give tokenizer.path, a "
+      "file of launch.vocabulary. Received: tokenizer.kind="
+      f"{kind!r}"
+    )
+  rate = _LABELS_A_SECOND.get(kind, _OTHER_LABELS_A_SECOND)
+  return [
+    planning.Shape(
+      batch, round(16000 * s), labels or max(round(rate * s), 1), vocab_size
+    )
+    for s in lengths
+  ]
+
+
+def per_core_batch(
+  config: config_dict.ConfigDict, topology: topologies.Topology
+) -> int:
+  """Utterances of a core when all of the config's batch is spread.
+
+  Raises:
+    ValueError: If the cores do not divide it.
+  """
+  if config.batch % topology.cores:
+    raise ValueError(
+      "batch must be divisible by the number of cores, "
+      f"{topology.cores} in {topology.name}; or give --per_core_batch. "
+      f"Received: batch={config.batch}"
+    )
+  return config.batch // topology.cores
+
+
+def plan(
+  config: config_dict.ConfigDict,
+  topology: topologies.Topology,
+  settings: Settings,
+  largest: bool = False,
+) -> Plan:
+  """Plans a training run.
+
+  Args:
+    config: the experiment's.
+    topology: the slice.
+    settings: what else is asked.
+    largest: whether to look for the largest batch of every bucket; where one
+      does not fit that is done anyway.
+
+  Returns:
+    The plan.
+
+  Raises:
+    ValueError: If the config, the slice or the batch cannot be.
+  """
+  experiment.check_fields(config)
+  batch = settings.per_core_batch
+  if batch is None:
+    batch = per_core_batch(config, topology)
+  experiment.make_clipping(config, batch)
+  wanted = shapes(config, batch, settings.seconds, settings.labels)
+  planner = make_planner(config, topology, settings)
+  multiple = config.clipping.microbatches
+  if config.clipping.method == "per_example":
+    multiple = 1
+  buckets = []
+  for shape in wanted:
+    found = planner.compile(shape)
+    time, best = None, None
+    if found.compiles:
+      time = estimate.step_time(found, topology)
+    if found.memory and (largest or not found.fits):
+      best = planner.largest(shape, multiple)
+    buckets.append(Bucket(shape.samples / 16000, shape, found, time, best))
+  return Plan(
+    topology=topology,
+    per_core_batch=batch,
+    model=config.model.to_dict(),
+    policy=config.policy,
+    clipping=config.clipping.to_dict(),
+    buckets=tuple(buckets),
+    run=_run(config, topology, batch, buckets),
+    compiler=environment.PACKAGES,
+  )
+
+
+def make_planner(
+  config: config_dict.ConfigDict,
+  topology: topologies.Topology,
+  settings: Settings,
+) -> planning.Planner:
+  """The planner of a config on a slice.
+
+  Raises:
+    ValueError: If the effort is out of range, or no compiler is installed.
+  """
+  return planning.Planner(
+    config,
+    topology,
+    settings.environment,
+    settings.cache,
+    settings.progress,
+    settings.effort,
+  )
+
+
+def _run(config, topology, batch, buckets):
+  """Hours of the config's run, at its number of utterances."""
+  if not all(b.step.fits for b in buckets):
+    return None
+  # The longest bucket stands for all: an upper bound.
+  slowest = max(b.time.estimate for b in buckets)
+  ideal = max(b.time.ideal for b in buckets)
+  steps = config.steps * config.batch / (batch * topology.cores)
+  hours = steps * slowest / 3600
+  return Run(
+    utterances=config.steps * config.batch,
+    steps=steps,
+    hours=hours,
+    chip_hours=hours * topology.chips,
+    hours_at_the_roofline=steps * ideal / 3600,
+  )
