@@ -29,6 +29,7 @@ from launch.runs import (
   interruption,
   metrics,
   opening,
+  ownership,
   resuming,
   saved_config,
 )
@@ -56,7 +57,7 @@ def train(config, directory, strategy):
 
   Raises:
     ValueError: when a field of the config is out of range or does not suit the
-      corpus, or the directory holds another run.
+      corpus, the directory holds another run, or another process trains there.
     KeyboardInterrupt: after saving a checkpoint, when interrupted.
   """
   # ---- Check before anything takes time -------------------------------------
@@ -72,7 +73,15 @@ def train(config, directory, strategy):
   per_core = config.batch // cores
   clipping = experiment.make_clipping(config, per_core)
   experiment.make_optimizer(config)
+  with ownership.hold(directory, cluster.is_chief(strategy)) as require_mine:
+    return _train(config, directory, strategy, clipping, require_mine)
+
+
+def _train(config, directory, strategy, clipping, require_mine):
+  """`train`, checked and alone; `require_mine` is that of `ownership.hold`."""
   saved_config.check_config(directory, config)
+  cores = strategy.num_replicas_in_sync
+  per_core = config.batch // cores
   chief = cluster.is_chief(strategy)
   saved = resuming.saved_step(directory, strategy)
 
@@ -186,6 +195,7 @@ def train(config, directory, strategy):
       if due(config.validate_every) and chief and "validation" in splits:
         found = _validate(model, tokenizer, splits["validation"], config)
         line |= {f"validation_{name}": value for name, value in found.items()}
+      require_mine()
       if chief and line:
         writer.write({"step": step, **line})
       # After the line: a line without its checkpoint is written again by the

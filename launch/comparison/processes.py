@@ -1,6 +1,7 @@
 """Programs of this package run in processes of their own."""
 
 import concurrent.futures
+import ctypes
 import os
 import pathlib
 import queue
@@ -12,6 +13,8 @@ import time
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _POLL_SECONDS = 0.5
+# Of <linux/prctl.h>: the signal a process gets when its parent ends.
+_PR_SET_PDEATHSIG = 1
 _SHOWN_LINES = 15
 
 
@@ -28,7 +31,7 @@ def run(module, arguments, log, watch=lambda: None, cpus=None):
 
   The process gives all its memory back when it ends. Interrupting this one ends
   that one by SIGTERM, which makes launch.train save a checkpoint, and waits for
-  it.
+  it. On Linux it gets SIGTERM as well when this one is killed.
 
   Args:
     module: str, for example "launch.train".
@@ -62,6 +65,7 @@ def run(module, arguments, log, watch=lambda: None, cpus=None):
       # Ctrl-C in a terminal reaches a whole process group: the child would get
       # it twice, the second time while it saves.
       start_new_session=True,
+      preexec_fn=_end_with_parent(),
     )
     if cpus and hasattr(os, "sched_setaffinity"):
       # Its threads, none of which has started, inherit this.
@@ -81,6 +85,26 @@ def run(module, arguments, log, watch=lambda: None, cpus=None):
       f"python -m {module} {' '.join(arguments)} ended with exit code "
       f"{child.returncode}; see {log}:\n" + "\n".join(last)
     )
+
+
+def _end_with_parent():
+  """What a child does before its program starts, None where there is no way.
+
+  Linux sends the signal when the thread that started the child ends, and `run`
+  waits for the child.
+  """
+  if sys.platform != "linux":
+    return None
+  # Loaded here: between fork and exec a child of threads must do very little.
+  libc, parent = ctypes.CDLL(None), os.getpid()
+
+  def ask():
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+      # It ended before it could be asked for.
+      os._exit(1)
+
+  return ask
 
 
 def available_cpus():

@@ -2,10 +2,16 @@
 
 from absl import logging
 
-from launch.runs import checkpoint_files, checkpoints, cluster
+from launch.runs import checkpoint_files, checkpoints, cluster, ownership
 from tf_pcc import files
 
-_RUN_FILES = ("config.json", "tokenizer.json", "metrics.jsonl", "summary.json")
+_RUN_FILES = (
+  "config.json",
+  "tokenizer.json",
+  "metrics.jsonl",
+  "summary.json",
+  ownership.RECORD,
+)
 # Answers of `cluster.gather` below any step.
 _NONE_GOOD, _NOT_ASKED = -1, -2
 

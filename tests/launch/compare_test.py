@@ -300,6 +300,39 @@ def test_when_one_task_fails_the_others_are_ended(tmp_path):
   assert time.monotonic() - start < 60
 
 
+@pytest.mark.skipif(
+  sys.platform != "linux", reason="only Linux ends a child with its parent"
+)
+def test_a_killed_comparison_leaves_no_orphan(tmp_path):
+  code = (
+    "import sys; from launch.comparison import processes\n"
+    "words = 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'"
+    "\nprocesses.run('timeit', ['-n1', '-r1', words], sys.argv[1])"
+  )
+  log = tmp_path / "log.txt"
+  parent = subprocess.Popen([sys.executable, "-c", code, str(log)], cwd=ROOT)
+  end = time.monotonic() + 60
+  while not log.exists() or len(log.read_text().splitlines()) < 2:
+    assert parent.poll() is None and time.monotonic() < end
+    time.sleep(0.05)
+  child = int(log.read_text().splitlines()[1])
+  assert pathlib.Path(f"/proc/{child}").exists()
+  parent.kill()
+  parent.wait()
+  while _lives(child):
+    assert time.monotonic() < end
+    time.sleep(0.05)
+
+
+def _lives(pid):
+  """Whether a process runs; one that nobody waited for is over."""
+  path = pathlib.Path(f"/proc/{pid}/stat")
+  try:
+    return path.read_text().rpartition(")")[2].split()[0] != "Z"
+  except OSError:
+    return False
+
+
 def _compare(config_file, directory, *arguments):
   return subprocess.Popen(
     [

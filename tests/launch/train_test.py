@@ -52,7 +52,7 @@ def test_every_method_leaves_a_whole_run(run_of, method):
   directory, config = run_of(method)
   assert {path.name for path in directory.iterdir()} == {
     *("config.json", "tokenizer.json", "metrics.jsonl", "summary.json"),
-    *("tensorboard", "checkpoints"),
+    *("tensorboard", "checkpoints", ".training.lock"),
   }
   summary = strict((directory / "summary.json").read_text())
   assert summary["steps"] == config.steps and summary["cores"] == 2
