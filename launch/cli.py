@@ -71,6 +71,16 @@ def overwrite_flag():
   )
 
 
+@functools.cache
+def allow_outside_flag():
+  """--allow_outside."""
+  return flags.DEFINE_bool(
+    "allow_outside",
+    False,
+    "Whether `..` and links may lead out of the folder of a corpus.",
+  )
+
+
 # What a user's mistake raises: a value out of range, an extra that is not
 # installed, a file that is not there or not to be read or written.
 _MISTAKES = (

@@ -3,8 +3,9 @@
   python -m launch.prepare --corpus=LibriSpeech/train-clean-100 \
     --output=data/train --shards=64
 
-The corpus is a LibriSpeech-like folder, a manifest, or a TensorFlow Datasets
-name (see `tf_pcc.data.corpora`). Stopped, the same command goes on where it
+The corpus is a folder, a manifest, or a TensorFlow Datasets name (see
+`tf_pcc.data.corpora`). Every utterance of it is in the records or, with its
+reason, in data/train/left_out.tsv. Stopped, the same command goes on where it
 was. The exit code is 0 only if the records are whole.
 
   python -m launch.prepare --corpus=LibriSpeech/train-clean-100 \
@@ -25,12 +26,13 @@ from launch import cli
 from launch.canaries import in_corpus
 from launch.canaries import of_run as canaries_
 from tf_pcc import files
-from tf_pcc.data import audio, corpora, records
+from tf_pcc.data import audio, corpora, manifests, records, tables
 
 _CORPUS = flags.DEFINE_string(
   "corpus",
   None,
-  "Folder, manifest (.tsv, .json, .jsonl), or tfds:librispeech/CONFIG/SPLIT.",
+  "Folder, manifest (.tsv, .csv, .json, .jsonl), or "
+  "tfds:librispeech/CONFIG/SPLIT.",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Directory to make.")
 _SHARDS = flags.DEFINE_integer("shards", 1, "Number of files.", lower_bound=1)
@@ -60,6 +62,7 @@ _MAX_SECONDS = flags.DEFINE_float(
 _FIRST = flags.DEFINE_integer(
   "first", None, "Stop after this many utterances.", lower_bound=1
 )
+_OUTSIDE = cli.allow_outside_flag()
 _WORKERS = flags.DEFINE_integer(
   "workers", None, "Threads; default: the number of CPUs.", lower_bound=1
 )
@@ -129,13 +132,32 @@ def lacks_plan(directory, corpus):
   )
 
 
+def write_left_out(corpus, index, directory):
+  """Writes what is not in the records, and why, beside them.
+
+  Args:
+    corpus: `utterances.Corpus`.
+    index: dict, of the records.
+    directory: of the records.
+
+  Returns:
+    str, the path of a table with the columns id and reason.
+  """
+  rows = [(skip.id, skip.reason) for skip in corpus.skips]
+  rows += [(skip["id"], skip["reason"]) for skip in index["skipped"]]
+  path = files.join(directory, "left_out.tsv")
+  files.write_text(path, tables.write([("id", "reason"), *rows]))
+  return path
+
+
 def main(arguments):
   cli.no_arguments(arguments)
   canaries = None
   try:
     if _CANARIES.value:
       canaries = canaries_.load_plan(_CANARIES.value, flag="canaries")
-    corpus = corpora.read_corpus(_CORPUS.value, _MISSING.value)
+    reading = manifests.Reading(allow_outside=_OUTSIDE.value)
+    corpus = corpora.read_corpus(_CORPUS.value, _MISSING.value, reading)
     chosen = corpus
     if _MAX_SECONDS.value or _FIRST.value:
       chosen = subset(corpus, _MAX_SECONDS.value, _FIRST.value, _RATE.value)
@@ -155,6 +177,7 @@ def main(arguments):
       )
     if canaries:
       canaries_.save(_OUTPUT.value, canaries)
+    left_out = write_left_out(corpus, index, _OUTPUT.value)
   except KeyboardInterrupt:
     print(
       "launch.prepare: stopped; the same command goes on from here",
@@ -166,7 +189,8 @@ def main(arguments):
     f"{len(index['shards'])} shards: {_OUTPUT.value}"
   )
   print(
-    f"left out: {len(corpus.missing_audio)} transcripts without audio, "
+    f"left out, see {left_out}: "
+    f"{len(corpus.missing_audio)} transcripts without audio, "
     f"{len(corpus.missing_text)} recordings without a transcript, "
     f"{len(index['skipped'])} unreadable recordings"
   )

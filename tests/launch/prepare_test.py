@@ -51,6 +51,9 @@ def test_stereo_at_8_khz_with_one_broken_file(tmp_path):
   opened = records.Records(tmp_path / "out")
   assert opened.sample_rate == 16000 and set(opened.samples) == {8000}
   assert [skip["id"] for skip in opened.index["skipped"]] == ["u03"]
+  left_out = (tmp_path / "out" / "left_out.tsv").read_text().splitlines()
+  assert left_out[0] == "id\treason" and left_out[1].startswith("u03\t")
+  assert len(left_out) == 2
 
 
 @pytest.mark.parametrize(

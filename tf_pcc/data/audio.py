@@ -92,6 +92,11 @@ def load(path, sample_rate=SAMPLE_RATE, backend=None, segment=WHOLE):
   import tensorflow as tf
 
   path = os.fspath(path)
+  if os.path.exists(path) and not os.path.isfile(path):
+    raise ValueError(
+      "`path` must be a regular file: no folder, FIFO or device. "
+      f"Received: path={path}"
+    )
   try:
     with tf.io.gfile.GFile(path, "rb") as file:
       data = file.read()

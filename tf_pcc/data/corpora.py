@@ -1,35 +1,52 @@
 """Corpora as they are: folders and manifests of recordings with transcripts.
 
-`read_corpus` finds out what a path is:
+`read_corpus` finds out what a path is. A folder, the first of these:
 
-- a folder with a `manifest.tsv`: that manifest, because someone chose its rows
-- another folder: the LibriSpeech layout: `*.trans.txt` files of lines `ID TEXT`
-  and `ID.flac` (or .mp3, .wav, .ogg), at any depth
-- a `.tsv` or `.csv` file: a table with the columns path, text and perhaps id,
-  speaker and seconds; `tf_pcc.data.tables` has its rules and other names of
-  these columns, those of Common Voice among them
-- a `.json`, `.jsonl` or `.manifest` file: NeMo, a JSON object a line (or an
-  array of them) with audio_filepath, text and perhaps offset, duration,
-  channel_selector, speaker, id; `tf_pcc.data.nemo` says more
-- `tfds:librispeech/CONFIG/SPLIT`: TensorFlow Datasets, if it is installed
+| it holds | it is |
+|---|---|
+| `manifest.tsv` | that manifest, because someone chose its rows |
+| `wav.scp` and `text` | a Kaldi data directory (`tf_pcc.data.kaldi`) |
+| `metadata.csv`, `metadata.jsonl` | LJSpeech (`tf_pcc.data.ljspeech`) where \
+fields are parted by `|`, else a manifest |
+| recordings | transcripts are in files beside them (`tf_pcc.data.folders`) |
+
+A file, by its extension, with or without .gz:
+
+| extension | it is |
+|---|---|
+| .tsv, .csv | a table (`tf_pcc.data.tables`), or LJSpeech's |
+| .json, .jsonl, .manifest | NeMo (`tf_pcc.data.nemo`) or a CutSet of lhotse \
+(`tf_pcc.data.lhotse`) |
+
+And `tfds:librispeech/CONFIG/SPLIT`: TensorFlow Datasets, if it is installed.
 
 A recording that is not as long as its corpus states is skipped when it is read
 (`tf_pcc.data.segments` has the tolerance). Paths in a manifest are relative to
-its folder or, failing that, to the working directory. Hidden files are passed
-over. Text files are UTF-8. Transcripts go through `tf_pcc.data.text.normalize`.
+its folder or, failing that, to the working directory; `tf_pcc.data.paths` says
+how they may be spelled and which are refused. Text files are UTF-8.
 """
 
 import os
 
 from absl import logging
 
-from tf_pcc.data import folders, nemo, tables, tfds
-from tf_pcc.data.manifests import corpus_of_rows
+from tf_pcc.data import (
+  folders,
+  kaldi,
+  lhotse,
+  ljspeech,
+  nemo,
+  objects,
+  tables,
+  tfds,
+)
+from tf_pcc.data.manifests import Reading, corpus_of_rows
 
 _SHOWN = 5
+_MANIFESTS = ("manifest.tsv", "metadata.csv", "metadata.jsonl")
 
 
-def read_corpus(path, max_missing_share=0.05):
+def read_corpus(path, max_missing_share=0.05, reading=None):
   """Lists the utterances of a corpus; the module says of which kinds.
 
   Transcripts without audio and audio without a transcript are listed, counted
@@ -39,6 +56,7 @@ def read_corpus(path, max_missing_share=0.05):
     path: A folder, a manifest file, or "tfds:librispeech/CONFIG/SPLIT".
     max_missing_share: Error if more than this share of all ids lacks its audio
       or its transcript. Default 0.05.
+    reading: A `manifests.Reading`. Default: its defaults.
 
   Returns:
     A `Corpus`.
@@ -47,42 +65,54 @@ def read_corpus(path, max_missing_share=0.05):
     ValueError: if there is nothing at `path`, no utterance in it, a line
       cannot be used, an id occurs twice, or too much is missing.
   """
-  path = os.fspath(path)
-  extension = os.path.splitext(path)[1].lower()
+  path = os.path.expanduser(os.fspath(path))
+  reading = reading or Reading()
   if path.startswith("tfds:"):
-    corpus = tfds.read(path)
+    corpus = tfds.read(path, reading)
   elif not os.path.exists(path):
     raise ValueError(
       "`path` must be an existing folder or manifest, or tfds:librispeech/"
       f"CONFIG/SPLIT. Received: path={path}"
     )
   elif os.path.isdir(path):
-    corpus = _folder(path)
-  elif extension in tables.DELIMITERS:
-    corpus = _table(path, path)
-  elif extension in nemo.EXTENSIONS:
-    rows = nemo.read_rows(path)
-    corpus = corpus_of_rows(path, rows, [os.path.dirname(path), os.getcwd()])
+    corpus = _folder(path, reading)
   else:
-    raise ValueError(
-      "`path` must be a folder or a .tsv, .csv, .json, .jsonl or .manifest "
-      f"file. Received: path={path}"
-    )
+    corpus = _manifest(path, path, reading)
   return _checked(corpus, max_missing_share)
 
 
-def _folder(path):
-  manifest = os.path.join(path, "manifest.tsv")
-  if os.path.exists(manifest):
-    return _table(path, manifest)
-  return folders.read_librispeech(path)
+def _folder(path, reading):
+  for name in _MANIFESTS:
+    manifest = os.path.join(path, name)
+    if os.path.exists(manifest):
+      return _manifest(path, manifest, reading)
+  if kaldi.is_directory(path):
+    rows = kaldi.read_rows(path)
+    return corpus_of_rows(path, rows, reading, [path, os.getcwd()])
+  return corpus_of_rows(path, folders.read_rows(path, reading), reading)
 
 
-def _table(root, path):
-  rows = tables.read_rows(path)
+def _manifest(root, path, reading):
+  extension = tables.extension(path)
   folder = os.path.dirname(path)
-  clips = os.path.join(folder, "clips")
-  return corpus_of_rows(root, rows, [folder, clips, os.getcwd()])
+  places = [folder]
+  if extension == ".csv" and ljspeech.is_metadata(path):
+    rows = ljspeech.read_rows(path)
+    places = [os.path.join(folder, "wavs"), folder]
+  elif extension in tables.DELIMITERS:
+    rows = tables.read_rows(path)
+    places.append(os.path.join(folder, "clips"))
+  elif extension in objects.EXTENSIONS:
+    found = list(objects.read_objects(path))
+    kind = lhotse if found and lhotse.is_cut(found[0][0]) else nemo
+    rows = kind.rows(found)
+  else:
+    raise ValueError(
+      "`path` must be a folder or a .tsv, .csv, .json, .jsonl or .manifest "
+      f"file, perhaps with .gz; archives (.tar) are unpacked first. Received: "
+      f"path={path}"
+    )
+  return corpus_of_rows(root, rows, reading, [*places, os.getcwd()])
 
 
 def _checked(corpus, max_missing_share):
@@ -100,8 +130,9 @@ def _checked(corpus, max_missing_share):
       f"Received: path={corpus.root}"
     )
   unfound = [
-    f"{key}, not at {places}" if places else key
-    for key, places in zip(corpus.missing_audio, corpus.looked_for)
+    f"{skip.id}, {skip.reason}"
+    for skip in corpus.skips
+    if skip.lacks == "audio"
   ]
   share = missing / (len(corpus) + missing)
   if share > max_missing_share or not len(corpus):

@@ -1,6 +1,8 @@
 """The lines of the text files that describe corpora, checked as text."""
 
+import gzip
 import os
+import zlib
 
 # How much of a damaged line is shown on either side of the damage, in bytes.
 _SHOWN = 20
@@ -9,7 +11,7 @@ _SHOWN = 20
 def read_lines(path):
   """Yields the lines of a UTF-8 text file, ends of line included.
 
-  A byte order mark is dropped.
+  A byte order mark is dropped; a file named .gz is decompressed.
 
   Args:
     path: Local file.
@@ -22,19 +24,22 @@ def read_lines(path):
       or holds a NUL character; the line is named.
   """
   path = os.fspath(path)
+  opening = gzip.open if path.lower().endswith(".gz") else open
   try:
-    with open(path, "rb") as file:
+    with opening(path, "rb") as file:
       if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
         raise ValueError(
           "Text must be UTF-8: save it as UTF-8. Received: UTF-16 (by its "
           f"byte order mark), path={path}"
         )
     # Surrogates keep the bytes that are not UTF-8, so that a line can be named.
-    with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+    with opening(
+      path, "rt", encoding="utf-8-sig", errors="surrogateescape"
+    ) as file:
       for number, line in enumerate(file, 1):
         _check(line, f"Line {number} of {path}")
         yield line
-  except OSError as error:
+  except (OSError, EOFError, zlib.error) as error:
     raise ValueError(
       f"`path` must be a readable file: {error}. Received: path={path}"
     ) from error

@@ -4,79 +4,127 @@ import collections
 import dataclasses
 import math
 import os
+from collections.abc import Callable
 
+from tf_pcc.data.paths import Finder, shown
 from tf_pcc.data.segments import WHOLE, Segment
 from tf_pcc.data.text import normalize
-from tf_pcc.data.utterances import Corpus, Utterance
+from tf_pcc.data.utterances import Corpus, Skip, Utterance
 
 _SHOWN = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """What a manifest says of one utterance.
+  """What a corpus says of one utterance.
 
   Attributes:
     where: Place in the manifest, for messages.
-    path: Audio file as it is written there.
-    text: Transcript, not normalised.
+    path: Audio file as it is written there, or "".
+    text: Transcript, not normalised; None where there is none.
     id: Name, or "" for one made from the path.
     speaker: Name of the speaker, or "".
     seconds: Length that is stated, or None.
     segment: The part of the file that it is, a `Segment`. Default: all of it.
+    refused: Why its recording cannot be used, where that is known already.
   """
 
   where: str
   path: str
-  text: str
+  text: str | None
   id: str = ""
   speaker: str = ""
   seconds: float | None = None
   segment: Segment = WHOLE
+  refused: str = ""
 
 
-def corpus_of_rows(root, rows, folders):
+@dataclasses.dataclass(frozen=True)
+class Reading:
+  """How a corpus is read; see `tf_pcc.data.corpora.read_corpus`.
+
+  Attributes:
+    normalize: Function of a transcript. Default: `text.normalize`.
+    allow_outside: Whether links and `..` may lead out of the corpus's folder.
+    keep_empty: Whether an utterance with an empty transcript is one.
+  """
+
+  normalize: Callable[[str], str] = normalize
+  allow_outside: bool = False
+  keep_empty: bool = False
+
+
+def corpus_of_rows(root, rows, reading, folders=None):
   """The corpus that rows describe.
 
   Args:
     root: Where the rows were read from.
     rows: Iterable of `Row`.
+    reading: A `Reading`.
     folders: Folders that the paths may be relative to, the first one first.
+      Default: the paths are of files that were found.
 
   Returns:
-    A `Corpus`.
+    A `Corpus`; every row is one of its utterances or of its skips.
 
   Raises:
     ValueError: If an id occurs twice.
   """
   rows = list(rows)
-  utterances, looked_for = [], {}
+  finder = Finder(folders or [], reading.allow_outside)
+  utterances, skips = [], []
   for key, row in zip(_ids(rows), rows):
-    places = [os.path.join(folder, row.path) for folder in folders]
-    # A broken link is there: reading it says that it is broken.
-    found = next(filter(os.path.lexists, places), "")
-    if not found:
-      looked_for[key] = " or ".join(dict.fromkeys(places))
-    utterances.append(
-      Utterance(
-        key,
-        found,
-        normalize(row.text),
-        speaker=row.speaker,
-        seconds=row.seconds,
-        segment=row.segment,
-      )
+    path, reason = row.path, row.refused
+    if folders and not reason:
+      path, reason = finder.find(row.path)
+    if reason:
+      skips.append(Skip(key, reason, "audio"))
+      continue
+    text = None if row.text is None else reading.normalize(row.text)
+    if not text and (text is None or not reading.keep_empty):
+      skips.append(Skip(key, _lacking(row.text), "text"))
+      continue
+    speaker, stated = row.speaker, row.seconds
+    utterances.append(Utterance(key, path, text, speaker, stated, row.segment))
+  counts = collections.Counter(item.id for item in (*utterances, *skips))
+  repeated = [key for key, count in counts.items() if count > 1]
+  if repeated:
+    raise ValueError(
+      f"Utterance ids must be unique in {root}. "
+      f"Received: repeated={sorted(repeated)[:_SHOWN]}"
     )
-  return corpus_of(root, utterances, looked_for)
+  return Corpus(
+    name=os.path.basename(os.path.normpath(root)),
+    root=root,
+    utterances=tuple(sorted(utterances, key=lambda item: item.id)),
+    skips=tuple(sorted(skips, key=lambda item: item.id)),
+  )
+
+
+def _lacking(text):
+  if text is None:
+    return "no transcript"
+  if not text.strip():
+    return "an empty transcript"
+  return f"nothing is left of the transcript {shown(text)!r}"
 
 
 def _ids(rows):
   """The id of each row: its own, or one of its path and, if need be, segment.
 
-  The path goes without its extension. The segment is added where it does not
-  begin with the file, or where several rows have the path.
+  The path goes without its extension, unless that is all by which two differ.
+  The segment is added where it does not begin with the file, or where several
+  rows have the path.
   """
-  stems = [os.path.splitext(row.path)[0] for row in rows]
+  kinds = collections.defaultdict(set)
+  for row in rows:
+    if not row.id:
+      stem, extension = os.path.splitext(row.path)
+      kinds[stem].add(extension)
+  stems = []
+  for row in rows:
+    stem = os.path.splitext(row.path)[0]
+    stems.append(stem if len(kinds[stem]) == 1 else row.path)
   counts = collections.Counter(s for s, row in zip(stems, rows) if not row.id)
   for stem, row in zip(stems, rows):
     part = row.segment
@@ -86,41 +134,6 @@ def _ids(rows):
     end = "end" if part.seconds is None else f"{part.seconds:.3f}"
     channels = "".join(f"-channel{channel}" for channel in part.channels)
     yield f"{stem}-{part.start:.3f}-{end}{channels}"
-
-
-def corpus_of(root, utterances, looked_for=None):
-  """The corpus of the utterances that have both a text and a recording.
-
-  Args:
-    root: Where they were read from.
-    utterances: Iterable of `Utterance`; its path is "" where the recording is
-      missing, its text where the transcript is.
-    looked_for: Dict from an id without a recording to the paths at which it was
-      looked for. Default: not known.
-
-  Returns:
-    A `Corpus`.
-
-  Raises:
-    ValueError: If an id occurs twice.
-  """
-  utterances = sorted(utterances, key=lambda utterance: utterance.id)
-  counts = collections.Counter(utterance.id for utterance in utterances)
-  repeated = [key for key, count in counts.items() if count > 1]
-  if repeated:
-    raise ValueError(
-      f"Utterance ids must be unique in {root}. "
-      f"Received: repeated={repeated[:_SHOWN]}"
-    )
-  missing_audio = [u.id for u in utterances if not u.path]
-  return Corpus(
-    name=os.path.basename(os.path.normpath(root)),
-    root=root,
-    utterances=tuple(u for u in utterances if u.path and u.text),
-    missing_audio=tuple(missing_audio),
-    missing_text=tuple(u.id for u in utterances if u.path and not u.text),
-    looked_for=tuple((looked_for or {}).get(key, "") for key in missing_audio),
-  )
 
 
 def string(where, field, value, empty=False):

@@ -3,6 +3,8 @@
 A field between double quotes may hold tabs, commas and ends of line; a double
 quote in it is doubled. A row has as many fields as the header. Common Voice
 (columns client_id and sentence) quotes nothing, and its audio is in clips/.
+A file without a header has the columns path, text; id, path, text; or id, path,
+speaker, seconds, text: the path is known by its extension.
 
 | what | column, the first that is there |
 |---|---|
@@ -18,7 +20,7 @@ import csv
 import io
 import os
 
-from tf_pcc.data import manifests
+from tf_pcc.data import audio, manifests
 from tf_pcc.data.lines import read_lines
 from tf_pcc.data.segments import WHOLE, Segment
 
@@ -31,6 +33,15 @@ _COLUMNS = {
   "seconds": ("seconds", "duration"),
   "offset": ("offset",),
 }
+# Of files without a header, by the number of columns.
+_WITHOUT_HEADER = {
+  2: ["path", "text"],
+  3: ["id", "path", "text"],
+  5: ["id", "path", "speaker", "seconds", "text"],
+}
+_AUDIO = tuple(
+  f".{name}" for name in (*audio.FORMATS, "aiff", "m4a", "opus", "webm")
+)
 # The largest field that the csv module takes on every platform.
 _LONGEST = 2**31 - 1
 _SHOWN = 200
@@ -40,7 +51,7 @@ def read_rows(path):
   """The rows of a table of utterances.
 
   Args:
-    path: Local file; its extension is one of `DELIMITERS`.
+    path: Local file; its extension is one of `DELIMITERS`, perhaps with .gz.
 
   Returns:
     List of `manifests.Row`.
@@ -49,7 +60,7 @@ def read_rows(path):
     ValueError: If a column is missing or there twice, or a row breaks the
       rules of the module or has a field that cannot be used; the line is named.
   """
-  delimiter = DELIMITERS[os.path.splitext(path)[1].lower()]
+  delimiter = DELIMITERS[extension(path)]
   columns, rows = _parse(path, delimiter)
   names = {}
   for what, choices in _COLUMNS.items():
@@ -60,6 +71,12 @@ def read_rows(path):
       f"speaker, seconds and offset. Received: columns={columns}, path={path}"
     )
   return [_row(where, fields, names) for where, fields in rows]
+
+
+def extension(path):
+  """The extension of a path, in lower case, that of compression left out."""
+  path = path.lower().removesuffix(".gz")
+  return os.path.splitext(path)[1]
 
 
 def write(rows):
@@ -107,6 +124,10 @@ def _parse(path, delimiter):
     records = _records(path, lines, delimiter)
     where, header = next(records, (None, []))
     columns = [name.strip().strip("\"'").strip() for name in header]
+    headless = _WITHOUT_HEADER.get(len(columns), [])
+    if _is_row(columns, headless):
+      columns = headless
+      records = _records(path, lines, delimiter)
     repeated = {c for c in columns if c and columns.count(c) > 1}
     if repeated:
       raise ValueError(
@@ -128,6 +149,13 @@ def _parse(path, delimiter):
     return columns, rows
   finally:
     csv.field_size_limit(limit)
+
+
+def _is_row(fields, columns):
+  """Whether the first line is no header, but a row of such columns."""
+  if "path" not in columns or _COLUMNS["path"][0] in fields:
+    return False
+  return fields[columns.index("path")].lower().endswith(_AUDIO)
 
 
 def _records(path, lines, delimiter, quoting=csv.QUOTE_MINIMAL):

@@ -6,19 +6,19 @@ import re
 import numpy as np
 
 from tf_pcc.data import audio
-from tf_pcc.data.text import normalize
 from tf_pcc.data.utterances import Corpus, Utterance
 
 _RATE = 16000  # of every TFDS librispeech configuration
 
 
-def read(name):
+def read(name, reading):
   """Lists the utterances of a TFDS split.
 
   Args:
     name: "tfds:librispeech/CONFIG/SPLIT", such as
       "tfds:librispeech/default/train_clean100". TFDS must have prepared it, or
       downloads it.
+    reading: A `manifests.Reading`.
 
   Returns:
     A `Corpus`, in the order of TFDS.
@@ -51,7 +51,7 @@ def read(name):
     Utterance(
       id=row["id"].decode(),
       path="",
-      text=normalize(row["text"].decode()),
+      text=reading.normalize(row["text"].decode()),
       speaker=str(row["speaker_id"]),
     )
     for row in rows

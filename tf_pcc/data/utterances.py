@@ -57,6 +57,21 @@ class Utterance:
 
 
 @dataclasses.dataclass(frozen=True)
+class Skip:
+  """What a corpus lists and cannot be used.
+
+  Attributes:
+    id: As an utterance's.
+    reason: Why, in words.
+    lacks: "audio" or "text".
+  """
+
+  id: str
+  reason: str
+  lacks: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Corpus:
   """Utterances with their origin.
 
@@ -64,11 +79,8 @@ class Corpus:
     name: Short name: the folder's, the file's, or the data set's.
     root: Where it was read from.
     utterances: Tuple of `Utterance`, sorted by id.
-    missing_audio: Tuple of ids that have a transcript and no audio.
-    missing_text: Tuple of ids that have audio and no transcript, or an empty
-      one.
-    looked_for: Tuple of the paths at which the audio of each of
-      `missing_audio` was looked for; "" where there is no path.
+    skips: Tuple of `Skip`, sorted by id: every line of a corpus is an utterance
+      or one of them.
     reader: How the waveforms `start` to `stop` are read, if not from
       `Utterance.path`: a function (start, stop, sample_rate) -> iterable.
   """
@@ -76,10 +88,18 @@ class Corpus:
   name: str
   root: str
   utterances: tuple[Utterance, ...]
-  missing_audio: tuple[str, ...] = ()
-  missing_text: tuple[str, ...] = ()
-  looked_for: tuple[str, ...] = ()
+  skips: tuple[Skip, ...] = ()
   reader: Callable | None = dataclasses.field(default=None, repr=False)
+
+  @property
+  def missing_audio(self):
+    """Tuple of ids that have a transcript and no audio that can be used."""
+    return tuple(skip.id for skip in self.skips if skip.lacks == "audio")
+
+  @property
+  def missing_text(self):
+    """Tuple of ids that have audio and no transcript, or an empty one."""
+    return tuple(skip.id for skip in self.skips if skip.lacks == "text")
 
   def __len__(self):
     return len(self.utterances)

@@ -1,0 +1,143 @@
+"""Kaldi data directories.
+
+| file | a line of it |
+|---|---|
+| wav.scp | RECORDING PATH |
+| text | UTTERANCE TRANSCRIPT |
+| utt2spk, if there | UTTERANCE SPEAKER |
+| segments, if there | UTTERANCE RECORDING BEGIN END, seconds; END -1: all |
+| reco2file_and_channel, if there | RECORDING FILE CHANNEL, which is A or B |
+
+Without segments an utterance is the recording of its name. A wav.scp entry that
+is a command (it ends with `|`) or a place in an archive is skipped with that
+reason: commands are never run.
+"""
+
+import os
+import re
+
+from tf_pcc.data import manifests
+from tf_pcc.data.lines import read_lines
+from tf_pcc.data.segments import WHOLE, Segment
+
+_CHANNELS = {"A": (0,), "B": (1,), "1": (0,), "2": (1,)}
+
+
+def is_directory(path):
+  """Whether a folder is a Kaldi data directory."""
+  return all(
+    os.path.isfile(os.path.join(path, name)) for name in ("wav.scp", "text")
+  )
+
+
+def read_rows(root):
+  """The rows of a Kaldi data directory.
+
+  Args:
+    root: Local folder.
+
+  Yields:
+    `manifests.Row`: the utterances of `text`, then recordings without a line
+    of it.
+
+  Raises:
+    ValueError: If a line of a file cannot be used; it is named.
+  """
+  sources = {key: (rest, where) for key, rest, where in _lines(root, "wav.scp")}
+  speakers = {key: rest for key, rest, _ in _lines(root, "utt2spk")}
+  channels = dict(_channels(root))
+  segments = dict(_segments(root))
+  named = set()
+  for key, text, where in _lines(root, "text"):
+    recording, part, reason = key, WHOLE, ""
+    if segments:
+      recording, part = segments.get(key, ("", WHOLE))
+      if not recording:
+        reason = "no line of segments has this name"
+    named.add(key)
+    yield _row(
+      where, key, text, recording, part, reason, sources, speakers, channels
+    )
+  for key, (recording, part) in (segments or _whole(sources)).items():
+    if key not in named:
+      where = sources.get(recording, ("", root))[1]
+      yield _row(
+        where, key, None, recording, part, "", sources, speakers, channels
+      )
+
+
+def _row(where, key, text, recording, part, reason, sources, speakers, channel):
+  written = sources.get(recording, ("", ""))[0]
+  if not reason and recording not in sources:
+    reason = f"no line of wav.scp has its recording, {recording}"
+  elif not reason:
+    reason = _refusal(written)
+  if recording in channel:
+    part = Segment(part.start, part.seconds, channel[recording])
+  # The length is the segment's, which is checked where it is read.
+  return manifests.Row(
+    where,
+    written,
+    text,
+    id=key,
+    speaker=speakers.get(key, ""),
+    segment=part,
+    refused=reason,
+  )
+
+
+def _refusal(written):
+  if written.endswith("|") or written.startswith("|"):
+    return f"a command is never run, write its sound to a file: {written[:200]}"
+  if re.search(r"\.ark(:\d+)?$", written):
+    return f"archives are not read, write the sound to a file: {written[:200]}"
+  return "" if written else "its line of wav.scp names no file"
+
+
+def _lines(root, name):
+  """(key, the rest, where) of each line; each key once."""
+  path = os.path.join(root, name)
+  seen = set()
+  if not os.path.exists(path):
+    return
+  for number, line in enumerate(read_lines(path), 1):
+    if not line.strip():
+      continue
+    where = f"Line {number} of {path}"
+    key, *rest = line.split(maxsplit=1)
+    if key in seen:
+      raise ValueError(f"{where} must have a name of its own. Received: {key}")
+    seen.add(key)
+    yield key, "".join(rest).strip(), where
+
+
+def _segments(root):
+  for key, rest, where in _lines(root, "segments"):
+    fields = rest.split()
+    try:
+      recording, start, end = fields[0], float(fields[1]), float(fields[2])
+      channels = tuple(int(field) for field in fields[3:4])
+      bad = not 0 <= start < float("inf") or not (end == -1 or end > start)
+    except (ValueError, IndexError):
+      bad = True
+    if bad or len(fields) > 4 or any(channel < 0 for channel in channels):
+      raise ValueError(
+        f"{where} must be UTTERANCE RECORDING BEGIN END, in seconds. "
+        f"Received: {key} {rest[:200]}"
+      )
+    length = None if end == -1 else end - start
+    yield key, (recording, Segment(start, length, channels))
+
+
+def _channels(root):
+  for key, rest, where in _lines(root, "reco2file_and_channel"):
+    channel = rest.split()[-1:]
+    if not channel or channel[0] not in _CHANNELS:
+      raise ValueError(
+        f"{where} must end with a channel, A or B. Received: {rest[:200]}"
+      )
+    yield key, _CHANNELS[channel[0]]
+
+
+def _whole(sources):
+  return {key: (key, WHOLE) for key in sources}

@@ -1,0 +1,41 @@
+"""Files of JSON objects: one a line, or one array of them."""
+
+import json
+
+from tf_pcc.data.lines import read_lines
+
+EXTENSIONS = (".json", ".jsonl", ".manifest")
+
+
+def read_objects(path):
+  """Yields the objects of a file.
+
+  Args:
+    path: Local file, perhaps compressed (.gz).
+
+  Yields:
+    (what was parsed, where it stands). Blank lines are passed over.
+
+  Raises:
+    ValueError: If something is not JSON; the line is named.
+  """
+  lines = list(read_lines(path))
+  content = "".join(lines)
+  if content.lstrip().startswith("["):
+    items = _parse(content, path, "a JSON array of objects")
+    for number, item in enumerate(items, 1):
+      yield item, f"Item {number} of {path}"
+    return
+  for number, line in enumerate(lines, 1):
+    if line.strip():
+      where = f"Line {number} of {path}"
+      yield _parse(line, where, "a JSON object"), where
+
+
+def _parse(content, where, what):
+  try:
+    return json.loads(content)
+  except (ValueError, RecursionError) as error:
+    raise ValueError(
+      f"{where} must be {what} ({error!r}). Received: {content.strip()[:80]}"
+    ) from error
