@@ -8,6 +8,7 @@
 | `wav.scp` and `text` | a Kaldi data directory (`tf_pcc.data.kaldi`) |
 | `metadata.csv`, `metadata.jsonl` | LJSpeech (`tf_pcc.data.ljspeech`) where \
 fields are parted by `|`, else a manifest |
+| .parquet files or a saved `Dataset` | Hugging Face (`tf_pcc.data.hf`) |
 | recordings | transcripts are in files beside them (`tf_pcc.data.folders`) |
 
 A file, by its extension, with or without .gz:
@@ -15,6 +16,7 @@ A file, by its extension, with or without .gz:
 | extension | it is |
 |---|---|
 | .tsv, .csv | a table (`tf_pcc.data.tables`), or LJSpeech's |
+| .parquet, .arrow | Hugging Face |
 | .json, .jsonl, .manifest | NeMo (`tf_pcc.data.nemo`) or a CutSet of lhotse \
 (`tf_pcc.data.lhotse`) |
 
@@ -32,6 +34,7 @@ from absl import logging
 
 from tf_pcc.data import (
   folders,
+  hf,
   kaldi,
   lhotse,
   ljspeech,
@@ -89,11 +92,15 @@ def _folder(path, reading):
   if kaldi.is_directory(path):
     rows = kaldi.read_rows(path)
     return corpus_of_rows(path, rows, reading, [path, os.getcwd()])
+  if hf.is_dataset(path):
+    return hf.read(path, reading)
   return corpus_of_rows(path, folders.read_rows(path, reading), reading)
 
 
 def _manifest(root, path, reading):
   extension = tables.extension(path)
+  if extension in hf.EXTENSIONS:
+    return hf.read(path, reading)
   folder = os.path.dirname(path)
   places = [folder]
   if extension == ".csv" and ljspeech.is_metadata(path):
@@ -108,9 +115,9 @@ def _manifest(root, path, reading):
     rows = kind.rows(found)
   else:
     raise ValueError(
-      "`path` must be a folder or a .tsv, .csv, .json, .jsonl or .manifest "
-      f"file, perhaps with .gz; archives (.tar) are unpacked first. Received: "
-      f"path={path}"
+      "`path` must be a folder or a .tsv, .csv, .json, .jsonl, .manifest, "
+      ".parquet or .arrow file, perhaps with .gz; archives (.tar) are unpacked "
+      f"first. Received: path={path}"
     )
   return corpus_of_rows(root, rows, reading, [*places, os.getcwd()])
 

@@ -25,7 +25,7 @@ from tf_pcc.data.lines import read_lines
 from tf_pcc.data.segments import WHOLE, Segment
 
 DELIMITERS = {".tsv": "\t", ".csv": ","}
-_COLUMNS = {
+COLUMNS = {
   "path": ("path", "file_name", "wav_filename", "audio_filepath"),
   "text": ("text", "sentence", "transcript", "transcription"),
   "id": ("id",),
@@ -63,7 +63,7 @@ def read_rows(path):
   delimiter = DELIMITERS[extension(path)]
   columns, rows = _parse(path, delimiter)
   names = {}
-  for what, choices in _COLUMNS.items():
+  for what, choices in COLUMNS.items():
     names[what] = next((name for name in choices if name in columns), None)
   if not names["path"] or not names["text"]:
     raise ValueError(
@@ -153,7 +153,7 @@ def _parse(path, delimiter):
 
 def _is_row(fields, columns):
   """Whether the first line is no header, but a row of such columns."""
-  if "path" not in columns or _COLUMNS["path"][0] in fields:
+  if "path" not in columns or COLUMNS["path"][0] in fields:
     return False
   return fields[columns.index("path")].lower().endswith(_AUDIO)
 
