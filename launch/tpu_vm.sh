@@ -180,7 +180,7 @@ install() {
  { python3 -m venv .venv || { sudo apt-get -q update &&\
  sudo apt-get -qy install python3-venv && python3 -m venv .venv; }; } &&\
  .venv/bin/pip install -q tensorflow-tpu==$tensorflow 'keras>=3.10' absl-py\
- ml_collections scipy tqdm jiwer &&\
+ ml_collections scipy tqdm jiwer filelock google-crc32c &&\
  .venv/bin/pip install -q --no-deps tensorflow-text==$text -e ." || return
   # Only now is it known of all of them.
   on_workers 0 "touch tf_pcc/.venv/installed"

@@ -1,30 +1,25 @@
 """Prepared utterances: read a records directory in any order.
 
 `Records` reads what `tf_pcc.data.writing` wrote; `MemoryRecords` has the same
-face for waveforms that are already in memory, such as canaries. Records of
+methods for waveforms that are already in memory, such as canaries. Records of
 16-bit PCM need core TensorFlow only.
 """
 
 import hashlib
 import os
-import threading
 
 import numpy as np
 
-from tf_pcc import files
 from tf_pcc.data import audio
-from tf_pcc.data.writing import (
-  COLUMNS,
-  ENCODINGS,
-  FORMAT,
-  digest,
-  shard_name,
-  write_records,
-  write_shards,
-)
+from tf_pcc.data import index as index_
+from tf_pcc.data import shards as shards_
+from tf_pcc.data.index import ENCODINGS, digest, shard_name
+from tf_pcc.data.shards import DamagedRecord
+from tf_pcc.data.writing import write_records, write_shards
 
 __all__ = [
   "ENCODINGS",
+  "DamagedRecord",
   "MemoryRecords",
   "Records",
   "write_records",
@@ -53,34 +48,16 @@ class Records:
   """
 
   def __init__(self, directory):
-    from tensorflow.io import gfile
-
     self.directory = os.fspath(directory).rstrip("/")
-    path = f"{self.directory}/index.json"
-    if not gfile.exists(path):
-      hint = ""
-      if gfile.exists(self.directory + ".partial"):
-        hint = " (preparing it was interrupted: run the same command again)"
-      raise ValueError(
-        f"`directory` must hold an index.json written by launch.prepare{hint}. "
-        f"Received: directory={self.directory}"
-      )
-    self.index = files.read_json(path, "prepare the corpus again")
-    if self.index.get("format") != FORMAT:
-      raise ValueError(
-        f"`directory` must hold records of format {FORMAT}. Received: "
-        f"format={self.index.get('format')}, directory={self.directory}"
-      )
-    columns = self.index.pop("records")
+    self.index, columns = index_.read(self.directory)
     self.ids, self.texts, self.speakers = (
-      tuple(columns[name]) for name in COLUMNS[:3]
+      columns[name] for name in index_.TEXTS
     )
     self.samples, self._shard, self._offset, self._size = (
-      np.asarray(columns[name], np.int64) for name in COLUMNS[3:]
+      columns[name] for name in index_.NUMBERS
     )
     self.sample_rate = self.index["sample_rate"]
-    self._files = {}
-    self._lock = threading.Lock()
+    self._shards = shards_.Shards(self.paths())
 
   def __len__(self):
     return len(self.ids)
@@ -96,19 +73,37 @@ class Records:
 
     Returns:
       int16 array `[samples[i]]`, mono, at `sample_rate`.
+
+    Raises:
+      DamagedRecord: if the record is not the one that was written.
     """
     data = self.example(i).features.feature["audio"].bytes_list.value[0]
     if self.index["encoding"] == "pcm16":
-      return np.frombuffer(data, "<i2")
-    return audio.decode_flac(data)
+      waveform = np.frombuffer(data, "<i2")
+    else:
+      waveform = audio.decode_flac(data)
+    if len(waveform) != self.samples[i]:
+      raise self._damaged(i, f"it has {len(waveform)} samples")
+    return waveform
 
   def example(self, i):
-    """The tf.train.Example of record `i`."""
+    """The tf.train.Example of record `i`.
+
+    Raises:
+      DamagedRecord: as `read`.
+    """
     import tensorflow as tf
 
-    file = self._open(int(self._shard[i]))
-    data = file(int(self._offset[i]), int(self._size[i]))
-    return tf.train.Example.FromString(data)
+    where = (column[i] for column in (self._shard, self._offset, self._size))
+    try:
+      data = self._shards.read(*map(int, where))
+    except DamagedRecord as error:
+      raise self._damaged(i, str(error)) from None
+    example = tf.train.Example.FromString(data)
+    found = example.features.feature["id"].bytes_list.value[0].decode()
+    if found != self.ids[i]:
+      raise self._damaged(i, f"it is {found!r}")
+    return example
 
   def paths(self):
     """Paths of the shards, in order."""
@@ -161,42 +156,17 @@ class Records:
     if digest(self.index["shards"]) != self.index["sha256"]:
       raise ValueError(f"{self.directory}/index.json is damaged: sha256.")
 
-  def _open(self, shard):
-    """A function (offset, size) -> bytes, safe to call from several threads."""
-    with self._lock:
-      if shard not in self._files:
-        self._files[shard] = _reader(self.paths()[shard])
-      return self._files[shard]
-
-
-class _LocalFile:
-  """Positioned reads of a local file: no seek, so threads share it freely."""
-
-  def __init__(self, path):
-    self._descriptor = os.open(path, os.O_RDONLY)
-
-  def __call__(self, offset, size):
-    return os.pread(self._descriptor, size, offset)
-
-  def __del__(self):
-    os.close(self._descriptor)
-
-
-def _reader(path):
-  if os.path.exists(path):
-    return _LocalFile(path)
-  from tensorflow.io import gfile
-
-  def read(offset, size):
-    with gfile.GFile(path, "rb") as file:
-      file.seek(offset)
-      return file.read(size)
-
-  return read
+  def _damaged(self, i, what):
+    path = self._shards.paths[self._shard[i]]
+    return DamagedRecord(
+      f"{path}: the record of {self.ids[i]!r}, {self.samples[i]} samples at "
+      f"byte {self._offset[i]}, is damaged: {what}; restore a copy of the file "
+      "or prepare the corpus again"
+    )
 
 
 class MemoryRecords:
-  """Utterances in memory, with the face of `Records`.
+  """Utterances in memory, with the methods of `Records`.
 
   Args:
     waveforms: Sequence of waveforms `[samples]`, int16 or floats in [-1, 1].

@@ -19,13 +19,17 @@ from absl import logging
 
 from tf_pcc import bars, files
 from tf_pcc.data import audio
+from tf_pcc.data.index import (
+  COLUMNS,
+  ENCODINGS,
+  FORMAT,
+  digest,
+  sealed,
+  shard_name,
+)
+from tf_pcc.data.shards import AFTER, BEFORE
 
-FORMAT = 1
-ENCODINGS = ("pcm16", "flac")
-COLUMNS = ("id", "text", "speaker", "samples", "shard", "offset", "size")
 _AGAIN = "remove the folder and prepare the corpus again"
-# TFRecord framing: 8 bytes of length and 4 of checksum before, 4 after.
-_BEFORE, _AFTER = 12, 4
 
 
 def write_records(
@@ -242,14 +246,9 @@ def _write_alone(
   for number in range(len(sources)):
     gfile.remove(f"{partial}/{shard_name(number, len(sources))}.json")
   gfile.remove(f"{partial}/plan.json")
-  _write_json(f"{partial}/index.json", index)
+  _write_json(f"{partial}/index.json", sealed(index))
   gfile.rename(partial, output_dir)
   return index
-
-
-def shard_name(number, shards):
-  """The file name of a shard."""
-  return f"{number:05d}-of-{shards:05d}.tfrecord"
 
 
 def _open_partial(partial, plan):
@@ -289,9 +288,9 @@ def _write_shard(path, source, encoding, sample_rate, advance):
       writer.write(data)
       content.update(data)
       name, text, speaker = utterance.id, utterance.text, utterance.speaker
-      where = (offset + _BEFORE, len(data))
+      where = (offset + BEFORE, len(data))
       rows.append([name, text, speaker, len(samples), *where])
-      offset += _BEFORE + len(data) + _AFTER
+      offset += BEFORE + len(data) + AFTER
   return {"rows": rows, "skipped": skipped, "sha256": content.hexdigest()}
 
 
@@ -371,12 +370,6 @@ def _index(parts, encoding, sample_rate):
     "skipped": [skip for part in parts for skip in part["skipped"]],
     "records": columns,
   }
-
-
-def digest(value):
-  """SHA-256 of a JSON-serialisable value."""
-  data = json.dumps(value, sort_keys=True, ensure_ascii=False).encode()
-  return hashlib.sha256(data).hexdigest()
 
 
 def _write_json(path, value):

@@ -1,0 +1,99 @@
+"""Positioned reads of TFRecord files, every record's checksum verified.
+
+A record is 8 bytes of length, 4 of their checksum, the data, and 4 bytes of its
+masked CRC32C. TensorFlow's own readers check it where they scan a file; here it
+is checked where a record is read by its offset.
+"""
+
+import os
+import struct
+import threading
+
+import google_crc32c
+
+# Before and after the data of a record.
+BEFORE, AFTER = 12, 4
+
+
+class DamagedRecord(ValueError):
+  """A record whose bytes are not those that were written."""
+
+
+def masked_crc(data: bytes) -> int:
+  """The checksum that TFRecord files hold: CRC32C, rotated, plus a constant."""
+  crc = google_crc32c.value(data)
+  return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+class Shards:
+  """Files of records, read at any place; several threads may read together.
+
+  Args:
+    paths: of the files, local or anything tf.io.gfile reads. They are opened
+      when they are first read.
+  """
+
+  def __init__(self, paths):
+    self.paths = tuple(paths)
+    self._files = {}
+    self._lock = threading.Lock()
+
+  def read(self, shard: int, offset: int, size: int) -> bytes:
+    """Reads the data of one record.
+
+    Args:
+      shard: number of the file.
+      offset: of the record's data, in bytes.
+      size: of the data, in bytes.
+
+    Returns:
+      `size` bytes.
+
+    Raises:
+      DamagedRecord: if they are not there, or have another checksum.
+    """
+    data, crc = self._file(shard)(offset, size)
+    if len(data) != size or len(crc) != AFTER:
+      raise DamagedRecord("the file ends before it does")
+    if struct.unpack("<I", crc)[0] != masked_crc(data):
+      raise DamagedRecord("its bytes do not have its checksum, a CRC32C")
+    return data
+
+  def _file(self, shard):
+    """A function (offset, size) -> the data and the checksum after it."""
+    with self._lock:
+      if shard not in self._files:
+        self._files[shard] = _reader(self.paths[shard])
+      return self._files[shard]
+
+
+class _LocalFile:
+  """Positioned reads of a local file: no seek, so threads share it freely."""
+
+  def __init__(self, path):
+    self._descriptor = os.open(path, os.O_RDONLY)
+
+  def __call__(self, offset, size):
+    # Not one read of both: to cut it would copy the data.
+    return (
+      os.pread(self._descriptor, size, offset),
+      os.pread(self._descriptor, AFTER, offset + size),
+    )
+
+  def __del__(self):
+    if hasattr(self, "_descriptor"):
+      os.close(self._descriptor)
+
+
+def _reader(path):
+  if os.path.exists(path):
+    return _LocalFile(path)
+  from tensorflow.io import gfile
+
+  def read(offset, size):
+    with gfile.GFile(path, "rb") as file:
+      file.seek(offset)
+      data = file.read(size + AFTER)
+    return data[:size], data[size:]
+
+  return read
