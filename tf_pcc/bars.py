@@ -1,6 +1,7 @@
 """Progress bars that a log file can hold."""
 
 import sys
+from typing import Any
 
 from tqdm import tqdm
 
@@ -8,17 +9,17 @@ _SECONDS_IN_A_FILE = 30.0
 _SECONDS_ON_A_TERMINAL = 0.1
 
 
-def on_terminal():
+def on_terminal() -> bool:
   """Whether standard error is one: there a showing covers the one before."""
   return sys.stderr.isatty()
 
 
-def interval():
+def interval() -> float:
   """Seconds between two showings of a bar, many in a file, where all stay."""
   return _SECONDS_ON_A_TERMINAL if on_terminal() else _SECONDS_IN_A_FILE
 
 
-def make(*arguments, **options):
+def make(*arguments: Any, **options: Any) -> tqdm:
   """A `tqdm.tqdm` bar on standard error, shown every `interval()` seconds.
 
   Give its `set_postfix` and `set_description` refresh=False, or each is a

@@ -17,6 +17,7 @@ defaults are this package's.
 
 import math
 import numbers
+from typing import Any
 
 import keras
 import numpy as np
@@ -32,16 +33,18 @@ class Bound:
   """
 
   @property
-  def fixed_value(self):
+  def fixed_value(self) -> float | None:
     """rho as a float when it needs no norms, else None."""
     return None
 
   @property
-  def state_names(self):
+  def state_names(self) -> tuple[str, ...]:
     """Names of the per-unit state vectors."""
     return ()
 
-  def compute(self, norms, live, state):
+  def compute(
+    self, norms: tf.Tensor, live: tf.Tensor, state: dict[str, tf.Tensor]
+  ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """The bound of this step and the new state.
 
     Args:
@@ -55,7 +58,9 @@ class Bound:
     """
     raise NotImplementedError(f"{type(self).__name__} must implement compute.")
 
-  def resize_state(self, state, units):
+  def resize_state(
+    self, state: dict[str, np.ndarray], units: int
+  ) -> dict[str, np.ndarray]:
     """What the state of another number of cores means here.
 
     Args:
@@ -67,12 +72,12 @@ class Bound:
     """
     return {name: np.resize(value, units) for name, value in state.items()}
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     """The constructor's arguments."""
     return {}
 
   @classmethod
-  def from_config(cls, config):
+  def from_config(cls, config: dict[str, Any]) -> "Bound":
     """The inverse of `get_config`."""
     return cls(**config)
 
@@ -93,17 +98,19 @@ class FixedBound(Bound):
     ValueError: when `norm` is zero, negative, NaN or not a number.
   """
 
-  def __init__(self, norm):
+  def __init__(self, norm: float):
     self.norm = positive_number("norm", norm)
 
   @property
-  def fixed_value(self):
+  def fixed_value(self) -> float:
     return self.norm
 
-  def compute(self, norms, live, state):
+  def compute(
+    self, norms: tf.Tensor, live: tf.Tensor, state: dict[str, tf.Tensor]
+  ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     return tf.constant(self.norm, tf.float32), state
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {"norm": self.norm}
 
 
@@ -116,13 +123,15 @@ class QuantileBound(Bound):
       is `MinBound`.
   """
 
-  def __init__(self, quantile=0.5):
+  def __init__(self, quantile: float = 0.5):
     self.quantile = _fraction("quantile", quantile)
 
-  def compute(self, norms, live, state):
+  def compute(
+    self, norms: tf.Tensor, live: tf.Tensor, state: dict[str, tf.Tensor]
+  ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     return _quantile(norms, live, self.quantile), state
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {"quantile": self.quantile}
 
 
@@ -135,7 +144,9 @@ class MinBound(Bound):
   there is nothing to compare with, and nothing is clipped.
   """
 
-  def compute(self, norms, live, state):
+  def compute(
+    self, norms: tf.Tensor, live: tf.Tensor, state: dict[str, tf.Tensor]
+  ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     return tf.reduce_min(tf.where(live, norms, np.inf)), state
 
 
@@ -163,7 +174,9 @@ class RunningBound(Bound):
 
   STATISTICS = ("min", "mean", "quantile")
 
-  def __init__(self, decay=0.99, statistic="min", quantile=0.5):
+  def __init__(
+    self, decay: float = 0.99, statistic: str = "min", quantile: float = 0.5
+  ):
     decay = _fraction("decay", decay)
     if decay == 1.0:
       raise ValueError(f"decay must be below 1. Received: decay={decay}")
@@ -177,10 +190,12 @@ class RunningBound(Bound):
     self.quantile = _fraction("quantile", quantile)
 
   @property
-  def state_names(self):
+  def state_names(self) -> tuple[str, ...]:
     return ("average", "weight")
 
-  def compute(self, norms, live, state):
+  def compute(
+    self, norms: tf.Tensor, live: tf.Tensor, state: dict[str, tf.Tensor]
+  ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     safe = tf.where(live, norms, 0.0)
     average, weight = (
       tf.where(live, self.decay * old + (1.0 - self.decay) * new, old)
@@ -196,7 +211,9 @@ class RunningBound(Bound):
       bound = tf.reduce_sum(tf.where(live, running, 0.0)) / count
     return bound, {"average": average, "weight": weight}
 
-  def resize_state(self, state, units):
+  def resize_state(
+    self, state: dict[str, np.ndarray], units: int
+  ) -> dict[str, np.ndarray]:
     known = state["weight"] > 0
     if not known.any():
       return {name: np.zeros(units, np.float32) for name in self.state_names}
@@ -208,7 +225,7 @@ class RunningBound(Bound):
       "weight": np.ones(units, np.float32),
     }
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {
       "decay": self.decay,
       "statistic": self.statistic,
@@ -216,7 +233,7 @@ class RunningBound(Bound):
     }
 
 
-def get(identifier):
+def get(identifier: Bound | float | dict[str, Any]) -> Bound:
   """A `Bound` from a bound, a number (PCC) or a serialised bound.
 
   Args:
@@ -234,14 +251,14 @@ def get(identifier):
   if isinstance(identifier, Bound):
     return identifier
   if isinstance(identifier, numbers.Real) and not isinstance(identifier, bool):
-    return FixedBound(identifier)
+    return FixedBound(float(identifier))
   raise ValueError(
     "bound must be a tf_pcc bound such as FixedBound(2.5) or MinBound(), or a "
     f"number above zero. Received: bound={identifier!r}"
   )
 
 
-def positive_number(name, value):
+def positive_number(name: str, value: Any) -> float:
   """`value` as a float above zero, or a ValueError that names the field."""
   if not isinstance(value, numbers.Real) or isinstance(value, bool):
     raise ValueError(
@@ -252,11 +269,11 @@ def positive_number(name, value):
   return float(value)
 
 
-def _fraction(name, value):
+def _fraction(name: str, value: Any) -> float:
   if (
     not isinstance(value, numbers.Real)
     or isinstance(value, bool)
-    or not 0 <= value <= 1
+    or not 0 <= float(value) <= 1
   ):
     raise ValueError(
       f"{name} must be a number from 0 to 1. Received: {name}={value!r}"

@@ -7,12 +7,14 @@ norms, and remembers what the step looked like for monitoring.
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from tf_pcc import clipping, replicas
+from tf_pcc.clipping_spec import Clipping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,13 +40,13 @@ class Clipper:
     clipping: `Clipping`.
   """
 
-  def __init__(self, clipping):
+  def __init__(self, clipping: Clipping):
     self.clipping = clipping
     self.checkpoint_state = _CheckpointState(self)
     self.variables = {}
     self._pending = None
 
-  def build(self):
+  def build(self) -> None:
     """Creates the state, under the current strategy."""
     units = replicas.count() * self.clipping.microbatches
     if units == 1 and self.clipping.bound.fixed_value is None:
@@ -68,7 +70,7 @@ class Clipper:
       self.load(self._pending)
       self._pending = None
 
-  def plan(self, norms, examples=None):
+  def plan(self, norms: tf.Tensor, examples: tf.Tensor | None = None) -> Plan:
     """Decides this step, from this core's norms and everyone else's.
 
     Args:
@@ -78,10 +80,19 @@ class Clipper:
 
     Returns:
       A `Plan`.
+
+    Raises:
+      ValueError: If the optimizer was built under another strategy, or
+        `examples` is missing.
     """
     bound_rule = self.clipping.bound
     weights = tf.ones_like(norms)
     if self.clipping.core_weights == "examples":
+      if examples is None:
+        raise ValueError(
+          'examples must be given with core_weights="examples". '
+          "Received: examples=None"
+        )
       weights = tf.fill(tf.shape(norms), examples / self.clipping.microbatches)
     gathered = replicas.gather(tf.concat([norms, weights], 0))
     all_norms, all_weights = (
@@ -130,7 +141,11 @@ class Clipper:
       any_live=any_live,
     )
 
-  def observe_cosine(self, update, unclipped):
+  def observe_cosine(
+    self,
+    update: Sequence[tf.Tensor | None],
+    unclipped: Sequence[tf.Tensor | None],
+  ) -> None:
     """Records cos(update, unclipped mean) over all cores.
 
     Args:
@@ -152,7 +167,7 @@ class Clipper:
     )
     replicas.assign([self.variables["cosine"]], [cosine])
 
-  def statistics(self):
+  def statistics(self) -> dict[str, float]:
     """The last step, as Python numbers; call it on the host.
 
     Returns:
@@ -179,13 +194,13 @@ class Clipper:
       result["update_cosine"] = float(self.variables["cosine"].numpy())
     return result
 
-  def save(self):
+  def save(self) -> dict[str, np.ndarray]:
     """The state as a dict of NumPy arrays."""
     if not self.variables:
       return dict(self._pending or {})
     return {name: v.numpy() for name, v in self.variables.items()}
 
-  def load(self, arrays):
+  def load(self, arrays: Mapping[str, np.ndarray]) -> None:
     """Takes the state of `save`, made on any number of cores.
 
     Before `build` the arrays wait for it. Per-unit vectors of another length

@@ -18,10 +18,13 @@ of all trainable variables together, `||g||` its L2 norm, `rho` the bound, and
 | float64                   | norm in float32, product in float64             |
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import tensorflow as tf
 
 
-def densify(gradients):
+def densify(gradients: Sequence[Any]) -> list[tf.Tensor | None]:
   """Turns the sparse gradients of embeddings into dense ones.
 
   Rows looked up twice are summed. A sparse gradient would keep them apart, and
@@ -37,7 +40,7 @@ def densify(gradients):
   return [None if g is None else tf.convert_to_tensor(g) for g in gradients]
 
 
-def global_norm(gradients):
+def global_norm(gradients: Sequence[Any]) -> tf.Tensor:
   """L2 norm over all gradients together, accumulated in float32.
 
   Args:
@@ -68,7 +71,7 @@ def global_norm(gradients):
   return tf.sqrt(2.0 * tf.add_n(halves))
 
 
-def is_live(norms):
+def is_live(norms: tf.Tensor) -> tf.Tensor:
   """Whether gradients of these norms take part in the update.
 
   Args:
@@ -80,7 +83,7 @@ def is_live(norms):
   return tf.math.is_finite(norms) & (norms > 0)
 
 
-def clip_factor(norms, bound):
+def clip_factor(norms: tf.Tensor, bound: tf.Tensor | float) -> tf.Tensor:
   """`min(1, rho / ||g||)`, exactly 1 where the norm is within the bound.
 
   Args:
@@ -97,13 +100,13 @@ def clip_factor(norms, bound):
   return tf.where(live, factor, 0.0)
 
 
-def wide_product(gradient, factor):
+def wide_product(gradient: tf.Tensor, factor: tf.Tensor | float) -> tf.Tensor:
   """`gradient * factor` in float64 for a float64 gradient, else in float32.
 
   Args:
     gradient: dense float tensor.
-    factor: float32 tensor that broadcasts to it. Where it is 0 the product is
-      0 too, even of a NaN or an infinity.
+    factor: float32 tensor that broadcasts to it, or a float. Where it is 0 the
+      product is 0 too, even of a NaN or an infinity.
 
   Returns:
     float64 or float32 tensor, for the caller to cast back to the gradient's
@@ -114,7 +117,9 @@ def wide_product(gradient, factor):
   return tf.math.multiply_no_nan(tf.cast(gradient, wide), tf.cast(factor, wide))
 
 
-def scale(gradients, factor):
+def scale(
+  gradients: Sequence[Any], factor: tf.Tensor | float
+) -> list[tf.Tensor | None]:
   """Multiplies every gradient by one factor; a factor of 0 selects zeros.
 
   Args:
@@ -131,7 +136,9 @@ def scale(gradients, factor):
   ]
 
 
-def clip_by_norm(gradients, bound):
+def clip_by_norm(
+  gradients: Sequence[Any], bound: tf.Tensor | float
+) -> tuple[list[tf.Tensor | None], tf.Tensor]:
   """`clip(g, rho)` of one gradient: the whole method on one core.
 
   Args:

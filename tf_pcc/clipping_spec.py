@@ -1,6 +1,7 @@
 """The specification of clipping: what both APIs, model and optimizer, take."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -43,7 +44,8 @@ class Clipping:
     ValueError: on an argument outside these ranges.
   """
 
-  bound: bounds.Bound
+  # A `Bound`, whatever it was made from.
+  bound: Any
   microbatches: int = 1
   batch_clip_norm: float | None = None
   dead_cores: str = "fixed"
@@ -79,13 +81,13 @@ class Clipping:
           f"Received: {name}={getattr(self, name)!r}"
         )
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     """The constructor's arguments, the bound serialised."""
     config = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
     config["bound"] = keras.saving.serialize_keras_object(self.bound)
     return config
 
   @classmethod
-  def from_config(cls, config):
+  def from_config(cls, config: dict[str, Any]) -> "Clipping":
     """The inverse of `get_config`."""
     return cls(**config)

@@ -4,6 +4,9 @@ Micro-batch clipping (Wang, ICLR 2025, arXiv 2408.16204) cuts each core's batch
 in k parts and clips each on its own.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -11,7 +14,7 @@ from tf_pcc import clipping
 from tf_pcc.units import StackedMicrobatches, SummedMicrobatches
 
 
-def split(data, count):
+def split(data: Any, count: int) -> Any:
   """Cuts every tensor of a batch in `count` equal parts along its first axis.
 
   Args:
@@ -34,7 +37,7 @@ def split(data, count):
     if size is None:
       rows = tf.shape(tensor)[0]
       check = tf.debugging.assert_equal(
-        rows % count,
+        tf.math.floormod(rows, count),
         0,
         message="microbatches must divide the per-core batch. "
         f"Received: microbatches={count}",
@@ -52,7 +55,7 @@ def split(data, count):
   return keras.tree.map_structure(cut, data)
 
 
-def join(outputs):
+def join(outputs: Any) -> Any:
   """The inverse of `split`, for what the model gave for each micro-batch."""
 
   def merge(tensor):
@@ -61,7 +64,15 @@ def join(outputs):
   return keras.tree.map_structure(merge, outputs)
 
 
-def units(gradients_of, parts, variables, scale, bound, with_unclipped, spec):
+def units(
+  gradients_of: Callable[[Any], tuple],
+  parts: Any,
+  variables: Sequence[keras.Variable],
+  scale: float,
+  bound: float | None,
+  with_unclipped: bool,
+  spec: Any,
+) -> tuple[StackedMicrobatches | SummedMicrobatches, tf.Tensor, Any]:
   """Runs the micro-batches one after the other.
 
   Args:
@@ -105,7 +116,7 @@ def units(gradients_of, parts, variables, scale, bound, with_unclipped, spec):
       tf.zeros(v.shape, v.dtype) if g is None else g
       for g, v in zip(clipping.densify(gradients), variables)
     ]
-    if keep:
+    if bound is None:
       stacked = [a.write(index, g) for a, g in zip(stacked, dense)]
     else:
       clipped = _add(clipped, dense, clipping.clip_factor(norm, bound))

@@ -35,28 +35,37 @@ class ClippingMonitor(keras.callbacks.Callback):
   [2.5]
   """
 
-  def __init__(self, every=1):
+  def __init__(self, every: int = 1):
     super().__init__()
     if every < 1:
       raise ValueError(f"every must be at least 1. Received: every={every}")
     self.every = every
     self._last = {}
 
-  def on_train_begin(self, logs=None):
-    if not isinstance(self.model.optimizer, PerCoreClipping):
+  def _optimizer(self) -> PerCoreClipping:
+    optimizer = self.model.optimizer if self.model is not None else None
+    if not isinstance(optimizer, PerCoreClipping):
       raise ValueError(
         "ClippingMonitor needs a model that clips per core: compile it with "
         "tf_pcc.PerCoreClipping(...) or, for a PerCoreModel, clipping=. "
-        f"Received: optimizer={type(self.model.optimizer).__name__}"
+        f"Received: optimizer={type(optimizer).__name__}"
       )
+    return optimizer
 
-  def on_train_batch_end(self, batch, logs=None):
+  def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+    self._optimizer()
+
+  def on_train_batch_end(
+    self, batch: int, logs: dict[str, float] | None = None
+  ) -> None:
     if not self._last or batch % self.every == 0:
-      self._last = self.model.optimizer.statistics()
+      self._last = self._optimizer().statistics()
     if logs is not None:
       logs.update(self._last)
 
-  def on_epoch_end(self, epoch, logs=None):
-    self._last = self.model.optimizer.statistics()
+  def on_epoch_end(
+    self, epoch: int, logs: dict[str, float] | None = None
+  ) -> None:
+    self._last = self._optimizer().statistics()
     if logs is not None:
       logs.update(self._last)

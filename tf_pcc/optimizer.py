@@ -1,12 +1,16 @@
 """The first door: per-core clipping for stock `model.compile` / `model.fit`."""
 
-import keras
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+import keras
+import tensorflow as tf
+
+from tf_pcc import bounds, replicas
 from tf_pcc import clipping as clipping_lib
-from tf_pcc import replicas
 from tf_pcc.clipper import Clipper
 from tf_pcc.clipping_spec import Clipping
-from tf_pcc.units import WholeBatch
+from tf_pcc.units import Units, WholeBatch
 
 
 @keras.saving.register_keras_serializable("tf_pcc")
@@ -57,13 +61,13 @@ class PerCoreClipping(keras.optimizers.Optimizer):
 
   def __init__(
     self,
-    inner_optimizer,
-    bound,
-    batch_clip_norm=None,
-    dead_cores="fixed",
-    core_weights="equal",
-    track_cosine=False,
-    name="per_core_clipping",
+    inner_optimizer: keras.optimizers.Optimizer | str,
+    bound: bounds.Bound | float,
+    batch_clip_norm: float | None = None,
+    dead_cores: str = "fixed",
+    core_weights: str = "equal",
+    track_cosine: bool = False,
+    name: str = "per_core_clipping",
   ):
     if core_weights == "examples":
       raise ValueError(
@@ -84,7 +88,12 @@ class PerCoreClipping(keras.optimizers.Optimizer):
     )
 
   @classmethod
-  def from_clipping(cls, inner_optimizer, clipping, name="per_core_clipping"):
+  def from_clipping(
+    cls,
+    inner_optimizer: keras.optimizers.Optimizer | str,
+    clipping: Clipping,
+    name: str = "per_core_clipping",
+  ) -> "PerCoreClipping":
     """The optimizer `tf_pcc.PerCoreModel` makes of its `clipping` argument.
 
     Args:
@@ -101,15 +110,14 @@ class PerCoreClipping(keras.optimizers.Optimizer):
 
   def _setup(self, inner_optimizer, clipping, name):
     super().__init__(learning_rate=0.0, name=name)
-    self.inner_optimizer = keras.optimizers.get(inner_optimizer)
+    self.inner_optimizer = _checked(keras.optimizers.get(inner_optimizer))
     self.clipping = clipping
     self._clipper = Clipper(clipping)
     # The clipper's variables are hidden from tf.train.Checkpoint, which would
     # restore them by shape; this attribute saves them instead.
     self._clipper_checkpoint = self._clipper.checkpoint_state
-    _check_inner(self.inner_optimizer)
 
-  def build(self, var_list):
+  def build(self, var_list: Sequence[keras.Variable]) -> None:
     if keras.config.dtype_policy().name == "mixed_float16" or any(
       v.dtype == "float16" for v in var_list
     ):
@@ -131,7 +139,11 @@ class PerCoreClipping(keras.optimizers.Optimizer):
     self._clipper.build()
     super().build(var_list)
 
-  def apply(self, grads, trainable_variables=None):
+  def apply(
+    self,
+    grads: Sequence[Any],
+    trainable_variables: Sequence[keras.Variable] | None = None,
+  ) -> None:
     """Clips this core's gradients, adds up the cores, takes the step.
 
     Args:
@@ -148,11 +160,16 @@ class PerCoreClipping(keras.optimizers.Optimizer):
     self.apply_units(WholeBatch(grads, self.mean_scale), trainable_variables)
 
   @property
-  def mean_scale(self):
+  def mean_scale(self) -> float:
     """A core's mean gradient over the gradient the tape yields."""
     return replicas.count() / (self.inner_optimizer.loss_scale_factor or 1.0)
 
-  def apply_units(self, units, trainable_variables=None, examples=None):
+  def apply_units(
+    self,
+    units: Units,
+    trainable_variables: Sequence[keras.Variable] | None = None,
+    examples: tf.Tensor | None = None,
+  ) -> None:
     """The step of both doors.
 
     Args:
@@ -163,8 +180,8 @@ class PerCoreClipping(keras.optimizers.Optimizer):
     """
     self._build_once(trainable_variables)
     if trainable_variables is None:
-      trainable_variables = self._trainable_variables
-    trainable_variables = list(trainable_variables)
+      trainable_variables = self._trainable_variables or []
+    variables = list(trainable_variables)
     plan = self._clipper.plan(units.norms, examples)
     gradients = units.clipped(plan.factors, plan.weights)
     if self.clipping.track_cosine:
@@ -173,13 +190,13 @@ class PerCoreClipping(keras.optimizers.Optimizer):
       gradients = self._clip_aggregate(gradients)
 
     def step(gradients):
-      self.inner_optimizer.apply(gradients, trainable_variables)
+      self.inner_optimizer.apply(gradients, variables)
 
     replicas.step_if(
       plan.any_live,
       step,
       gradients,
-      trainable_variables + self.inner_optimizer.variables,
+      variables + self.inner_optimizer.variables,
     )
 
   def _build_once(self, variables):
@@ -207,7 +224,7 @@ class PerCoreClipping(keras.optimizers.Optimizer):
       gradients[i] = gradient
     return gradients
 
-  def statistics(self):
+  def statistics(self) -> dict[str, float]:
     """What the last step looked like; see `Clipper.statistics`.
 
     Returns:
@@ -224,38 +241,40 @@ class PerCoreClipping(keras.optimizers.Optimizer):
     return self._clipper.statistics()
 
   @property
-  def variables(self):
+  def variables(self) -> list[keras.Variable]:
     """The inner optimizer's variables and the clipper's."""
     return self.inner_optimizer.variables + list(
       self._clipper.variables.values()
     )
 
   @property
-  def learning_rate(self):
+  def learning_rate(self) -> Any:
     return self.inner_optimizer.learning_rate
 
   @learning_rate.setter
-  def learning_rate(self, learning_rate):
+  def learning_rate(self, learning_rate: Any) -> None:
     self.inner_optimizer.learning_rate = learning_rate
 
   @property
-  def iterations(self):
+  def iterations(self) -> keras.Variable:
     return self.inner_optimizer.iterations
 
-  def apply_gradients(self, grads_and_vars):
+  def apply_gradients(
+    self, grads_and_vars: Iterable[tuple[Any, keras.Variable]]
+  ) -> keras.Variable:
     """As `apply`, for (gradient, variable) pairs; returns `iterations`."""
     grads, variables = zip(*grads_and_vars)
     self.apply(list(grads), list(variables))
     return self.iterations
 
   @property
-  def loss_scale_factor(self):
+  def loss_scale_factor(self) -> float:
     """1: a static loss scale is the inner optimizer's."""
     # Not None: Keras skips the setter when the value set is the one it has.
     return 1.0
 
   @loss_scale_factor.setter
-  def loss_scale_factor(self, value):
+  def loss_scale_factor(self, value: float | None) -> None:
     # LossScaleOptimizer takes over an optimizer by setting this to None, also
     # when compile() wraps by itself under mixed_float16.
     if hasattr(self, "clipping"):
@@ -266,26 +285,32 @@ class PerCoreClipping(keras.optimizers.Optimizer):
         f"Received: loss_scale_factor={value}"
       )
 
-  def scale_loss(self, loss):
+  def scale_loss(self, loss: tf.Tensor) -> tf.Tensor:
     return self.inner_optimizer.scale_loss(loss)
 
-  def finalize_variable_values(self, var_list):
+  def finalize_variable_values(
+    self, var_list: Sequence[keras.Variable]
+  ) -> None:
     self.inner_optimizer.finalize_variable_values(var_list)
 
-  def exclude_from_weight_decay(self, var_list=None, var_names=None):
+  def exclude_from_weight_decay(
+    self,
+    var_list: Sequence[keras.Variable] | None = None,
+    var_names: Sequence[str] | None = None,
+  ) -> None:
     self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
 
-  def save_own_variables(self, store):
+  def save_own_variables(self, store: Any) -> None:
     """Saves the clipper's state by name; Keras saves the inner optimizer."""
     for name, value in self._clipper.save().items():
       store[name] = value
 
-  def load_own_variables(self, store):
+  def load_own_variables(self, store: Any) -> None:
     """Loads it, from any number of cores."""
     names = list(store.keys())
     self._clipper.load({name: store[name][()] for name in names})
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     if self.clipping.microbatches > 1:
       raise ValueError(
         "Micro-batches belong to tf_pcc.PerCoreModel, which saves them; this "
@@ -303,7 +328,11 @@ class PerCoreClipping(keras.optimizers.Optimizer):
     }
 
   @classmethod
-  def from_config(cls, config, custom_objects=None):
+  def from_config(
+    cls,
+    config: Mapping[str, Any],
+    custom_objects: Mapping[str, Any] | None = None,
+  ) -> "PerCoreClipping":
     config = dict(config)
     config["inner_optimizer"] = keras.saving.deserialize_keras_object(
       config["inner_optimizer"], custom_objects=custom_objects
@@ -311,7 +340,7 @@ class PerCoreClipping(keras.optimizers.Optimizer):
     return cls(**config)
 
 
-def _check_inner(optimizer):
+def _checked(optimizer: Any) -> keras.optimizers.Optimizer:
   """Refuses what would clip, scale or accumulate a second time."""
   if not isinstance(optimizer, keras.optimizers.Optimizer):
     raise ValueError(
@@ -342,3 +371,4 @@ def _check_inner(optimizer):
         f"{field} of the inner optimizer must be None: use {advice}. "
         f"Received: {field}={value}"
       )
+  return optimizer

@@ -7,16 +7,19 @@ for what R is, what the other cores' numbers are, and for a step that all cores
 take or none.
 """
 
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 
-def count():
+def count() -> int:
   """Number of replicas R in sync under the current strategy, an int."""
   return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def replica_id():
+def replica_id() -> tf.Tensor:
   """This replica's number as an int32 scalar tensor, 0 without a strategy."""
   context = tf.distribute.get_replica_context()
   if context is None or context.num_replicas_in_sync == 1:
@@ -24,19 +27,22 @@ def replica_id():
   return tf.cast(context.replica_id_in_sync_group, tf.int32)
 
 
-def spans_workers(strategy=None):
+def spans_workers(strategy: tf.distribute.Strategy | None = None) -> bool:
   """Whether a strategy's replicas live in several processes that talk.
 
   Args:
     strategy: a `tf.distribute.Strategy`, the current one by default.
   """
   strategy = strategy or tf.distribute.get_strategy()
-  if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+  resolver = getattr(strategy, "cluster_resolver", None)
+  if resolver is None or not isinstance(
+    strategy, tf.distribute.MultiWorkerMirroredStrategy
+  ):
     return False
-  return bool(strategy.cluster_resolver.cluster_spec().as_dict())
+  return bool(resolver.cluster_spec().as_dict())
 
 
-def require_replica_context(what):
+def require_replica_context(what: str) -> None:
   """Raises unless called in replica context, where each core has its gradient.
 
   Args:
@@ -53,7 +59,7 @@ def require_replica_context(what):
     )
 
 
-def scale_loss(loss):
+def scale_loss(loss: tf.Tensor) -> tf.Tensor:
   """The loss as Keras hands it to the tape: times 1/R.
 
   Args:
@@ -66,13 +72,13 @@ def scale_loss(loss):
   return loss * tf.cast(1.0 / replicas, loss.dtype) if replicas > 1 else loss
 
 
-def unscale_loss(loss):
+def unscale_loss(loss: tf.Tensor) -> tf.Tensor:
   """The inverse of `scale_loss`: times R."""
   replicas = count()
   return loss * tf.cast(replicas, loss.dtype) if replicas > 1 else loss
 
 
-def gather(values):
+def gather(values: tf.Tensor) -> tf.Tensor:
   """Every core's values, on every core.
 
   One small all-reduce of a vector in which each core fills its own slot. The
@@ -94,7 +100,7 @@ def gather(values):
   )
 
 
-def sum_over_cores(tensors):
+def sum_over_cores(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
   """All-reduces a list of dense tensors by SUM.
 
   Args:
@@ -109,7 +115,9 @@ def sum_over_cores(tensors):
   return context.all_reduce(tf.distribute.ReduceOp.SUM, list(tensors))
 
 
-def shared_variable(shape, dtype, name):
+def shared_variable(
+  shape: tuple[int, ...], dtype: str, name: str
+) -> keras.Variable:
   """A variable that starts at zero and is equal on all cores by construction.
 
   Its value is computed from gathered numbers, so every core assigns the same.
@@ -136,7 +144,9 @@ def shared_variable(shape, dtype, name):
     )
 
 
-def assign(variables, values):
+def assign(
+  variables: Sequence[keras.Variable], values: Iterable[tf.Tensor]
+) -> None:
   """Gives shared variables their new values, without a collective.
 
   In replica context TPUStrategy answers `variable.assign(value)` with an
@@ -161,7 +171,13 @@ def _assign_copy(variable, value):
   return variable.assign(value)
 
 
-def step_if(condition, step, gradients, variables, select=None):
+def step_if(
+  condition: tf.Tensor,
+  step: Callable[[Any], None],
+  gradients: Sequence[Any],
+  variables: Sequence[keras.Variable],
+  select: bool | None = None,
+) -> None:
   """Takes an optimizer step on all cores, or leaves every variable as it is.
 
   On CPUs and GPUs the step stands in a branch that is entered in cross-replica

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -72,10 +73,17 @@ class PerCoreModel(keras.Model):
     if functional and not issubclass(cls, _functional_class()):
       # keras.Model would rewrite the bases of `cls`, and so of every other
       # PerCoreModel; a subclass of both leaves them alone.
-      return super().__new__(_functional_twin(cls))
+      twin = _functional_twin(cls)  # pyright: ignore[reportArgumentType]
+      return super().__new__(twin)
     return super().__new__(cls)
 
-  def compile(self, optimizer="rmsprop", loss=None, clipping=None, **kwargs):
+  def compile(
+    self,
+    optimizer: keras.optimizers.Optimizer | str = "rmsprop",
+    loss: Any = None,
+    clipping: Clipping | None = None,
+    **kwargs: Any,
+  ) -> None:
     """Configures the model for training.
 
     Args:
@@ -108,14 +116,14 @@ class PerCoreModel(keras.Model):
       self.optimizer = PerCoreClipping.from_clipping(self.optimizer, clipping)
     self._clipping = clipping
 
-  def get_compile_config(self):
+  def get_compile_config(self) -> dict[str, Any] | None:
     """What `compile` was given, for saving."""
     config = super().get_compile_config()
     if config and self._clipping is not None:
       config["clipping"] = keras.saving.serialize_keras_object(self._clipping)
     return config
 
-  def compile_from_config(self, config):
+  def compile_from_config(self, config: dict[str, Any]) -> None:
     """Compiles as the saved model was, and builds the optimizer's state."""
     self.compile(**keras.saving.deserialize_keras_object(config))
     if self.built and self.optimizer is not None:
@@ -123,14 +131,14 @@ class PerCoreModel(keras.Model):
 
   def fit(
     self,
-    x=None,
-    y=None,
-    batch_size=None,
-    epochs=1,
-    verbose="auto",
-    callbacks=None,
-    **kwargs,
-  ):
+    x: Any = None,
+    y: Any = None,
+    batch_size: int | None = None,
+    epochs: int = 1,
+    verbose: str | int = "auto",
+    callbacks: Any = None,
+    **kwargs: Any,
+  ) -> keras.callbacks.History:
     """`keras.Model.fit`, with the clipping's statistics in the logs.
 
     Args:
@@ -163,8 +171,13 @@ class PerCoreModel(keras.Model):
     )
 
   def compute_loss(
-    self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-  ):
+    self,
+    x: Any = None,
+    y: Any = None,
+    y_pred: Any = None,
+    sample_weight: Any = None,
+    training: bool = True,
+  ) -> tf.Tensor:
     """The mean loss over this core's own examples.
 
     Args:
@@ -181,7 +194,7 @@ class PerCoreModel(keras.Model):
     loss = super().compute_loss(x, y, y_pred, sample_weight, training)
     return replicas.unscale_loss(loss)
 
-  def train_step(self, data):
+  def train_step(self, data: Any) -> dict[str, tf.Tensor]:
     """One step on this core's batch; runs in replica context.
 
     Args:
@@ -203,11 +216,11 @@ class PerCoreModel(keras.Model):
           _rows(x),
         )
     else:
-      loss, y_pred = self._microbatch_step(x, y, sample_weight)
+      loss, y_pred = self._microbatch_step(clipping, x, y, sample_weight)
     self._track_loss(loss, x)
     return self._results(x, y, y_pred, sample_weight)
 
-  def test_step(self, data):
+  def test_step(self, data: Any) -> dict[str, tf.Tensor]:
     """One evaluation step; as `train_step` without an update."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     y_pred = self._forward(x, training=False)
@@ -252,8 +265,8 @@ class PerCoreModel(keras.Model):
     gradients = tape.gradient(scaled, self.trainable_variables)
     return loss, gradients, y_pred
 
-  def _microbatch_step(self, x, y, sample_weight):
-    count = self._clipping.microbatches
+  def _microbatch_step(self, clipping, x, y, sample_weight):
+    count = clipping.microbatches
     # Outputs are kept only where a metric of compile() wants them.
     wanted = self._has_compiled_metrics()
     parts = microbatches.split((x, y, sample_weight), count)
@@ -273,8 +286,8 @@ class PerCoreModel(keras.Model):
       parts,
       variables=self.trainable_variables,
       scale=self.optimizer.mean_scale,
-      bound=self._clipping.bound.fixed_value,
-      with_unclipped=self._clipping.track_cosine,
+      bound=clipping.bound.fixed_value,
+      with_unclipped=clipping.track_cosine,
       spec=self._output_spec(parts[0]) if wanted else (),
     )
     self.optimizer.apply_units(units, self.trainable_variables, _rows(x))

@@ -5,9 +5,32 @@ factors are known. Gradients come as Keras scales them (mean gradient times
 1/R); norms are those of the mean gradients, the unit every bound is in.
 """
 
+from collections.abc import Sequence
+from typing import Any, Protocol
+
 import tensorflow as tf
 
 from tf_pcc import clipping
+
+
+class Units(Protocol):
+  """What `PerCoreClipping.apply_units` takes: a core's units of one step.
+
+  Attributes:
+    norms: float32 [units], norms of the units' mean gradients.
+  """
+
+  norms: tf.Tensor
+
+  def clipped(
+    self, factors: tf.Tensor, weights: tf.Tensor
+  ) -> list[tf.Tensor | None]:
+    """This core's share of the update, from factors and weights [units]."""
+    ...
+
+  def unclipped(self, weights: tf.Tensor) -> list[tf.Tensor | None]:
+    """The same without clipping."""
+    ...
 
 
 class WholeBatch:
@@ -19,11 +42,13 @@ class WholeBatch:
       static loss scale.
   """
 
-  def __init__(self, gradients, scale):
+  def __init__(self, gradients: Sequence[Any], scale: float):
     self._gradients = clipping.densify(gradients)
     self.norms = clipping.global_norm(self._gradients)[None] * scale
 
-  def clipped(self, factors, weights):
+  def clipped(
+    self, factors: tf.Tensor, weights: tf.Tensor
+  ) -> list[tf.Tensor | None]:
     """This core's share of the update.
 
     Args:
@@ -35,7 +60,7 @@ class WholeBatch:
     """
     return clipping.scale(self._gradients, factors[0] * weights[0])
 
-  def unclipped(self, weights):
+  def unclipped(self, weights: tf.Tensor) -> list[tf.Tensor | None]:
     """The same without clipping; what is not live still gives zero."""
     live = tf.cast(clipping.is_live(self.norms), tf.float32)
     return self.clipped(live, weights)
@@ -49,13 +74,15 @@ class StackedMicrobatches:
     norms: float32 [k], norms of the mean gradients.
   """
 
-  def __init__(self, stacked, norms):
+  def __init__(self, stacked: Sequence[tf.Tensor | None], norms: tf.Tensor):
     self._stacked = stacked
     self.norms = norms
 
-  def clipped(self, factors, weights):
+  def clipped(
+    self, factors: tf.Tensor, weights: tf.Tensor
+  ) -> list[tf.Tensor | None]:
     """As `WholeBatch.clipped`: the mean over the micro-batches."""
-    count = self.norms.shape[0]
+    count: Any = self.norms.shape[0]
     products = factors * weights
 
     def combine(stacked):
@@ -65,7 +92,7 @@ class StackedMicrobatches:
 
     return [None if g is None else combine(g) for g in self._stacked]
 
-  def unclipped(self, weights):
+  def unclipped(self, weights: tf.Tensor) -> list[tf.Tensor | None]:
     """As `WholeBatch.unclipped`."""
     live = tf.cast(clipping.is_live(self.norms), tf.float32)
     return self.clipped(live, weights)
@@ -80,17 +107,24 @@ class SummedMicrobatches:
     norms: float32 [k].
   """
 
-  def __init__(self, clipped, unclipped, norms):
+  def __init__(
+    self,
+    clipped: Sequence[tf.Tensor | None],
+    unclipped: Sequence[tf.Tensor | None] | None,
+    norms: tf.Tensor,
+  ):
     self._clipped = clipped
     self._unclipped = unclipped
     self.norms = norms
 
-  def clipped(self, factors, weights):
+  def clipped(
+    self, factors: tf.Tensor, weights: tf.Tensor
+  ) -> list[tf.Tensor | None]:
     """As `WholeBatch.clipped`; the factors are in the sum already."""
     del factors
     return self._mean(self._clipped, weights)
 
-  def unclipped(self, weights):
+  def unclipped(self, weights: tf.Tensor) -> list[tf.Tensor | None]:
     """As `WholeBatch.unclipped`."""
     return self._mean(self._unclipped, weights)
 
