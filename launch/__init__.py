@@ -1,7 +1,16 @@
 """Programs: python -m launch.train, evaluate, transcribe, prepare, ..."""
 
 import os
+import sys
 
 # TensorFlow's C++ start-up messages, three of them wrongly errors, would bury
 # what the programs say. Python exceptions are not affected.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+try:
+  import ml_collections  # noqa: F401
+except ModuleNotFoundError:
+  sys.exit(
+    "The programs need the extra [train], in the checkout: "
+    "pip install -e '.[train]'. Received: no module ml_collections"
+  )

@@ -5,7 +5,11 @@ Importing the package registers its Keras objects, so that
 NumPy-only parts, `tf_pcc.audit`, work all the same.
 """
 
-__version__ = "0.1.0"
+from tf_pcc import compatibility
+
+__version__ = "0.2.0"
+
+compatibility.check()
 
 try:
   from tf_pcc.bounds import FixedBound, MinBound, QuantileBound, RunningBound

@@ -1,9 +1,12 @@
 """Progress bars that a log file can hold."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+from tf_pcc import extras
+
+if TYPE_CHECKING:
+  from tqdm import tqdm
 
 _SECONDS_IN_A_FILE = 30.0
 _SECONDS_ON_A_TERMINAL = 0.1
@@ -19,7 +22,7 @@ def interval() -> float:
   return _SECONDS_ON_A_TERMINAL if on_terminal() else _SECONDS_IN_A_FILE
 
 
-def make(*arguments: Any, **options: Any) -> tqdm:
+def make(*arguments: Any, **options: Any) -> "tqdm":
   """A `tqdm.tqdm` bar on standard error, shown every `interval()` seconds.
 
   Give its `set_postfix` and `set_description` refresh=False, or each is a
@@ -27,6 +30,7 @@ def make(*arguments: Any, **options: Any) -> tqdm:
   """
   every = interval()
   # tqdm has a thread that shows bars after maxinterval, whatever mininterval.
-  return tqdm(
+  bar = extras.load("tqdm", "A progress bar", "audit").tqdm
+  return bar(
     *arguments, mininterval=every, maxinterval=max(every, 10.0), **options
   )

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from tf_pcc import extras
+
 
 def is_remote(path: str | os.PathLike) -> bool:
   """Whether a path has a scheme, such as gs:// or ram://."""
@@ -259,8 +261,7 @@ def owned(path: str | os.PathLike, name: str) -> Iterator[None]:
   if is_remote(path):
     yield
     return
-  import filelock
-
+  filelock = _filelock()
   lock = filelock.FileLock(f"{os.fspath(path)}.writing.lock")
   try:
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
@@ -294,8 +295,7 @@ def locked(
       it protects; its folder must exist.
     waiting: called once if another process holds the lock.
   """
-  import filelock
-
+  filelock = _filelock()
   lock = filelock.FileLock(path)
   try:
     lock.acquire(blocking=False)
@@ -316,6 +316,10 @@ def _plain(value):
   if isinstance(value, (np.generic, np.ndarray)):
     return value.tolist()
   raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _filelock():
+  return extras.load("filelock", "Locking files", "train")
 
 
 def _gfile():

@@ -13,6 +13,25 @@ from tf_pcc.clipping_spec import Clipping
 from tf_pcc.units import Units, WholeBatch
 
 
+def check_library(optimizer):
+  """Refuses an optimizer of another library than Keras 3.
+
+  Args:
+    optimizer: what `keras.optimizers.get` takes.
+
+  Raises:
+    ValueError: if it is one of tf_keras, for example.
+  """
+  kinds = (str, dict, keras.optimizers.Optimizer, type(None))
+  if not isinstance(optimizer, kinds):
+    raise ValueError(
+      "The optimizer must be one of Keras 3 (keras.optimizers) or its name; "
+      "one of Keras 2 (tf_keras, or tf.keras with TF_USE_LEGACY_KERAS=1) does "
+      f"not fit. Received: optimizer={type(optimizer).__module__}."
+      f"{type(optimizer).__qualname__}"
+    )
+
+
 @keras.saving.register_keras_serializable("tf_pcc")
 class PerCoreClipping(keras.optimizers.Optimizer):
   """Clips each core's gradient before the cores are added up.
@@ -110,6 +129,7 @@ class PerCoreClipping(keras.optimizers.Optimizer):
 
   def _setup(self, inner_optimizer, clipping, name):
     super().__init__(learning_rate=0.0, name=name)
+    check_library(inner_optimizer)
     self.inner_optimizer = _checked(keras.optimizers.get(inner_optimizer))
     self.clipping = clipping
     self._clipper = Clipper(clipping)

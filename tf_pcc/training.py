@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_pcc import microbatches, replicas
 from tf_pcc.clipping_spec import Clipping
 from tf_pcc.monitoring import ClippingMonitor
-from tf_pcc.optimizer import PerCoreClipping
+from tf_pcc.optimizer import PerCoreClipping, check_library
 from tf_pcc.units import WholeBatch
 
 
@@ -94,8 +94,10 @@ class PerCoreModel(keras.Model):
 
     Raises:
       ValueError: when `clipping` is not a `Clipping`, or both the optimizer and
-        the model are to clip, or under float16 loss scaling.
+        the model are to clip, under float16 loss scaling, or with an optimizer
+        of another library.
     """
+    check_library(optimizer)
     optimizer = keras.optimizers.get(optimizer)
     if clipping is not None:
       if not isinstance(clipping, Clipping):

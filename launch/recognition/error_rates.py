@@ -4,6 +4,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from tf_pcc import extras
 from tf_pcc.data import batching
 
 
@@ -33,13 +34,8 @@ class Score:
 
 
 def require_jiwer():
-  """Raises ImportError with advice where jiwer, an extra, is not installed."""
-  try:
-    import jiwer  # noqa: F401
-  except ImportError as error:
-    raise ImportError(
-      "Error rates need jiwer: pip install -e '.[speech]', or pip install jiwer"
-    ) from error
+  """The module jiwer, or an ImportError that says how to get it."""
+  return extras.load("jiwer", "The word error rate", "train")
 
 
 def batches(records, tokenizer, batch_size):
@@ -157,8 +153,7 @@ def score(references, hypotheses):
   Raises:
     ValueError: when the lists differ in length or no reference has a word.
   """
-  import jiwer
-
+  jiwer = require_jiwer()
   if len(references) != len(hypotheses) or not any(references):
     raise ValueError(
       "references and hypotheses must be as many, with words among them. "

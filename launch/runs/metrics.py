@@ -5,7 +5,7 @@ import math
 
 import tensorflow as tf
 
-from tf_pcc import files
+from tf_pcc import extras, files
 
 
 class Writer:
@@ -24,6 +24,8 @@ class Writer:
     if tf.io.gfile.exists(self._path):
       kept = [line for line in read(directory) if line["step"] <= step]
       files.write_text(self._path, "".join(map(_dump, kept)))
+    # TensorFlow writes its files, but only with TensorBoard's own code.
+    extras.load("tensorboard", "TensorBoard's files", "train")
     self._events = tf.summary.create_file_writer(
       files.join(directory, "tensorboard")
     )

@@ -6,6 +6,8 @@ kenlm comes from PyPI as source and is compiled on installation: an extra.
 import math
 import os
 
+from tf_pcc import extras
+
 _LN10 = math.log(10.0)
 
 
@@ -93,11 +95,5 @@ class NgramModel:
 
 
 def _kenlm_module():
-  try:
-    import kenlm
-  except ImportError as error:
-    raise ImportError(
-      "Language models need kenlm, which pip compiles: pip install -e '.[lm]', "
-      "or pip install kenlm"
-    ) from error
-  return kenlm
+  # No wheel: pip compiles it.
+  return extras.load("kenlm", "A language model", "lm")

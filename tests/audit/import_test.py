@@ -72,4 +72,4 @@ def test_a_report_without_matplotlib(tmp_path):
 def test_error_rates_name_the_missing_package(name):
   done = run(AUDIT, {"tensorflow", "keras", name})
   assert done.returncode != 0
-  assert "tf_pcc[speech]" in done.stderr
+  assert "tf_pcc[audit]" in done.stderr

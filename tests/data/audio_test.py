@@ -220,9 +220,9 @@ def test_without_tensorflow_io_soundfile_reads(monkeypatch):
   monkeypatch.setattr(audio, "tensorflow_io", lambda: None)
   np.testing.assert_array_equal(audio.decode(data)[0], expected)
   monkeypatch.setitem(sys.modules, "soundfile", None)
-  with pytest.raises(ValueError, match="pip install tensorflow-io"):
+  with pytest.raises(ValueError, match=r"pip install .tf_pcc\[speech\]"):
     audio.decode(data)
-  with pytest.raises(ValueError, match="pip install tensorflow-io"):
+  with pytest.raises(ValueError, match=r"pip install .tf_pcc\[speech\]"):
     audio.encode_flac(np.zeros(9, np.int16))
   with pytest.raises(ValueError, match="kind='mp3'"):
     audio.decode_in_graph(tf.constant(b""), "mp3")

@@ -283,7 +283,7 @@ def test_tensorflow_datasets(monkeypatch):
 
 def test_tensorflow_datasets_must_be_installed(monkeypatch):
   monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-  with pytest.raises(ValueError, match="pip install tensorflow-datasets"):
+  with pytest.raises(ImportError, match="pip install tensorflow-datasets"):
     corpora.read_corpus("tfds:librispeech/default/test_clean")
   with pytest.raises(ValueError, match="tfds:librispeech/CONFIG/SPLIT"):
     corpora.read_corpus("tfds:mnist")

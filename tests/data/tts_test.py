@@ -84,7 +84,7 @@ def test_a_missing_engine_says_what_to_install(monkeypatch):
     "_RUN",
     "import sys; sys.modules['py_nanotts'] = None\n" + tts._RUN,
   )
-  with pytest.raises(ValueError, match="pip install py-nanotts"):
+  with pytest.raises(ValueError, match=r"pip install .tf_pcc\[speech\]"):
     tts.synthesize(["HELLO"], tts.Voice())
 
 

@@ -7,35 +7,44 @@ side by side at matched word error rate, `noise_masking` is the
 fill-in-the-blank attack, `results` collects, `report` writes audit.json and
 report.html.
 
-NumPy, SciPy and tqdm: nothing here imports TensorFlow or Keras. Error rates
-need jiwer (extra [speech]), plots need matplotlib (extra [report]).
+Nothing here imports TensorFlow or Keras. The extra [audit] brings what it needs
+beside NumPy, the extra [report] what plots need.
 """
 
-from tf_pcc.audit.bootstrap import Interval, mean_interval
-from tf_pcc.audit.canary_plan import Canary, CanaryPlan, drop_unfit, make_plan
-from tf_pcc.audit.exposure import (
-  SkewNormalFit,
-  extrapolated_exposure,
-  fit_skew_normal,
-  rank_exposure,
-)
-from tf_pcc.audit.insertion import InsertionSchedule, insertion_schedule
-from tf_pcc.audit.matching import Run, matched_steps, matched_wer
-from tf_pcc.audit.membership import (
-  auc,
-  epsilon_lower_bound,
-  roc_curve,
-  tpr_at_fpr,
-)
-from tf_pcc.audit.noise_masking import MaskedUtterance, noise_masking_attack
-from tf_pcc.audit.report import write_report
-from tf_pcc.audit.results import AuditedCheckpoint, audit_results
-from tf_pcc.audit.scoring import (
-  CanaryScores,
-  score_transcripts,
-  transcribe_in_batches,
-)
-from tf_pcc.audit.summary import summarise
+from tf_pcc import extras
+
+try:
+  from tf_pcc.audit.bootstrap import Interval, mean_interval
+  from tf_pcc.audit.canary_plan import Canary, CanaryPlan, drop_unfit, make_plan
+  from tf_pcc.audit.exposure import (
+    SkewNormalFit,
+    extrapolated_exposure,
+    fit_skew_normal,
+    rank_exposure,
+  )
+  from tf_pcc.audit.insertion import InsertionSchedule, insertion_schedule
+  from tf_pcc.audit.matching import Run, matched_steps, matched_wer
+  from tf_pcc.audit.membership import (
+    auc,
+    epsilon_lower_bound,
+    roc_curve,
+    tpr_at_fpr,
+  )
+  from tf_pcc.audit.noise_masking import MaskedUtterance, noise_masking_attack
+  from tf_pcc.audit.report import write_report
+  from tf_pcc.audit.results import AuditedCheckpoint, audit_results
+  from tf_pcc.audit.scoring import (
+    CanaryScores,
+    score_transcripts,
+    transcribe_in_batches,
+  )
+  from tf_pcc.audit.summary import summarise
+except ModuleNotFoundError as error:
+  if (error.name or "").startswith("tf_pcc"):
+    raise
+  raise ImportError(
+    extras.missing(error.name, "tf_pcc.audit", "audit", error)
+  ) from error
 
 __all__ = [
   "AuditedCheckpoint",

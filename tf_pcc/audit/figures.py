@@ -10,6 +10,7 @@ import io
 
 import numpy as np
 
+from tf_pcc import extras
 from tf_pcc.audit import cells, exposure, membership
 
 # Colour-blind safe (Okabe and Ito), sorted so that neighbours differ in
@@ -39,13 +40,8 @@ class Figure:
 
 
 def _pyplot():
-  try:
-    import matplotlib
-  except ImportError as error:
-    raise ImportError(
-      "the report's plots need matplotlib: pip install 'tf_pcc[report]'; "
-      "audit.json needs nothing (write_report(..., plots=False))"
-    ) from error
+  # audit.json and the page need no plots: write_report(..., plots=False).
+  matplotlib = extras.load("matplotlib", "A report with plots", "report")
   # The object interface with the Agg canvas: no display, no global state.
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure as Canvas

@@ -3,6 +3,7 @@
 import base64
 import pathlib
 
+from tf_pcc import extras
 from tf_pcc.audit import (
   cells,
   exposure,
@@ -29,8 +30,7 @@ def render(audit, drawn):
   Returns:
     str; it loads nothing: style and images are inside.
   """
-  import jinja2
-
+  jinja2 = extras.load("jinja2", "report.html", "audit")
   folder = pathlib.Path(__file__).parent
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(folder),

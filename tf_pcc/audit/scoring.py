@@ -1,13 +1,13 @@
 """Scores of canaries: losses and transcripts of any recogniser.
 
-The character error rate comes from jiwer (extra [speech]).
+The character error rate comes from jiwer (extra [audit]).
 """
 
 import dataclasses
 
 import numpy as np
 
-from tf_pcc import bars
+from tf_pcc import bars, extras
 from tf_pcc.audit import checks
 from tf_pcc.data.text import normalize
 
@@ -107,13 +107,7 @@ def score_transcripts(
       that is empty, or a loss that is NaN or minus infinity.
     ImportError: when jiwer is missing.
   """
-  try:
-    import jiwer
-  except ImportError as error:
-    raise ImportError(
-      "character error rates need jiwer: pip install 'tf_pcc[speech]'"
-    ) from error
-
+  jiwer = extras.load("jiwer", "The character error rate", "audit")
   references, transcripts = list(references), list(transcripts)
   if len(transcripts) != len(references):
     raise ValueError(

@@ -15,6 +15,7 @@ import warnings
 
 import numpy as np
 
+from tf_pcc import extras
 from tf_pcc.data.resampling import SAMPLE_RATE, resample, speed
 from tf_pcc.data.segments import WHOLE
 
@@ -36,8 +37,8 @@ __all__ = [
 
 FORMATS = ("flac", "mp3", "ogg", "wav")
 _INSTALL = (
-  "pip install tensorflow-io==0.37.1 beside TensorFlow 2.17, or "
-  "pip install soundfile"
+  "pip install 'tf_pcc[speech]', or tensorflow-io==0.37.1 beside TensorFlow "
+  "2.17"
 )
 # Lowest and highest sample rate, in Hz, that a recording can have.
 _RATES = (4000, 384_000)
@@ -198,13 +199,12 @@ def _decode_tensorflow(data):
 
 
 def _decode_wav(data):
-  import scipy.io.wavfile
-
+  wavfile = extras.load("scipy.io.wavfile", "Reading WAV", "speech")
   try:
     with warnings.catch_warnings():
       warnings.simplefilter("error")  # scipy only warns of a truncated file
       warnings.filterwarnings("ignore", message=".*not understood")
-      rate, samples = scipy.io.wavfile.read(io.BytesIO(data))
+      rate, samples = wavfile.read(io.BytesIO(data))
   except Exception as error:
     # On damaged headers scipy raises nearly anything: UnboundLocalError,
     # ZeroDivisionError, TypeError, MemoryError.

@@ -19,7 +19,7 @@ import json
 import os
 import re
 
-from tf_pcc import files
+from tf_pcc import extras, files
 from tf_pcc.data import audio, manifests, tables
 from tf_pcc.data.manifests import Row, corpus_of_rows
 from tf_pcc.data.paths import Finder
@@ -47,16 +47,10 @@ def read(path, reading):
     A `Corpus`.
 
   Raises:
-    ValueError: If it is no data set with an audio and a text column, or
-      pyarrow is not installed.
+    ValueError: If it is no data set with an audio and a text column.
+    ImportError: If pyarrow is not installed.
   """
-  try:
-    import pyarrow
-  except ImportError as error:
-    raise ValueError(
-      "Reading data sets of Hugging Face needs: pip install 'pyarrow<23'. "
-      f"Received: path={path}"
-    ) from error
+  pyarrow = extras.load("pyarrow", "A data set of Hugging Face", "hf")
   parts = _files(path)
   folder = path if os.path.isdir(path) else os.path.dirname(path)
   finder = Finder([folder, os.getcwd()], reading.allow_outside)

@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 
+from tf_pcc import extras
+
 SAMPLE_RATE = 16000
 
 
@@ -57,9 +59,6 @@ def _polyphase(waveform, ratio):
     )
   if ratio == 1:
     return waveform
-  import scipy.signal
-
-  result = scipy.signal.resample_poly(
-    waveform, ratio.numerator, ratio.denominator
-  )
+  signal = extras.load("scipy.signal", "Resampling", "speech")
+  result = signal.resample_poly(waveform, ratio.numerator, ratio.denominator)
   return np.clip(result, -1, 1).astype(np.float32)

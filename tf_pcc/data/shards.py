@@ -9,7 +9,9 @@ import os
 import struct
 import threading
 
-import google_crc32c
+from tf_pcc import extras
+
+google_crc32c = extras.load("google_crc32c", "Reading records", "speech")
 
 # Before and after the data of a record.
 BEFORE, AFTER = 12, 4

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 from absl import logging
 
-from tf_pcc import files
+from tf_pcc import extras, files
 from tf_pcc.data import tts
 from tf_pcc.data.utterances import Utterance
 from tf_pcc.data.writing import write_shards
@@ -160,7 +160,7 @@ def generate(spec, cache_dir, processes=None, progress=True):
     Dict from split to its records directory (see `records.Records`).
 
   Raises:
-    ValueError: if a voice engine is missing.
+    ImportError: if a voice engine is missing.
   """
   root = os.path.join(cache_dir, f"synthetic-{spec.fingerprint()[:16]}")
   paths = {split: os.path.join(root, split) for split in spec.splits}
@@ -208,7 +208,7 @@ def _version(engine):
   try:
     return importlib.metadata.version(package)
   except importlib.metadata.PackageNotFoundError as error:
-    raise ValueError(
-      f"`voices` needs {package}: pip install {package}. "
-      f"Received: engine={engine!r}"
+    extra = {"nanotts": "speech", "espeak": "espeak"}[engine]
+    raise ImportError(
+      extras.missing(package, f"The voice {engine}", extra, error)
     ) from error

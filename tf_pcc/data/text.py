@@ -7,6 +7,7 @@ import json
 import re
 import unicodedata
 
+from tf_pcc import extras
 from tf_pcc.data.tokenizers import (
   BLANK,
   FORMAT,
@@ -171,12 +172,9 @@ def _learn_wordpieces(words, size):
 
 
 def _train_sentencepiece(texts, size):
-  try:
-    import sentencepiece
-  except ImportError as error:
-    raise ImportError(
-      "Learning sentencepieces needs sentencepiece: pip install sentencepiece"
-    ) from error
+  sentencepiece = extras.load(
+    "sentencepiece", "Learning sentencepieces", "speech"
+  )
   model = io.BytesIO()
   try:
     sentencepiece.SentencePieceTrainer.train(

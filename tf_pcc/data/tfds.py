@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 
+from tf_pcc import extras
 from tf_pcc.data import audio
 from tf_pcc.data.utterances import Corpus, Utterance
 
@@ -24,20 +25,15 @@ def read(name, reading):
     A `Corpus`, in the order of TFDS.
 
   Raises:
-    ValueError: if the name has another form or TFDS is not installed.
+    ValueError: if the name has another form.
+    ImportError: if TFDS is not installed.
   """
   match = re.fullmatch(r"tfds:(librispeech/[\w.:]+)/(\w+)", name)
   if not match:
     raise ValueError(
       f"`path` must be tfds:librispeech/CONFIG/SPLIT. Received: path={name}"
     )
-  try:
-    import tensorflow_datasets as tfds
-  except ImportError as error:
-    raise ValueError(
-      "Reading TensorFlow Datasets needs: pip install tensorflow-datasets. "
-      f"Received: path={name}"
-    ) from error
+  tfds = extras.load("tensorflow_datasets", f"Reading {name}", "")
   builder, split = match.groups()
 
   def load(part):

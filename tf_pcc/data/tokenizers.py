@@ -11,7 +11,7 @@ import os
 
 import numpy as np
 
-from tf_pcc import files
+from tf_pcc import extras, files
 
 BLANK = "<blank>"
 FORMAT = 1
@@ -300,11 +300,4 @@ class SentencepieceTokenizer(Tokenizer):
 
 def tensorflow_text_module():
   """The tensorflow-text module, or an error that says how to get it."""
-  try:
-    import tensorflow_text
-  except ImportError as error:
-    raise ImportError(
-      "Wordpieces and sentencepieces need tensorflow-text: "
-      "pip install tensorflow-text==2.17.0"
-    ) from error
-  return tensorflow_text
+  return extras.load("tensorflow_text", "A tokenizer of pieces", "")

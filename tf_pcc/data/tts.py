@@ -27,8 +27,8 @@ UNIT = 250
 _RUN = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"
 _ESPEAK_RATE, _ESPEAK_PITCH = 175, 50  # the engine's own defaults
 _INSTALL = {
-  "nanotts": "pip install py-nanotts",
-  "espeak": "pip install espeakng-loader (espeak-ng is GPL-3)",
+  "nanotts": "pip install 'tf_pcc[speech]' for py-nanotts",
+  "espeak": "pip install 'tf_pcc[espeak]' for espeakng-loader (GPL-3)",
 }
 
 
