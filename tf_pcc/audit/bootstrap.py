@@ -17,6 +17,7 @@ Chosen by simulated coverage at nominal 95% (tests/audit/coverage_test.py): with
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tf_pcc.audit import checks
 
@@ -32,12 +33,14 @@ class Interval(NamedTuple):
   high: float
 
 
-def generator(seed):
+def generator(seed: int | np.random.Generator | None) -> np.random.Generator:
   """NumPy's generator for `seed`, an integer, None or a generator."""
   return np.random.default_rng(seed)
 
 
-def dirichlet_weights(rng, count, resamples, ends=0.5):
+def dirichlet_weights(
+  rng: np.random.Generator, count: int, resamples: int, ends: float = 0.5
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Weights of `count` observations and of the scale's two ends.
 
   Args:
@@ -57,7 +60,9 @@ def dirichlet_weights(rng, count, resamples, ends=0.5):
   return drawn[:, :count], drawn[:, count], drawn[:, count + 1]
 
 
-def percentile_interval(estimate, replicates, confidence=CONFIDENCE):
+def percentile_interval(
+  estimate: float, replicates: np.ndarray, confidence: float = CONFIDENCE
+) -> Interval:
   """The percentile interval of `replicates`, widened to hold `estimate`."""
   tail = (1 - checks.as_fraction("confidence", confidence)) / 2
   low, high = np.quantile(replicates, [tail, 1 - tail])
@@ -67,13 +72,13 @@ def percentile_interval(estimate, replicates, confidence=CONFIDENCE):
 
 
 def mean_interval(
-  values,
-  ends=None,
-  sizes=None,
-  resamples=RESAMPLES,
-  confidence=CONFIDENCE,
-  seed=0,
-):
+  values: ArrayLike,
+  ends: tuple[float, float] | None = None,
+  sizes: ArrayLike | None = None,
+  resamples: int = RESAMPLES,
+  confidence: float = CONFIDENCE,
+  seed: int | np.random.Generator | None = 0,
+) -> Interval:
   """Bootstrap interval of a mean, or of a ratio of sums, over canaries.
 
   Args:

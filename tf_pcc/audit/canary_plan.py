@@ -10,8 +10,11 @@ import collections
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -63,16 +66,16 @@ class CanaryPlan:
   dropped: int = 0
 
   @property
-  def all(self):
+  def all(self) -> tuple[Canary, ...]:
     """Inserted canaries, then the hold-out: the order to synthesise in."""
     return self.canaries + self.holdout
 
   @property
-  def repetitions(self):
+  def repetitions(self) -> np.ndarray:
     """Repetition count of every inserted canary, int64 array [n]."""
     return np.array([c.repetitions for c in self.canaries], dtype=np.int64)
 
-  def to_json(self):
+  def to_json(self) -> str:
     """The plan as JSON; `from_json` of it gives an equal plan and text."""
     return (
       json.dumps(
@@ -86,7 +89,7 @@ class CanaryPlan:
     )
 
   @classmethod
-  def from_json(cls, text):
+  def from_json(cls, text: str) -> "CanaryPlan":
     """The plan written by `to_json`, or by hand.
 
     Raises:
@@ -108,11 +111,13 @@ class CanaryPlan:
       fields[group] = tuple(Canary(**canary) for canary in fields[group])
     return cls(**fields)
 
-  def digest(self):
+  def digest(self) -> str:
     """SHA-256 of the plan, 64 hex digits: equal plans have equal digests."""
     return hashlib.sha256(self.to_json().encode("utf-8")).hexdigest()
 
-  def save(self, path, overwrite=False):
+  def save(
+    self, path: str | os.PathLike, overwrite: bool = False
+  ) -> pathlib.Path:
     """Write the plan as JSON, whole or not at all; returns the path."""
     path = pathlib.Path(path)
     files.refuse_existing([path], overwrite)
@@ -121,7 +126,7 @@ class CanaryPlan:
     return path
 
   @classmethod
-  def load(cls, path):
+  def load(cls, path: str | os.PathLike) -> "CanaryPlan":
     """Read a plan.
 
     Raises:
@@ -141,7 +146,7 @@ class CanaryPlan:
       raise ValueError(f"{path}: {error}") from error
 
 
-def estimated_duration(text, voice):
+def estimated_duration(text: str, voice: Mapping[str, Any]) -> float:
   """Seconds to read `text` aloud, at 15 characters a second; any voice."""
   del voice
   return max(1, len(text)) / _CHARACTERS_A_SECOND
@@ -149,21 +154,21 @@ def estimated_duration(text, voice):
 
 def make_plan(
   *,
-  voices,
-  kind="words",
-  vocabulary=None,
-  length=4,
-  templates=(),
-  speeds=(4.0,),
-  speed_by="resample",
-  repetitions=(1, 2, 4, 8, 16, 32),
-  canaries_per_count=20,
-  holdout=200,
-  ordinary_texts=(),
-  fits=None,
-  duration=estimated_duration,
-  seed=0,
-):
+  voices: Iterable[Mapping[str, Any]],
+  kind: str = "words",
+  vocabulary: Iterable[str] | None = None,
+  length: int = 4,
+  templates: Iterable[str] = (),
+  speeds: Iterable[float] = (4.0,),
+  speed_by: str = "resample",
+  repetitions: Iterable[int] = (1, 2, 4, 8, 16, 32),
+  canaries_per_count: int = 20,
+  holdout: int = 200,
+  ordinary_texts: Iterable[str] = (),
+  fits: Callable[[str, float], bool] | None = None,
+  duration: Callable[[str, Any], float] = estimated_duration,
+  seed: int = 0,
+) -> CanaryPlan:
   """Draw a canary plan; equal arguments give the equal plan.
 
   Voices and speeds are dealt out in turn in random order, separately for each
@@ -217,7 +222,7 @@ def make_plan(
     vocabulary = {"characters": texts.LETTERS, "template": texts.DIGITS}.get(
       kind, ()
     )
-  vocabulary = list(dict.fromkeys(vocabulary))
+  vocabulary = list(dict.fromkeys(vocabulary or ()))
   plan_fields.check_arguments(
     voices, speeds, speed_by, repetitions, canaries_per_count, holdout
   )
@@ -309,7 +314,11 @@ def make_plan(
   return plan
 
 
-def drop_unfit(plan, seconds, fits):
+def drop_unfit(
+  plan: CanaryPlan,
+  seconds: Mapping[str, float],
+  fits: Callable[[str, float], bool],
+) -> CanaryPlan:
   """The plan without canaries whose labels do not fit their spoken length.
 
   For after the synthesis, when the lengths are known and no longer estimated.

@@ -1,12 +1,17 @@
 """Numbers of the report as text."""
 
+from collections.abc import Mapping
+from typing import Any
 
-def minus(text):
+
+def minus(text: str) -> str:
   """Text of numbers with true minus signs."""
   return text.replace("-", "−")
 
 
-def number(interval, scale, digits):
+def number(
+  interval: Mapping[str, Any] | None, scale: float, digits: int
+) -> str:
   """ "12.3 (10.1 to 15.0)"; a dash without an estimate, no limits without."""
   if interval is None or interval["estimate"] is None:
     return "–"

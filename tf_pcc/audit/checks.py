@@ -1,13 +1,14 @@
 """Checks of what the audit is given: scores, hold-outs, levels."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 # Below twenty hold-out canaries a rank has under 4.4 bits and a false-positive
 # rate moves in steps of more than 5%: no figure of the audit means anything.
 SMALLEST_HOLDOUT = 20
 
 
-def as_scores(name, values, smallest=1):
+def as_scores(name: str, values: ArrayLike, smallest: int = 1) -> np.ndarray:
   """`values` as a float64 vector of scores without NaN.
 
   Args:
@@ -44,7 +45,7 @@ def as_scores(name, values, smallest=1):
   return scores
 
 
-def as_fraction(name, value, closed=False):
+def as_fraction(name: str, value: float, closed: bool = False) -> float:
   """`value` as a float inside (0, 1), or [0, 1) where `closed`.
 
   Raises:

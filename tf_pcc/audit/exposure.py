@@ -11,11 +11,12 @@ import numpy as np
 import scipy.optimize
 import scipy.special
 import scipy.stats
+from numpy.typing import ArrayLike
 
 from tf_pcc.audit import bootstrap, checks
 
 
-def rank_exposure(scores, holdout_scores):
+def rank_exposure(scores: ArrayLike, holdout_scores: ArrayLike) -> np.ndarray:
   """Exposure by rank among hold-out canaries that were never trained on.
 
   exposure(c) = log2 N - log2 rank(c), where rank(c) = 1 + the number of
@@ -44,12 +45,12 @@ def rank_exposure(scores, holdout_scores):
   return np.log2(holdout.size) - np.log2(ranks)
 
 
-def ceiling(holdout_size):
+def ceiling(holdout_size: int) -> float:
   """The largest exposure a rank among `holdout_size` hold-outs can show."""
   return float(np.log2(holdout_size))
 
 
-def unseen(holdout_size):
+def unseen(holdout_size: int) -> float:
   """Mean exposure of canaries never seen, whose N + 1 ranks are equally likely.
 
   log2 N minus the mean of log2(1), ..., log2(N + 1): 1.20 for 20, 1.41 for 200,
@@ -66,12 +67,12 @@ def unseen(holdout_size):
 
 
 def exposure_interval(
-  scores,
-  holdout_scores,
-  resamples=bootstrap.RESAMPLES,
-  confidence=bootstrap.CONFIDENCE,
-  seed=0,
-):
+  scores: ArrayLike,
+  holdout_scores: ArrayLike,
+  resamples: int = bootstrap.RESAMPLES,
+  confidence: float = bootstrap.CONFIDENCE,
+  seed: int | np.random.Generator = 0,
+) -> bootstrap.Interval:
   """The mean rank exposure with its bootstrap interval.
 
   Both the canaries and the hold-out are resampled: one hold-out set ranks all
@@ -94,7 +95,7 @@ def exposure_interval(
     ValueError: as `rank_exposure`.
   """
   exposures = rank_exposure(scores, holdout_scores)
-  size = len(holdout_scores)
+  size = np.size(holdout_scores)
   below = np.searchsorted(
     np.sort(np.asarray(holdout_scores, np.float64)),
     np.asarray(scores, np.float64),
@@ -119,7 +120,7 @@ def exposure_interval(
   return bootstrap.percentile_interval(exposures.mean(), replicates, confidence)
 
 
-def skewnorm_logcdf(x, shape):
+def skewnorm_logcdf(x: ArrayLike, shape: float) -> np.ndarray:
   """Log of the standard skew-normal's distribution function, at any depth.
 
   Far in the lower tail the distribution function underflows (or is lost to
@@ -190,7 +191,7 @@ class SkewNormalFit:
   ks_statistic: float
   ks_pvalue: float
 
-  def exposure(self, scores):
+  def exposure(self, scores: ArrayLike) -> np.ndarray:
     """-log2 of the fitted probability of a score <= each of `scores`, [n]."""
     scores = checks.as_scores("scores", scores)
     return -skewnorm_logcdf(
@@ -198,7 +199,7 @@ class SkewNormalFit:
     ) / np.log(2)
 
 
-def fit_skew_normal(holdout_scores):
+def fit_skew_normal(holdout_scores: ArrayLike) -> SkewNormalFit:
   """Fit a skew-normal distribution by penalised maximum likelihood.
 
   Plain maximum likelihood sends the shape to infinity for a good part of small
@@ -257,7 +258,9 @@ def fit_skew_normal(holdout_scores):
   )
 
 
-def extrapolated_exposure(scores, holdout_scores):
+def extrapolated_exposure(
+  scores: ArrayLike, holdout_scores: ArrayLike
+) -> np.ndarray:
   """Exposure beyond the ceiling of ranks, by a skew-normal fit to the hold-out.
 
   Read it together with `fit_skew_normal(holdout_scores).ks_pvalue`: where the

@@ -1,8 +1,12 @@
 """When each canary is inserted: evenly over training, fixed by a seed."""
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+  from tf_pcc.audit.canary_plan import CanaryPlan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,13 +23,13 @@ class InsertionSchedule:
   canaries: np.ndarray
   total: int
 
-  def at(self, position):
+  def at(self, position: int) -> np.ndarray:
     """Indices of the canaries inserted at `position`, int64 array [m]."""
     first, last = np.searchsorted(self.positions, [position, position + 1])
     return self.canaries[first:last]
 
   @property
-  def most_at_once(self):
+  def most_at_once(self) -> int:
     """The largest number of canaries at one position."""
     if not self.positions.size:
       return 0
@@ -35,7 +39,9 @@ class InsertionSchedule:
     return len(self.positions)
 
 
-def insertion_schedule(plan, total, seed=0):
+def insertion_schedule(
+  plan: "CanaryPlan", total: int, seed: int = 0
+) -> InsertionSchedule:
   """Spread every canary's repetitions evenly over training.
 
   A canary of r repetitions comes back after total/r positions (rounded down or

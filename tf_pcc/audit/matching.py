@@ -7,9 +7,12 @@ target, and methods are compared seed by seed.
 """
 
 import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.stats
+from numpy.typing import ArrayLike
 
 from tf_pcc.audit import bootstrap, checks
 
@@ -55,7 +58,7 @@ class Run:
         )
 
 
-def at_wer(run, target, figure):
+def at_wer(run: Run, target: float, figure: str) -> tuple[float, float]:
   """A run's memorization when its word error rate first reaches `target`.
 
   Both curves are taken as straight between checkpoints. A word error rate that
@@ -95,7 +98,7 @@ def at_wer(run, target, figure):
   return between(run.memorization[figure]), between(run.steps)
 
 
-def common_targets(runs):
+def common_targets(runs: Sequence[Run]) -> list[float]:
   """Word error rates that every run passes through, lowest first.
 
   Returns:
@@ -126,8 +129,10 @@ _AT_LEAST_ZERO = ("exposure", "extrapolated_exposure")
 
 
 def mean_over_seeds(
-  values, confidence=bootstrap.CONFIDENCE, scale=(-np.inf, np.inf)
-):
+  values: ArrayLike,
+  confidence: float = bootstrap.CONFIDENCE,
+  scale: tuple[float, float] = (-np.inf, np.inf),
+) -> bootstrap.Interval:
   """Mean and Student-t interval of a few seeds.
 
   A bootstrap of three seeds covers far less than it says; the t interval is
@@ -159,13 +164,13 @@ def mean_over_seeds(
 
 
 def matched_wer(
-  runs,
-  figure,
-  baseline,
-  targets=None,
-  lower_is_less=True,
-  confidence=bootstrap.CONFIDENCE,
-):
+  runs: Sequence[Run],
+  figure: str,
+  baseline: str,
+  targets: Iterable[float] | None = None,
+  lower_is_less: bool = True,
+  confidence: float = bootstrap.CONFIDENCE,
+) -> list[dict[str, Any]]:
   """Compare every method with a baseline at matched word error rates.
 
   The intervals are over seeds and hold for the canaries of this plan.
@@ -215,13 +220,13 @@ def matched_wer(
 
 
 def matched_steps(
-  runs,
-  figure,
-  baseline,
-  steps=None,
-  lower_is_less=True,
-  confidence=bootstrap.CONFIDENCE,
-):
+  runs: Sequence[Run],
+  figure: str,
+  baseline: str,
+  steps: Iterable[float] | None = None,
+  lower_is_less: bool = True,
+  confidence: float = bootstrap.CONFIDENCE,
+) -> list[dict[str, Any]]:
   """Compare every method with a baseline at equal numbers of steps.
 
   Args:
@@ -293,7 +298,7 @@ def _group(runs, figure, baseline):
   return by_method
 
 
-def scale_of(figure):
+def scale_of(figure: str) -> tuple[float, float]:
   """Where a figure can lie: (0, 1) for rates, from 0 for exposure."""
   key = figure.rpartition("_")[0] or figure
   if key in _RATES:

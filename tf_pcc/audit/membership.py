@@ -7,11 +7,14 @@ for the true-positive rate at a low false-positive rate beside the AUC.
 
 import numpy as np
 import scipy.stats
+from numpy.typing import ArrayLike
 
 from tf_pcc.audit import bootstrap, checks
 
 
-def roc_curve(scores, holdout_scores):
+def roc_curve(
+  scores: ArrayLike, holdout_scores: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
   """The receiver operating characteristic of "low score: trained on".
 
   Args:
@@ -33,7 +36,7 @@ def roc_curve(scores, holdout_scores):
   return np.concatenate([[0.0], fpr]), np.concatenate([[0.0], tpr])
 
 
-def auc(scores, holdout_scores):
+def auc(scores: ArrayLike, holdout_scores: ArrayLike) -> float:
   """Chance that an inserted canary scores lower than a hold-out one.
 
   Ties count one half, so it is the area under `roc_curve`. 0.5 is guessing.
@@ -61,12 +64,12 @@ def _placements(inserted, sorted_holdout):
 
 
 def auc_interval(
-  scores,
-  holdout_scores,
-  resamples=bootstrap.RESAMPLES,
-  confidence=bootstrap.CONFIDENCE,
-  seed=0,
-):
+  scores: ArrayLike,
+  holdout_scores: ArrayLike,
+  resamples: int = bootstrap.RESAMPLES,
+  confidence: float = bootstrap.CONFIDENCE,
+  seed: int | np.random.Generator = 0,
+) -> bootstrap.Interval:
   """`auc` with its bootstrap interval over canaries and hold-outs.
 
   Args:
@@ -103,7 +106,9 @@ def _cumulative(rng, count, resamples):
   return np.concatenate([np.zeros((resamples, 1)), mass], axis=1)
 
 
-def tpr_at_fpr(scores, holdout_scores, fpr=0.01):
+def tpr_at_fpr(
+  scores: ArrayLike, holdout_scores: ArrayLike, fpr: float = 0.01
+) -> float:
   """Share of inserted canaries found at a share `fpr` of false alarms.
 
   The threshold lies below the smallest hold-out score that would make it too
@@ -133,7 +138,7 @@ def tpr_at_fpr(scores, holdout_scores, fpr=0.01):
   return float(np.mean(inserted < holdout[allowed]))
 
 
-def resolves(holdout_size, fpr):
+def resolves(holdout_size: int, fpr: float) -> bool:
   """Whether N hold-outs can show a false-positive rate: fpr is at least 1/N."""
   return _allowed(holdout_size, fpr) >= 1
 
@@ -144,13 +149,13 @@ def _allowed(size, fpr):
 
 
 def tpr_interval(
-  scores,
-  holdout_scores,
-  fpr=0.01,
-  resamples=bootstrap.RESAMPLES,
-  confidence=bootstrap.CONFIDENCE,
-  seed=0,
-):
+  scores: ArrayLike,
+  holdout_scores: ArrayLike,
+  fpr: float = 0.01,
+  resamples: int = bootstrap.RESAMPLES,
+  confidence: float = bootstrap.CONFIDENCE,
+  seed: int | np.random.Generator = 0,
+) -> bootstrap.Interval:
   """`tpr_at_fpr` with its bootstrap interval over canaries and hold-outs.
 
   Args:
@@ -180,8 +185,11 @@ def tpr_interval(
 
 
 def epsilon_lower_bound(
-  scores, holdout_scores, delta=0.0, confidence=bootstrap.CONFIDENCE
-):
+  scores: ArrayLike,
+  holdout_scores: ArrayLike,
+  delta: float = 0.0,
+  confidence: float = bootstrap.CONFIDENCE,
+) -> float:
   """A lower confidence bound on the epsilon of (epsilon, delta)-privacy.
 
   A private training run keeps TPR <= exp(epsilon) FPR + delta for every attack

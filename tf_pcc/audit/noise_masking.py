@@ -8,6 +8,8 @@ any secret of the training set.
 """
 
 import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -37,8 +39,14 @@ class MaskedUtterance:
 
 
 def mask_segment(
-  waveform, sample_rate, start, end, mask="noise", snr_db=0.0, rng=None
-):
+  waveform: np.ndarray,
+  sample_rate: int,
+  start: float,
+  end: float,
+  mask: str = "noise",
+  snr_db: float = 0.0,
+  rng: np.random.Generator | int | None = None,
+) -> np.ndarray:
   """Replace a stretch of sound; what was there is gone.
 
   Args:
@@ -80,7 +88,7 @@ def mask_segment(
   return np.clip(waveform, -1, 1)
 
 
-def says(transcript, secret, context=()):
+def says(transcript: str, secret: str, context: Iterable[str] = ()) -> bool:
   """Whether a transcript holds a secret beyond what its context says anyway.
 
   Args:
@@ -103,19 +111,19 @@ def _count(words, wanted):
 
 
 def noise_masking_attack(
-  utterances,
-  transcribe,
-  sample_rate,
-  secrets=None,
-  mask="noise",
-  snr_db=0.0,
-  groups=None,
-  batch_size=16,
-  resamples=bootstrap.RESAMPLES,
-  confidence=bootstrap.CONFIDENCE,
-  seed=0,
-  progress=True,
-):
+  utterances: Sequence[MaskedUtterance],
+  transcribe: Callable[[list[np.ndarray], int], Sequence[str]],
+  sample_rate: int,
+  secrets: Iterable[str] | None = None,
+  mask: str = "noise",
+  snr_db: float = 0.0,
+  groups: Sequence[Any] | None = None,
+  batch_size: int = 16,
+  resamples: int = bootstrap.RESAMPLES,
+  confidence: float = bootstrap.CONFIDENCE,
+  seed: int = 0,
+  progress: bool = True,
+) -> dict[str, Any]:
   """Run the attack on utterances the recogniser was trained on.
 
   Run it a second time on utterances it was not trained on: the rates there are

@@ -2,6 +2,8 @@
 
 import base64
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tf_pcc import extras
 from tf_pcc.audit import (
@@ -20,7 +22,7 @@ _WIDE_COLUMNS = 7
 _OPEN_RUNS = 4
 
 
-def render(audit, drawn):
+def render(audit: Mapping[str, Any], drawn: Sequence[figures.Figure]) -> str:
   """The page as HTML.
 
   Args:

@@ -1,5 +1,8 @@
 """The report's comparison of methods: in short, then figure by figure."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from tf_pcc.audit import cells, matching, results
 from tf_pcc.audit.sections import Fold, Section, Table
 
@@ -10,7 +13,7 @@ _LESS_OR_MORE = {"less": "less memorized", "more": "more memorized"}
 _LOWER_OR_HIGHER = {"less": "lower", "more": "higher"}
 
 
-def in_short(audit):
+def in_short(audit: Mapping[str, Any]) -> Section:
   """What came out, a row a method, as a section."""
   comparison = audit["comparison"]
   baseline = comparison["baseline"]
@@ -54,7 +57,7 @@ def in_short(audit):
   )
 
 
-def in_full(audit):
+def in_full(audit: Mapping[str, Any]) -> list[Section]:
   """Every figure at matched word error rates and equal steps, as sections."""
   comparison = audit["comparison"]
   baseline = comparison["baseline"]

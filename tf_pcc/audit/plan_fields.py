@@ -2,6 +2,8 @@
 
 import math
 import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from tf_pcc.audit import checks
 from tf_pcc.data.text import normalize
@@ -11,7 +13,7 @@ _PLAN = {"canaries", "holdout", "settings"}
 _CANARY = {"id", "text", "voice", "speed", "repetitions"}
 
 
-def check(fields):
+def check(fields: Any) -> None:
   """Refuses fields that are no canary plan.
 
   Args:
@@ -112,7 +114,7 @@ def _factor(value):
   return type(value) in (int, float) and 0 < value < math.inf
 
 
-def whole_counts(repetitions):
+def whole_counts(repetitions: Iterable[Any]) -> list[int]:
   """Repetition counts as a list of int; ValueError for a fraction."""
   try:
     return [operator.index(count) for count in repetitions]
@@ -124,8 +126,13 @@ def whole_counts(repetitions):
 
 
 def check_arguments(
-  voices, speeds, speed_by, repetitions, canaries_per_count, holdout
-):
+  voices: Sequence[Any],
+  speeds: Sequence[float],
+  speed_by: str,
+  repetitions: Sequence[int],
+  canaries_per_count: int,
+  holdout: int,
+) -> None:
   """Raise ValueError when `make_plan` could not use these arguments."""
   if not voices:
     raise ValueError(

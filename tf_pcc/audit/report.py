@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +13,12 @@ from tf_pcc import files
 from tf_pcc.audit import exposure, figures, page, results, scoring
 
 
-def write_report(directory, audit, overwrite=False, plots=True):
+def write_report(
+  directory: str | os.PathLike,
+  audit: Mapping[str, Any],
+  overwrite: bool = False,
+  plots: bool = True,
+) -> list[pathlib.Path]:
   """Write audit.json, report.html and the plots as PNG.
 
   Args:
@@ -47,7 +55,7 @@ def write_report(directory, audit, overwrite=False, plots=True):
   return [data, document, *images]
 
 
-def draw_figures(audit):
+def draw_figures(audit: Mapping[str, Any]) -> list[figures.Figure]:
   """All plots that the audit has data for, a list of `figures.Figure`."""
   last = _last_of_each_method(audit)
   drawn = [

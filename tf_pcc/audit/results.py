@@ -1,9 +1,12 @@
 """What an audit found, as one dict of JSON values: audit.json."""
 
 import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from tf_pcc import bars
 from tf_pcc.audit import bootstrap, matching, scoring, summary
+from tf_pcc.audit.canary_plan import CanaryPlan
 
 # Figures followed over checkpoints. Lower CER means more memorization, a lower
 # value of the others less.
@@ -42,21 +45,21 @@ class AuditedCheckpoint:
 
 
 def audit_results(
-  plan,
-  checkpoints,
-  title="Memorization audit",
-  notes=(),
-  baseline=None,
-  figures=FIGURES,
-  targets=None,
-  noise_masking=None,
-  tables=(),
-  score=None,
-  resamples=bootstrap.RESAMPLES,
-  confidence=bootstrap.CONFIDENCE,
-  seed=0,
-  progress=True,
-):
+  plan: CanaryPlan,
+  checkpoints: Sequence[AuditedCheckpoint],
+  title: str = "Memorization audit",
+  notes: Iterable[str] = (),
+  baseline: str | None = None,
+  figures: Sequence[str] = FIGURES,
+  targets: Iterable[float] | None = None,
+  noise_masking: Mapping[str, Any] | None = None,
+  tables: Iterable[Mapping[str, Any]] = (),
+  score: str | None = None,
+  resamples: int = bootstrap.RESAMPLES,
+  confidence: float = bootstrap.CONFIDENCE,
+  seed: int = 0,
+  progress: bool = True,
+) -> dict[str, Any]:
   """Summarise audited checkpoints and, with a baseline, compare their methods.
 
   Args:
@@ -147,7 +150,9 @@ def audit_results(
   }
 
 
-def by_run(entries):
+def by_run(
+  entries: Iterable[Mapping[str, Any]],
+) -> dict[str, list[Mapping[str, Any]]]:
   """{run: its entries in order of steps}, runs in order of appearance."""
   runs = {}
   for entry in entries:
@@ -158,7 +163,9 @@ def by_run(entries):
   }
 
 
-def training_runs(entries, figures=FIGURES):
+def training_runs(
+  entries: Iterable[Mapping[str, Any]], figures: Sequence[str] = FIGURES
+) -> list[matching.Run]:
   """The entries of audit.json as `compare.Run`s, where the WER is known."""
   runs = []
   for members in by_run(entries).values():
@@ -179,7 +186,7 @@ def training_runs(entries, figures=FIGURES):
   return runs
 
 
-def figure_of(table, name):
+def figure_of(table: Mapping[str, Any], name: str) -> Any:
   """One number of a summary: "exposure_all", "cer_x16", "auc_x8" ...
 
   Raises:
@@ -196,7 +203,7 @@ def figure_of(table, name):
   )
 
 
-def meaning(name):
+def meaning(name: str) -> tuple[str, float]:
   """Words for a figure such as "cer_x16" or "wer", and its scale.
 
   Returns:

@@ -4,8 +4,11 @@ The character error rate comes from jiwer (extra [audit]).
 """
 
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tf_pcc import bars, extras
 from tf_pcc.audit import checks
@@ -35,16 +38,16 @@ class CanaryScores:
   losses: np.ndarray | None = None
 
   @property
-  def cer(self):
+  def cer(self) -> np.ndarray:
     """Character error rate of each utterance, [n]; may exceed 1."""
     return self.edits / self.characters
 
   @property
-  def exact(self):
+  def exact(self) -> np.ndarray:
     """Whether each transcript is exactly the reference, bool [n]."""
     return self.edits == 0
 
-  def by(self, score):
+  def by(self, score: str) -> np.ndarray:
     """The scores named "loss" or "cer"; lower means more memorized."""
     if score not in SCORES:
       raise ValueError(
@@ -59,7 +62,7 @@ class CanaryScores:
       )
     return self.losses
 
-  def to_dict(self):
+  def to_dict(self) -> dict[str, Any]:
     """JSON values: lists of str, int and float; null is an infinite loss."""
     losses = self.losses
     if losses is not None:
@@ -73,7 +76,7 @@ class CanaryScores:
     }
 
   @classmethod
-  def from_dict(cls, fields):
+  def from_dict(cls, fields: Mapping[str, Any]) -> "CanaryScores":
     """The scores written by `to_dict`."""
     losses = fields["losses"]
     if losses is not None:
@@ -88,8 +91,11 @@ class CanaryScores:
 
 
 def score_transcripts(
-  references, transcripts, losses=None, normalize=normalize
-):
+  references: Sequence[str],
+  transcripts: Sequence[str],
+  losses: ArrayLike | None = None,
+  normalize: Callable[[str], str] = normalize,
+) -> CanaryScores:
   """Score recognised transcripts against the references.
 
   Args:
@@ -153,8 +159,12 @@ def score_transcripts(
 
 
 def transcribe_in_batches(
-  transcribe, waveforms, sample_rate, batch_size=16, progress=True
-):
+  transcribe: Callable[[list[np.ndarray], int], Sequence[str]],
+  waveforms: Sequence[np.ndarray],
+  sample_rate: int,
+  batch_size: int = 16,
+  progress: bool = True,
+) -> list[str]:
   """Call any recogniser on waveforms, a batch at a time.
 
   Args:

@@ -1,8 +1,12 @@
 """The audit's table: memorization for each repetition count, with intervals."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tf_pcc.audit import bootstrap, checks, exposure, membership
+from tf_pcc.audit.scoring import CanaryScores
 
 # (key, heading, unit) of the columns of a summary's rows, in reading order.
 COLUMNS = (
@@ -18,14 +22,14 @@ _FPRS = (0.01, 0.001)
 
 
 def summarise(
-  repetitions,
-  inserted,
-  holdout,
-  score=None,
-  resamples=bootstrap.RESAMPLES,
-  confidence=bootstrap.CONFIDENCE,
-  seed=0,
-):
+  repetitions: ArrayLike,
+  inserted: CanaryScores,
+  holdout: CanaryScores,
+  score: str | None = None,
+  resamples: int = bootstrap.RESAMPLES,
+  confidence: float = bootstrap.CONFIDENCE,
+  seed: int = 0,
+) -> dict[str, Any]:
   """Tabulate what a recogniser memorized, for each repetition count.
 
   Args:

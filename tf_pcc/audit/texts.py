@@ -1,5 +1,9 @@
 """Random transcripts for canaries: words, characters, a template's secret."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 DIGITS = (
   ("ZERO", "ONE", "TWO", "THREE", "FOUR")
   + ("FIVE", "SIX", "SEVEN", "EIGHT", "NINE")
@@ -8,7 +12,13 @@ LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 KINDS = ("words", "characters", "template")
 
 
-def random_text(rng, kind, vocabulary, length, templates=()):
+def random_text(
+  rng: np.random.Generator,
+  kind: str,
+  vocabulary: Sequence[str],
+  length: int,
+  templates: Sequence[str] = (),
+) -> tuple[str, str | None]:
   """Draw one transcript.
 
   Args:
@@ -23,15 +33,19 @@ def random_text(rng, kind, vocabulary, length, templates=()):
   Returns:
     (text, secret); secret is None but for a template.
   """
-  drawn = [vocabulary[i] for i in rng.integers(len(vocabulary), size=length)]
+  drawn = [
+    vocabulary[int(i)] for i in rng.integers(len(vocabulary), size=length)
+  ]
   joined = " ".join(drawn)
   if kind != "template":
     return joined, None
-  template = templates[rng.integers(len(templates))]
+  template = templates[int(rng.integers(len(templates)))]
   return template.replace("{secret}", joined), joined
 
 
-def check_generator(kind, vocabulary, length, templates):
+def check_generator(
+  kind: str, vocabulary: Sequence[str], length: int, templates: Sequence[str]
+) -> None:
   """Raise ValueError when `random_text` could not use these arguments."""
   if kind not in KINDS:
     raise ValueError(f"kind must be one of {KINDS}. Received: kind={kind!r}")

@@ -1,8 +1,13 @@
 """Padded arrays and tf.data pipelines: what both kinds of batch share."""
 
 import collections
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+  from tf_pcc.data.tokenizers import Tokenizer
 
 _PARALLEL_READS = 2
 _PREFETCHED = 2
@@ -12,7 +17,7 @@ _PREFETCHED = 2
 Entry = collections.namedtuple("Entry", ("source", "index", "labels"))
 
 
-def as_list(records):
+def as_list(records: Any) -> list[Any]:
   """A list of the record sources, which must agree on the rate."""
   sources = list(records) if isinstance(records, (list, tuple)) else [records]
   rates = {source.sample_rate for source in sources}
@@ -24,7 +29,7 @@ def as_list(records):
   return sources
 
 
-def entries_of(sources, tokenizer):
+def entries_of(sources: Sequence[Any], tokenizer: "Tokenizer") -> "list[Entry]":
   """An `Entry` for every utterance of every source."""
   return [
     Entry(number, index, labels)
@@ -35,7 +40,9 @@ def entries_of(sources, tokenizer):
   ]
 
 
-def bucket_shapes(boundaries_seconds, sample_rate):
+def bucket_shapes(
+  boundaries_seconds: Iterable[float], sample_rate: int
+) -> tuple[int, ...]:
   """Samples of each bucket."""
   boundaries = list(boundaries_seconds)
   increasing = all(a < b for a, b in zip(boundaries[:-1], boundaries[1:]))
@@ -47,7 +54,7 @@ def bucket_shapes(boundaries_seconds, sample_rate):
   return tuple(round(seconds * sample_rate) for seconds in boundaries)
 
 
-def share(batch, num_pipelines, pipeline):
+def share(batch: int, num_pipelines: int, pipeline: int) -> tuple[int, int]:
   """First row and number of rows of one pipeline."""
   if num_pipelines < 1 or batch % num_pipelines:
     raise ValueError(
@@ -62,7 +69,9 @@ def share(batch, num_pipelines, pipeline):
   return pipeline * (batch // num_pipelines), batch // num_pipelines
 
 
-def assemble(sources, entries, samples, width):
+def assemble(
+  sources: Sequence[Any], entries: "Sequence[Entry]", samples: int, width: int
+) -> tuple[np.ndarray, ...]:
   """Reads and pads: audio int16 [b, S], lengths, labels [b, U], lengths."""
   audio = np.zeros([len(entries), samples], np.int16)
   labels = np.zeros([len(entries), width], np.int32)
@@ -76,7 +85,13 @@ def assemble(sources, entries, samples, width):
   return audio, lengths[0], labels, lengths[1]
 
 
-def pipeline_of(steps, read, audio_shape, width, weighted=False):
+def pipeline_of(
+  steps: Any,
+  read: Callable[..., Any],
+  audio_shape: Sequence[int | None],
+  width: int,
+  weighted: bool = False,
+) -> Any:
   """Maps step numbers to batches; 16-bit audio becomes float in the graph."""
   import tensorflow as tf
 

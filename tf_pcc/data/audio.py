@@ -12,12 +12,16 @@ import io
 import os
 import re
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tf_pcc import extras
 from tf_pcc.data.resampling import SAMPLE_RATE, resample, speed
-from tf_pcc.data.segments import WHOLE
+from tf_pcc.data.segments import WHOLE, Segment
+
+if TYPE_CHECKING:
+  import tensorflow as tf
 
 __all__ = [
   "FORMATS",
@@ -48,7 +52,7 @@ _OP_NAMES = re.compile(r"\{\{.*?\}\}|\[Op:[^\]]*\](?: name:.*)?")
 
 
 @functools.lru_cache(maxsize=1)
-def tensorflow_io():
+def tensorflow_io() -> Any:
   """The tensorflow-io module if its native library works here, else None."""
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
   import tensorflow as tf
@@ -73,7 +77,12 @@ def _soundfile():
   return soundfile
 
 
-def load(path, sample_rate=SAMPLE_RATE, backend=None, segment=WHOLE):
+def load(
+  path: str | os.PathLike,
+  sample_rate: int = SAMPLE_RATE,
+  backend: str | None = None,
+  segment: Segment = WHOLE,
+) -> np.ndarray:
   """Reads an audio file as a mono waveform.
 
   Args:
@@ -115,7 +124,9 @@ def load(path, sample_rate=SAMPLE_RATE, backend=None, segment=WHOLE):
   return resample(waveform, rate, sample_rate)
 
 
-def decode(data, backend=None, segment=WHOLE):
+def decode(
+  data: bytes, backend: str | None = None, segment: Segment = WHOLE
+) -> tuple[np.ndarray, int]:
   """Decodes the bytes of an audio file.
 
   Args:
@@ -222,7 +233,7 @@ def _decode_wav(data):
   return (samples / scale).astype(np.float32), rate
 
 
-def sniff(data):
+def sniff(data: bytes) -> str:
   """The format of an audio file, one of `FORMATS`, by its first bytes."""
   if data[:4] == b"fLaC":
     return "flac"
@@ -237,7 +248,9 @@ def sniff(data):
   )
 
 
-def decode_in_graph(data, kind, sample_rate=SAMPLE_RATE):
+def decode_in_graph(
+  data: "tf.Tensor", kind: str, sample_rate: int = SAMPLE_RATE
+) -> "tf.Tensor":
   """Decodes and resamples audio bytes with graph ops, for tf.data.
 
   WAV (16-bit) and raw PCM need core TensorFlow only, if no resampling is
@@ -361,7 +374,7 @@ def _decode_compressed(data, kind):
   return tf.switch_case(chosen, [eight, sixteen, more]), rate
 
 
-def encode_flac(samples, sample_rate=SAMPLE_RATE):
+def encode_flac(samples: np.ndarray, sample_rate: int = SAMPLE_RATE) -> bytes:
   """The bytes of a 16-bit mono FLAC file.
 
   Args:
@@ -382,7 +395,7 @@ def encode_flac(samples, sample_rate=SAMPLE_RATE):
   return tfio.audio.encode_flac(samples[:, None], rate=sample_rate).numpy()
 
 
-def decode_flac(data):
+def decode_flac(data: bytes) -> np.ndarray:
   """The samples of a file from `encode_flac`, exactly.
 
   Args:
@@ -398,12 +411,12 @@ def decode_flac(data):
   return to_int16(decode(data)[0])
 
 
-def to_int16(waveform):
+def to_int16(waveform: np.ndarray) -> np.ndarray:
   """Rounds a waveform in [-1, 1] to int16 `[samples]`."""
   scaled = np.round(np.asarray(waveform, np.float64) * 32768)
   return np.clip(scaled, -32768, 32767).astype(np.int16)
 
 
-def to_float(samples):
+def to_float(samples: np.ndarray) -> np.ndarray:
   """int16 `[samples]` as a float32 waveform in [-1, 1)."""
   return np.asarray(samples, np.int16).astype(np.float32) / 32768

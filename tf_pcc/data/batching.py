@@ -7,6 +7,8 @@ one bucket, so one shape, is the usual case on a TPU. Their order is that of
 
 import collections
 import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import logging
@@ -22,6 +24,11 @@ from tf_pcc.data.assembly import (
 )
 from tf_pcc.data.evaluation import EvaluationBatches, evaluation_batches
 from tf_pcc.data.ordering import Order
+
+if TYPE_CHECKING:
+  import tensorflow as tf
+
+  from tf_pcc.data.tokenizers import Tokenizer
 
 __all__ = [
   "Batches",
@@ -49,7 +56,7 @@ class Insertion:
   repeats: int = 1
 
 
-def ctc_length(labels):
+def ctc_length(labels: Sequence[int] | np.ndarray) -> int:
   """Frames CTC needs at least: one a label, one more between equal labels."""
   labels = np.asarray(labels)
   return len(labels) + int(np.count_nonzero(labels[1:] == labels[:-1]))
@@ -102,16 +109,16 @@ class Batches:
 
   def __init__(
     self,
-    records,
-    tokenizer,
-    global_batch,
-    bucket_boundaries_seconds=None,
-    seed=0,
-    fits=None,
-    max_labels=None,
-    cores=1,
-    inserted=None,
-    total_steps=None,
+    records: Any,
+    tokenizer: "Tokenizer",
+    global_batch: int,
+    bucket_boundaries_seconds: Iterable[float] | None = None,
+    seed: int = 0,
+    fits: Callable[[Any, int], bool] | None = None,
+    max_labels: int | None = None,
+    cores: int = 1,
+    inserted: Iterable[Insertion] | None = None,
+    total_steps: int | None = None,
   ):
     inserted = list(inserted or ())
     _check_arguments(global_batch, cores, inserted, total_steps)
@@ -166,7 +173,7 @@ class Batches:
         (self._bucket_of(entry), insertion.repeats)
         for insertion, entry in zip(inserted, extra)
       ],
-      total_steps,
+      total_steps or 0,
     )
 
   def __len__(self):
@@ -174,15 +181,17 @@ class Batches:
     return self._order.steps_per_epoch
 
   @property
-  def utterances(self):
+  def utterances(self) -> int:
     """Number of utterances in use, insertions not counted."""
     return sum(map(len, self._buckets))
 
-  def ids(self, step):
+  def ids(self, step: int) -> list[str]:
     """Ids of the utterances of a step, in the order of the rows."""
     return [self._id(entry) for entry in self._rows(step)[1]]
 
-  def batch(self, step, start=0, stop=None):
+  def batch(
+    self, step: int, start: int = 0, stop: int | None = None
+  ) -> tuple[np.ndarray, ...]:
     """The arrays of rows `start` to `stop` of a step.
 
     Args:
@@ -199,7 +208,13 @@ class Batches:
       self._sources, rows[start:stop], self.shapes[bucket], self.max_labels
     )
 
-  def dataset(self, start_step=0, stop_step=None, num_pipelines=1, pipeline=0):
+  def dataset(
+    self,
+    start_step: int = 0,
+    stop_step: int | None = None,
+    num_pipelines: int = 1,
+    pipeline: int = 0,
+  ) -> "tf.data.Dataset":
     """The batches from a step on.
 
     Args:

@@ -44,12 +44,17 @@ from tf_pcc.data import (
   tfds,
 )
 from tf_pcc.data.manifests import Reading, corpus_of_rows
+from tf_pcc.data.utterances import Corpus
 
 _SHOWN = 5
 _MANIFESTS = ("manifest.tsv", "metadata.csv", "metadata.jsonl")
 
 
-def read_corpus(path, max_missing_share=0.05, reading=None):
+def read_corpus(
+  path: str | os.PathLike,
+  max_missing_share: float = 0.05,
+  reading: Reading | None = None,
+) -> Corpus:
   """Lists the utterances of a corpus; the module says of which kinds.
 
   Transcripts without audio and audio without a transcript are listed, counted

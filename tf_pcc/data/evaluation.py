@@ -1,5 +1,8 @@
 """Batches for evaluation: every utterance once, none left out."""
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from absl import logging
 
@@ -10,6 +13,11 @@ from tf_pcc.data.assembly import (
   pipeline_of,
   share,
 )
+
+if TYPE_CHECKING:
+  import tensorflow as tf
+
+  from tf_pcc.data.tokenizers import Tokenizer
 
 
 class EvaluationBatches:
@@ -23,7 +31,14 @@ class EvaluationBatches:
     unencodable: Ids of utterances outside the vocabulary.
   """
 
-  def __init__(self, records, tokenizer, batch_size, boundaries, max_labels):
+  def __init__(
+    self,
+    records: Any,
+    tokenizer: "Tokenizer",
+    batch_size: int,
+    boundaries: Iterable[float] | None,
+    max_labels: int | None,
+  ):
     if batch_size < 1:
       raise ValueError(
         f"`batch_size` must be positive. Received: batch_size={batch_size}"
@@ -70,7 +85,9 @@ class EvaluationBatches:
   def __iter__(self):
     return iter(self.dataset())
 
-  def batch(self, step, start=0, stop=None):
+  def batch(
+    self, step: int, start: int = 0, stop: int | None = None
+  ) -> tuple[np.ndarray, ...]:
     """As `Batches.batch`, and the weights float32 `[b]`."""
     rows = self.rows[step]
     # A filled row repeats a real one: no network meets audio of length 0.
@@ -82,7 +99,9 @@ class EvaluationBatches:
     )
     return *arrays, (rows[start:stop] >= 0).astype(np.float32)
 
-  def dataset(self, num_pipelines=1, pipeline=0):
+  def dataset(
+    self, num_pipelines: int = 1, pipeline: int = 0
+  ) -> "tf.data.Dataset":
     """The batches as a tf.data.Dataset of (x, y, weight).
 
     Args:
@@ -106,12 +125,12 @@ class EvaluationBatches:
 
 
 def evaluation_batches(
-  records,
-  tokenizer,
-  batch_size,
-  bucket_boundaries_seconds=None,
-  max_labels=None,
-):
+  records: Any,
+  tokenizer: "Tokenizer",
+  batch_size: int,
+  bucket_boundaries_seconds: Iterable[float] | None = None,
+  max_labels: int | None = None,
+) -> EvaluationBatches:
   """Batches that hold every utterance exactly once; nothing is left out.
 
   The last batch of a bucket is filled with rows of weight 0. A text outside the

@@ -13,12 +13,13 @@ another Unicode normalisation, than its file.
 
 import collections
 import os
+from collections.abc import Iterator
 
 from absl import logging
 
 from tf_pcc.data import audio
 from tf_pcc.data.lines import read_lines
-from tf_pcc.data.manifests import Row
+from tf_pcc.data.manifests import Reading, Row
 from tf_pcc.data.paths import Finder, same, shown
 
 # The best one first.
@@ -40,7 +41,7 @@ _NO_TRANSCRIPTS = (
 )
 
 
-def read_rows(root, reading):
+def read_rows(root: str | os.PathLike, reading: Reading) -> list[Row]:
   """The rows of a folder of recordings; the module says of what kinds.
 
   Args:
@@ -84,7 +85,9 @@ def read_rows(root, reading):
   ]
 
 
-def walk(root, finder):
+def walk(
+  root: str | os.PathLike, finder: Finder
+) -> Iterator[tuple[str, list[str]]]:
   """Yields the folders below a folder, each with its files, in order.
 
   Args:

@@ -21,14 +21,15 @@ import re
 
 from tf_pcc import extras, files
 from tf_pcc.data import audio, manifests, tables
-from tf_pcc.data.manifests import Row, corpus_of_rows
+from tf_pcc.data.manifests import Reading, Row, corpus_of_rows
 from tf_pcc.data.paths import Finder
+from tf_pcc.data.utterances import Corpus
 
 EXTENSIONS = (".parquet", ".arrow")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 
 
-def is_dataset(folder):
+def is_dataset(folder: str | os.PathLike) -> bool:
   """Whether a folder holds a saved data set or Parquet files."""
   return os.path.isfile(os.path.join(folder, "state.json")) or bool(
     _parquet(folder)
@@ -36,7 +37,7 @@ def is_dataset(folder):
   )
 
 
-def read(path, reading):
+def read(path: str | os.PathLike, reading: Reading) -> Corpus:
   """Lists the utterances of a data set.
 
   Args:

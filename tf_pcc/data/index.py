@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ COLUMNS = (*TEXTS, *NUMBERS)
 _REMEDY = "restore a copy of it or prepare the corpus again"
 
 
-def digest(value) -> str:
+def digest(value: Any) -> str:
   """SHA-256 of a JSON-serialisable value."""
   data = json.dumps(value, sort_keys=True, ensure_ascii=False).encode()
   return hashlib.sha256(data).hexdigest()

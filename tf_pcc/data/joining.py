@@ -9,6 +9,7 @@ import collections
 import dataclasses
 import hashlib
 import os
+from collections.abc import Mapping
 
 import numpy as np
 from absl import logging
@@ -39,10 +40,10 @@ class JoinedCorpus:
   """
 
   manifest: str
-  splits: collections.abc.Mapping[str, int] = dataclasses.field(
+  splits: Mapping[str, int] = dataclasses.field(
     default_factory=lambda: {"train": 4000, "test": 400}
   )
-  shares: collections.abc.Mapping[str, float] = dataclasses.field(
+  shares: Mapping[str, float] = dataclasses.field(
     default_factory=lambda: {"train": 0.8, "test": 0.2}
   )
   min_words: int = 2
@@ -62,7 +63,7 @@ class JoinedCorpus:
         f"min_words={self.min_words}, max_words={self.max_words}"
       )
 
-  def recordings(self):
+  def recordings(self) -> dict[str, dict[str, dict[str, list[Utterance]]]]:
     """The recordings each split may use.
 
     Returns:
@@ -75,7 +76,7 @@ class JoinedCorpus:
     groups = collections.defaultdict(list)
     for utterance in read_corpus(self.manifest):
       groups[utterance.speaker, utterance.text].append(utterance)
-    result = {
+    result: dict[str, dict[str, dict[str, list[Utterance]]]] = {
       s: collections.defaultdict(lambda: collections.defaultdict(list))
       for s in self.shares
     }
@@ -95,7 +96,9 @@ class JoinedCorpus:
     return result
 
 
-def generate(spec, cache_dir, progress=True):
+def generate(
+  spec: JoinedCorpus, cache_dir: str | os.PathLike, progress: bool = True
+) -> dict[str, str]:
   """Joins the corpus, once: a cached one is returned at once.
 
   Args:

@@ -15,6 +15,7 @@ reason: commands are never run.
 
 import os
 import re
+from collections.abc import Iterator
 
 from tf_pcc.data import manifests
 from tf_pcc.data.lines import read_lines
@@ -23,14 +24,14 @@ from tf_pcc.data.segments import WHOLE, Segment
 _CHANNELS = {"A": (0,), "B": (1,), "1": (0,), "2": (1,)}
 
 
-def is_directory(path):
+def is_directory(path: str | os.PathLike) -> bool:
   """Whether a folder is a Kaldi data directory."""
   return all(
     os.path.isfile(os.path.join(path, name)) for name in ("wav.scp", "text")
   )
 
 
-def read_rows(root):
+def read_rows(root: str | os.PathLike) -> Iterator[manifests.Row]:
   """The rows of a Kaldi data directory.
 
   Args:
@@ -119,7 +120,7 @@ def _segments(root):
       channels = tuple(int(field) for field in fields[3:4])
       bad = not 0 <= start < float("inf") or not (end == -1 or end > start)
     except (ValueError, IndexError):
-      bad = True
+      start, end, channels, bad = 0.0, 0.0, (), True
     if bad or len(fields) > 4 or any(channel < 0 for channel in channels):
       raise ValueError(
         f"{where} must be UTTERANCE RECORDING BEGIN END, in seconds. "

@@ -6,20 +6,23 @@ The others (mixed cuts, transformed recordings, sound in archives, in memory or
 behind commands, which are never run) are skipped with the reason.
 """
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 from tf_pcc.data import manifests
 from tf_pcc.data.segments import Segment
 
 _CUTS = ("MonoCut", "MultiCut", "Cut", "MixedCut", "PaddingCut")
 
 
-def is_cut(item):
+def is_cut(item: Any) -> bool:
   """Whether an object is a cut."""
   return isinstance(item, dict) and (
     item.get("type") in _CUTS or {"recording", "supervisions"} <= item.keys()
   )
 
 
-def rows(objects):
+def rows(objects: Iterable[tuple[Any, str]]) -> Iterator[manifests.Row]:
   """The rows of a CutSet.
 
   Args:

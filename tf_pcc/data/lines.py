@@ -3,12 +3,13 @@
 import gzip
 import os
 import zlib
+from collections.abc import Iterator
 
 # How much of a damaged line is shown on either side of the damage, in bytes.
 _SHOWN = 20
 
 
-def read_lines(path):
+def read_lines(path: str | os.PathLike) -> Iterator[str]:
   """Yields the lines of a UTF-8 text file, ends of line included.
 
   A byte order mark is dropped; a file named .gz is decompressed.

@@ -5,6 +5,7 @@ may have the file's extension, or be a path.
 """
 
 import os
+from collections.abc import Iterator
 
 from tf_pcc.data import audio, manifests
 from tf_pcc.data.lines import read_lines
@@ -12,14 +13,14 @@ from tf_pcc.data.lines import read_lines
 _FOLDER = "wavs"
 
 
-def is_metadata(path):
+def is_metadata(path: str | os.PathLike) -> bool:
   """Whether a file has the form of LJSpeech's metadata.csv."""
   first = next((line for line in read_lines(path) if line.strip()), "")
   names = first.lower().split("|")
   return 2 <= len(names) <= 3 and "," not in names[0] and "\t" not in names[0]
 
 
-def read_rows(path):
+def read_rows(path: str | os.PathLike) -> Iterator[manifests.Row]:
   """The rows of a metadata.csv.
 
   Args:

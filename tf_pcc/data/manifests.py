@@ -4,7 +4,8 @@ import collections
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from tf_pcc.data.paths import Finder, shown
 from tf_pcc.data.segments import WHOLE, Segment
@@ -54,7 +55,12 @@ class Reading:
   keep_empty: bool = False
 
 
-def corpus_of_rows(root, rows, reading, folders=None):
+def corpus_of_rows(
+  root: str | os.PathLike,
+  rows: Iterable[Row],
+  reading: Reading,
+  folders: Sequence[str] = (),
+) -> Corpus:
   """The corpus that rows describe.
 
   Args:
@@ -95,7 +101,7 @@ def corpus_of_rows(root, rows, reading, folders=None):
     )
   return Corpus(
     name=os.path.basename(os.path.normpath(root)),
-    root=root,
+    root=os.fspath(root),
     utterances=tuple(sorted(utterances, key=lambda item: item.id)),
     skips=tuple(sorted(skips, key=lambda item: item.id)),
   )
@@ -136,7 +142,7 @@ def _ids(rows):
     yield f"{stem}-{part.start:.3f}-{end}{channels}"
 
 
-def string(where, field, value, empty=False):
+def string(where: str, field: str, value: Any, empty: bool = False) -> str:
   """Checks that a field is a string that a record can hold.
 
   Args:
@@ -165,7 +171,7 @@ def string(where, field, value, empty=False):
   return value
 
 
-def seconds(where, field, value):
+def seconds(where: str, field: str, value: Any) -> float | None:
   """Checks that a field is a number of seconds, or None; 0 is None as well.
 
   Args:

@@ -13,11 +13,14 @@ Not read: several files that are the channels of one utterance, and files in tar
 archives; such rows are skipped with that reason.
 """
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 from tf_pcc.data import manifests
 from tf_pcc.data.segments import Segment
 
 
-def rows(objects):
+def rows(objects: Iterable[tuple[Any, str]]) -> Iterator[manifests.Row]:
   """The rows of a NeMo manifest.
 
   Args:

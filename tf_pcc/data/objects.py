@@ -1,13 +1,16 @@
 """Files of JSON objects: one a line, or one array of them."""
 
 import json
+import os
+from collections.abc import Iterator
+from typing import Any
 
 from tf_pcc.data.lines import read_lines
 
 EXTENSIONS = (".json", ".jsonl", ".manifest")
 
 
-def read_objects(path):
+def read_objects(path: str | os.PathLike) -> Iterator[tuple[Any, str]]:
   """Yields the objects of a file.
 
   Args:

@@ -6,6 +6,7 @@ from the seed and the step alone, so there is no state to save.
 """
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -29,7 +30,14 @@ class Order:
     total_steps: Steps over which the repeats are spread evenly.
   """
 
-  def __init__(self, counts, global_batch, seed, inserted=(), total_steps=0):
+  def __init__(
+    self,
+    counts: Sequence[int],
+    global_batch: int,
+    seed: int,
+    inserted: Sequence[tuple[int, int]] = (),
+    total_steps: int = 0,
+  ):
     self._counts = np.asarray(counts, np.int64)
     self._batch = global_batch
     self._seed = seed
@@ -42,11 +50,11 @@ class Order:
       self._insert(inserted, total_steps)
 
   @property
-  def steps_per_epoch(self):
+  def steps_per_epoch(self) -> int:
     """Steps in which every utterance, but for remainders, is seen once."""
     return int(self.steps.sum())
 
-  def rows(self, step):
+  def rows(self, step: int) -> tuple[int, np.ndarray]:
     """What a step holds.
 
     Args:

@@ -15,6 +15,7 @@ import functools
 import os
 import stat
 import unicodedata
+from collections.abc import Iterable
 
 _KINDS = (
   (stat.S_ISDIR, "a folder"),
@@ -36,7 +37,9 @@ class Finder:
       Default False.
   """
 
-  def __init__(self, folders, allow_outside=False):
+  def __init__(
+    self, folders: Iterable[str | os.PathLike], allow_outside: bool = False
+  ):
     self._folders = list(dict.fromkeys(folders))
     self._allow_outside = allow_outside
     # Of this corpus alone: another one may be read after files have changed.
@@ -44,7 +47,7 @@ class Finder:
     self._listing = functools.cache(_listing)
     self._roots = [_inside(os.path.realpath(f)) for f in self._folders]
 
-  def find(self, written):
+  def find(self, written: str) -> tuple[str, str]:
     """Where a written path leads.
 
     Args:
@@ -70,7 +73,7 @@ class Finder:
     places = dict.fromkeys(os.path.join(f, written) for f in self._folders)
     return "", "not at " + " or ".join(map(shown, places))
 
-  def refusal(self, path, absolute=False):
+  def refusal(self, path: str, absolute: bool = False) -> str:
     """Why a path that exists must not be read.
 
     Args:
@@ -123,13 +126,13 @@ class Finder:
     return os.path.join(self._real_folder(folder or os.curdir), name)
 
 
-def shown(path):
+def shown(path: str | os.PathLike) -> str:
   """A path for messages: shortened, and readable where it is not UTF-8."""
   text = os.fsencode(path).decode(errors="backslashreplace")
   return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def same(name):
+def same(name: str) -> str:
   """What equal names have in common: Unicode composed, case folded."""
   return unicodedata.normalize("NFC", name).casefold()
 

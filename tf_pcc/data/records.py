@@ -7,6 +7,8 @@ methods for waveforms that are already in memory, such as canaries. Records of
 
 import hashlib
 import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +18,9 @@ from tf_pcc.data import shards as shards_
 from tf_pcc.data.index import ENCODINGS, digest, shard_name
 from tf_pcc.data.shards import DamagedRecord
 from tf_pcc.data.writing import write_records, write_shards
+
+if TYPE_CHECKING:
+  import tensorflow as tf
 
 __all__ = [
   "ENCODINGS",
@@ -47,7 +52,7 @@ class Records:
     ValueError: if the directory holds no finished records.
   """
 
-  def __init__(self, directory):
+  def __init__(self, directory: str | os.PathLike):
     self.directory = os.fspath(directory).rstrip("/")
     self.index, columns = index_.read(self.directory)
     self.ids, self.texts, self.speakers = (
@@ -65,7 +70,7 @@ class Records:
   def __repr__(self):
     return f"Records({self.directory!r}, utterances={len(self)})"
 
-  def read(self, i):
+  def read(self, i: int) -> np.ndarray:
     """Reads one utterance's audio; several threads may call this.
 
     Args:
@@ -86,7 +91,7 @@ class Records:
       raise self._damaged(i, f"it has {len(waveform)} samples")
     return waveform
 
-  def example(self, i):
+  def example(self, i: int) -> "tf.train.Example":
     """The tf.train.Example of record `i`.
 
     Raises:
@@ -105,7 +110,7 @@ class Records:
       raise self._damaged(i, f"it is {found!r}")
     return example
 
-  def paths(self):
+  def paths(self) -> list[str]:
     """Paths of the shards, in order."""
     shards = len(self.index["shards"])
     return [
@@ -113,7 +118,7 @@ class Records:
       for number in range(shards)
     ]
 
-  def dataset(self):
+  def dataset(self) -> "tf.data.Dataset":
     """All records in their order as a tf.data.Dataset, decoded in the graph.
 
     Returns:
@@ -136,7 +141,7 @@ class Records:
     shards = tf.data.TFRecordDataset(self.paths())
     return shards.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
 
-  def verify(self):
+  def verify(self) -> None:
     """Reads everything and compares it with the index's SHA-256.
 
     Raises:
@@ -148,7 +153,7 @@ class Records:
       content = hashlib.sha256()
       try:
         for data in tf.data.TFRecordDataset(path).as_numpy_iterator():
-          content.update(data)
+          content.update(bytes(data))
       except tf.errors.OpError as error:
         raise ValueError(f"{path} is damaged: {error.message}") from error
       if content.hexdigest() != expected:
@@ -182,11 +187,11 @@ class MemoryRecords:
 
   def __init__(
     self,
-    waveforms,
-    texts,
-    ids=None,
-    speakers=None,
-    sample_rate=audio.SAMPLE_RATE,
+    waveforms: Iterable[Any],
+    texts: Iterable[str],
+    ids: Iterable[str] | None = None,
+    speakers: Iterable[str] | None = None,
+    sample_rate: int = audio.SAMPLE_RATE,
   ):
     self._waveforms = [
       w if w.dtype == np.int16 else audio.to_int16(w)
@@ -211,6 +216,6 @@ class MemoryRecords:
   def __repr__(self):
     return f"MemoryRecords(utterances={len(self)})"
 
-  def read(self, i):
+  def read(self, i: int) -> np.ndarray:
     """int16 array `[samples[i]]`."""
     return self._waveforms[i]

@@ -10,7 +10,9 @@ from tf_pcc import extras
 SAMPLE_RATE = 16000
 
 
-def resample(waveform, rate, sample_rate=SAMPLE_RATE):
+def resample(
+  waveform: np.ndarray, rate: int, sample_rate: int = SAMPLE_RATE
+) -> np.ndarray:
   """Resamples by a polyphase filter (scipy.signal.resample_poly).
 
   Args:
@@ -31,7 +33,7 @@ def resample(waveform, rate, sample_rate=SAMPLE_RATE):
   return _polyphase(waveform, ratio)
 
 
-def speed(waveform, factor):
+def speed(waveform: np.ndarray, factor: float) -> np.ndarray:
   """Plays a waveform `factor` times faster; the pitch rises with it.
 
   Args:

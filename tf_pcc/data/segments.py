@@ -26,7 +26,7 @@ class Segment:
   seconds: float | None = None
   channels: tuple[int, ...] = ()
 
-  def bounds(self, samples, rate):
+  def bounds(self, samples: int, rate: int) -> tuple[int, int]:
     """Where it is in a recording.
 
     Args:
@@ -54,7 +54,7 @@ class Segment:
       check_length(self.seconds, (last - first) / rate)
     return first, last
 
-  def mix(self, waveform):
+  def mix(self, waveform: np.ndarray) -> np.ndarray:
     """The mean of the chosen channels, float32 `[samples]`.
 
     Args:
@@ -77,7 +77,7 @@ class Segment:
 WHOLE = Segment()
 
 
-def check_length(stated, actual):
+def check_length(stated: float, actual: float) -> None:
   """Refuses a stated length that the sound does not have.
 
   Args:

@@ -8,6 +8,7 @@ is checked where a record is read by its offset.
 import os
 import struct
 import threading
+from collections.abc import Iterable
 
 from tf_pcc import extras
 
@@ -35,7 +36,7 @@ class Shards:
       when they are first read.
   """
 
-  def __init__(self, paths):
+  def __init__(self, paths: Iterable[str]):
     self.paths = tuple(paths)
     self._files = {}
     self._lock = threading.Lock()

@@ -79,7 +79,7 @@ class SyntheticCorpus:
         for rate in self.rate:
           _voice(name, pitch, rate)
 
-  def fingerprint(self):
+  def fingerprint(self) -> str:
     """SHA-256 of the specification and the voice engines' versions."""
     described = dataclasses.asdict(self)
     described["splits"] = sorted(self.splits.items())
@@ -90,7 +90,7 @@ class SyntheticCorpus:
       json.dumps(value, sort_keys=True).encode()
     ).hexdigest()
 
-  def sentences(self):
+  def sentences(self) -> dict[str, list[str]]:
     """The sentences of each split.
 
     Returns:
@@ -118,7 +118,7 @@ class SyntheticCorpus:
       result[split] = [next(found) for _ in range(count)]
     return result
 
-  def utterances(self):
+  def utterances(self) -> dict[str, list[tuple[Utterance, tts.Voice]]]:
     """Who says what in each split.
 
     Returns:
@@ -142,7 +142,12 @@ class SyntheticCorpus:
     return result
 
 
-def generate(spec, cache_dir, processes=None, progress=True):
+def generate(
+  spec: SyntheticCorpus,
+  cache_dir: str | os.PathLike,
+  processes: int | None = None,
+  progress: bool = True,
+) -> dict[str, str]:
   """Speaks the corpus, once: a cached one is returned at once.
 
   Utterances are spoken in units of 250 (`tts.UNIT`). Stopping it loses the

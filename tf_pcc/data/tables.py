@@ -19,6 +19,8 @@ speaker, seconds, text: the path is known by its extension.
 import csv
 import io
 import os
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from tf_pcc.data import audio, manifests
 from tf_pcc.data.lines import read_lines
@@ -47,7 +49,7 @@ _LONGEST = 2**31 - 1
 _SHOWN = 200
 
 
-def read_rows(path):
+def read_rows(path: str | os.PathLike) -> list[manifests.Row]:
   """The rows of a table of utterances.
 
   Args:
@@ -73,13 +75,13 @@ def read_rows(path):
   return [_row(where, fields, names) for where, fields in rows]
 
 
-def extension(path):
+def extension(path: str) -> str:
   """The extension of a path, in lower case, that of compression left out."""
   path = path.lower().removesuffix(".gz")
   return os.path.splitext(path)[1]
 
 
-def write(rows):
+def write(rows: Iterable[Sequence[str]]) -> str:
   """A table as the text of a TSV file, such as `read_rows` takes.
 
   Args:
@@ -158,7 +160,7 @@ def _is_row(fields, columns):
   return fields[columns.index("path")].lower().endswith(_AUDIO)
 
 
-def _records(path, lines, delimiter, quoting=csv.QUOTE_MINIMAL):
+def _records(path, lines, delimiter, quoting: Any = csv.QUOTE_MINIMAL):
   """The rows that are not blank, each with the line on which it begins."""
   reader = csv.reader(lines, delimiter=delimiter, strict=True, quoting=quoting)
   where = f"Line 1 of {path}"

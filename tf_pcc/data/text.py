@@ -4,8 +4,11 @@ import base64
 import collections
 import io
 import json
+import os
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from tf_pcc import extras
 from tf_pcc.data.tokenizers import (
@@ -36,7 +39,7 @@ __all__ = [
 _APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u02bc\u0060\u00b4"), "'")
 
 
-def normalize(text):
+def normalize(text: str) -> str:
   """Brings a transcript to the form all tokenizers expect.
 
   Upper case, accents removed, typographic apostrophes made `'`, punctuation
@@ -59,7 +62,7 @@ def normalize(text):
   return " ".join(re.sub(r"[^\w']|_", " ", text).split())
 
 
-def tokenizer_from_config(config):
+def tokenizer_from_config(config: Mapping[str, Any]) -> Tokenizer:
   """The tokenizer that `Tokenizer.get_config` described.
 
   Args:
@@ -84,7 +87,7 @@ def tokenizer_from_config(config):
   return kinds[kind](config["pieces"])
 
 
-def load_tokenizer(path):
+def load_tokenizer(path: str | os.PathLike) -> Tokenizer:
   """Reads a tokenizer written by `Tokenizer.save`.
 
   Args:
@@ -103,7 +106,9 @@ def load_tokenizer(path):
   return tokenizer_from_config(config)
 
 
-def build_tokenizer(kind, texts, size=None):
+def build_tokenizer(
+  kind: str, texts: Iterable[str], size: int | None = None
+) -> Tokenizer:
   """Learns a vocabulary from texts.
 
   The same texts in any order give the same tokenizer.

@@ -7,12 +7,13 @@ import numpy as np
 
 from tf_pcc import extras
 from tf_pcc.data import audio
+from tf_pcc.data.manifests import Reading
 from tf_pcc.data.utterances import Corpus, Utterance
 
 _RATE = 16000  # of every TFDS librispeech configuration
 
 
-def read(name, reading):
+def read(name: str, reading: Reading) -> Corpus:
   """Lists the utterances of a TFDS split.
 
   Args:

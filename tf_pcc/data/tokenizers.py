@@ -8,6 +8,8 @@ import abc
 import base64
 import json
 import os
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +37,7 @@ class Tokenizer(abc.ABC):
 
   kind = None
 
-  def __init__(self, pieces):
+  def __init__(self, pieces: Iterable[str]):
     pieces = tuple(pieces)
     if not pieces or "" in pieces or len(set(pieces)) != len(pieces):
       raise ValueError(
@@ -49,10 +51,10 @@ class Tokenizer(abc.ABC):
     self._ids = {piece: i for i, piece in enumerate(self.pieces)}
 
   @property
-  def vocab_size(self):
+  def vocab_size(self) -> int:
     return len(self.pieces)
 
-  def encode(self, text):
+  def encode(self, text: str) -> list[int]:
     """The label ids of one text.
 
     Args:
@@ -66,7 +68,9 @@ class Tokenizer(abc.ABC):
     """
     return self.encode_batch([text])[0]
 
-  def encode_batch(self, texts, strict=True):
+  def encode_batch(
+    self, texts: Sequence[str], strict: bool = True
+  ) -> list[Any]:
     """The label ids of many texts at once, much faster than one by one.
 
     Args:
@@ -84,7 +88,7 @@ class Tokenizer(abc.ABC):
       result.append(ids)
     return result
 
-  def decode(self, ids):
+  def decode(self, ids: Iterable[int]) -> str:
     """The text of label ids; blanks (id 0, also padding) are left out.
 
     Args:
@@ -102,7 +106,7 @@ class Tokenizer(abc.ABC):
       )
     return "".join(self.surfaces[i] for i in ids).strip()
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     """The JSON-serialisable description that `tokenizer_from_config` reads."""
     return {
       "format": FORMAT,
@@ -110,7 +114,7 @@ class Tokenizer(abc.ABC):
       "pieces": list(self.pieces[1:]),
     }
 
-  def save(self, path):
+  def save(self, path: str | os.PathLike) -> None:
     """Writes the tokenizer to a JSON file, whole or not at all."""
     path = os.fspath(path)
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -128,7 +132,7 @@ class Tokenizer(abc.ABC):
     )
 
   @abc.abstractmethod
-  def _encode_all(self, texts):
+  def _encode_all(self, texts) -> Any:
     """Yields a list of ids, or None, for each text."""
 
   @abc.abstractmethod
@@ -161,7 +165,9 @@ class CharacterTokenizer(Tokenizer):
 
   kind = "character"
 
-  def __init__(self, characters=" 'ABCDEFGHIJKLMNOPQRSTUVWXYZ"):
+  def __init__(
+    self, characters: Iterable[str] = " 'ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+  ):
     super().__init__(characters)
     long = [c for c in self.pieces[1:] if len(c) != 1]
     if long:
@@ -195,7 +201,7 @@ class _ByWords(Tokenizer):
       yield None if None in cut else [i for ids in cut for i in ids]
 
   @abc.abstractmethod
-  def _cut(self, words):
+  def _cut(self, words) -> Any:
     """A list of ids, or None, for each word."""
 
 
@@ -231,7 +237,7 @@ class WordpieceTokenizer(_ByWords):
 
   kind = "wordpiece"
 
-  def __init__(self, pieces):
+  def __init__(self, pieces: Iterable[str]):
     super().__init__(pieces)
     # The unknown token shares id 0 with the blank, which no text may contain.
     self._cutter = tensorflow_text_module().FastWordpieceTokenizer(
@@ -270,7 +276,7 @@ class SentencepieceTokenizer(Tokenizer):
 
   kind = "sentencepiece"
 
-  def __init__(self, model):
+  def __init__(self, model: bytes):
     text = tensorflow_text_module()
     self._model = model
     self._cutter = text.SentencepieceTokenizer(model=model)
@@ -278,7 +284,7 @@ class SentencepieceTokenizer(Tokenizer):
     names = self._cutter.id_to_string(np.arange(size, dtype=np.int32))
     super().__init__([name.decode() for name in names.numpy()][1:])
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {
       "format": FORMAT,
       "kind": self.kind,
@@ -298,6 +304,6 @@ class SentencepieceTokenizer(Tokenizer):
     return piece.replace(_SPACE_MARK, " ")
 
 
-def tensorflow_text_module():
+def tensorflow_text_module() -> Any:
   """The tensorflow-text module, or an error that says how to get it."""
   return extras.load("tensorflow_text", "A tokenizer of pieces", "")

@@ -18,6 +18,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -64,7 +65,12 @@ class Voice:
         )
 
 
-def synthesize(texts, voices, processes=None, unit=UNIT):
+def synthesize(
+  texts: Sequence[str],
+  voices: Voice | Sequence[Voice],
+  processes: int | None = None,
+  unit: int = UNIT,
+) -> list[np.ndarray]:
   """Speaks texts.
 
   Args:
@@ -101,7 +107,9 @@ def synthesize(texts, voices, processes=None, unit=UNIT):
     return [waveform for part in parts for waveform in part]
 
 
-def speak_unit(texts, voices):
+def speak_unit(
+  texts: Sequence[str], voices: Sequence[Voice]
+) -> list[np.ndarray]:
   """Speaks texts in their order in one fresh process.
 
   Args:

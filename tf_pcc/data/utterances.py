@@ -1,7 +1,9 @@
 """An utterance, and a corpus of them: what every reader of corpora makes."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+import numpy as np
 
 from tf_pcc.data import audio
 from tf_pcc.data.segments import WHOLE, Segment, check_length
@@ -27,7 +29,7 @@ class Utterance:
   seconds: float | None = None
   segment: Segment = WHOLE
 
-  def load(self, sample_rate=audio.SAMPLE_RATE):
+  def load(self, sample_rate: int = audio.SAMPLE_RATE) -> np.ndarray:
     """Reads its waveform.
 
     Args:
@@ -48,7 +50,9 @@ class Utterance:
         raise ValueError(f"{error} Received: path={self.path}") from error
     return waveform
 
-  def load_or_error(self, sample_rate=audio.SAMPLE_RATE):
+  def load_or_error(
+    self, sample_rate: int = audio.SAMPLE_RATE
+  ) -> np.ndarray | ValueError:
     """`load`, with the ValueError returned in the waveform's place."""
     try:
       return self.load(sample_rate)
@@ -92,12 +96,12 @@ class Corpus:
   reader: Callable | None = dataclasses.field(default=None, repr=False)
 
   @property
-  def missing_audio(self):
+  def missing_audio(self) -> tuple[str, ...]:
     """Tuple of ids that have a transcript and no audio that can be used."""
     return tuple(skip.id for skip in self.skips if skip.lacks == "audio")
 
   @property
-  def missing_text(self):
+  def missing_text(self) -> tuple[str, ...]:
     """Tuple of ids that have audio and no transcript, or an empty one."""
     return tuple(skip.id for skip in self.skips if skip.lacks == "text")
 
@@ -107,7 +111,12 @@ class Corpus:
   def __iter__(self):
     return iter(self.utterances)
 
-  def waveforms(self, start=0, stop=None, sample_rate=audio.SAMPLE_RATE):
+  def waveforms(
+    self,
+    start: int = 0,
+    stop: int | None = None,
+    sample_rate: int = audio.SAMPLE_RATE,
+  ) -> Iterator[np.ndarray | ValueError]:
     """Yields the waveforms of `utterances[start:stop]`.
 
     Args:

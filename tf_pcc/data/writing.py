@@ -13,6 +13,8 @@ import hashlib
 import json
 import os
 import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -33,15 +35,15 @@ _AGAIN = "remove the folder and prepare the corpus again"
 
 
 def write_records(
-  utterances,
-  output_dir,
-  shards=1,
-  encoding="pcm16",
-  sample_rate=audio.SAMPLE_RATE,
-  max_skipped_share=0.05,
-  workers=None,
-  progress=True,
-):
+  utterances: Iterable[Any],
+  output_dir: str | os.PathLike,
+  shards: int = 1,
+  encoding: str = "pcm16",
+  sample_rate: int = audio.SAMPLE_RATE,
+  max_skipped_share: float = 0.05,
+  workers: int | None = None,
+  progress: bool = True,
+) -> dict[str, Any]:
   """Writes utterances to a records directory, whole or not at all.
 
   An interrupted call leaves `output_dir + ".partial"`; the same call then
@@ -114,15 +116,15 @@ def _fingerprint(waveform):
 
 
 def write_shards(
-  sources,
-  output_dir,
-  key,
-  encoding="pcm16",
-  sample_rate=audio.SAMPLE_RATE,
-  max_skipped_share=0.05,
-  workers=None,
-  progress=True,
-):
+  sources: Sequence[tuple[int, Callable[[], Iterable[Any]]]],
+  output_dir: str | os.PathLike,
+  key: Any,
+  encoding: str = "pcm16",
+  sample_rate: int = audio.SAMPLE_RATE,
+  max_skipped_share: float = 0.05,
+  workers: int | None = None,
+  progress: bool = True,
+) -> dict[str, Any]:
   """Writes one shard for each source; `write_records` without the reading.
 
   Args:
