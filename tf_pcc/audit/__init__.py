@@ -43,7 +43,7 @@ except ModuleNotFoundError as error:
   if (error.name or "").startswith("tf_pcc"):
     raise
   raise ImportError(
-    extras.missing(error.name, "tf_pcc.audit", "audit", error)
+    extras.missing(error.name or "", "tf_pcc.audit", "audit", error)
   ) from error
 
 __all__ = [

@@ -7,8 +7,11 @@ when the first plot is drawn (extra [report]).
 
 import dataclasses
 import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tf_pcc import extras
 from tf_pcc.audit import cells, exposure, membership
@@ -60,8 +63,18 @@ def _pyplot():
   return matplotlib, FigureCanvasAgg, Canvas, settings
 
 
-def _draw(paint, size=(5.2, 3.9)):
-  """Call paint(axes) on a fresh figure and return it as PNG bytes."""
+def draw(
+  paint: Callable[[Any], None], size: tuple[float, float] = (5.2, 3.9)
+) -> bytes:
+  """Draws a figure.
+
+  Args:
+    paint: Function of matplotlib axes that draws on them.
+    size: Width and height in inches. Default 5.2 by 3.9.
+
+  Returns:
+    The bytes of a PNG file.
+  """
   matplotlib, canvas_of, figure_of, settings = _pyplot()
   with matplotlib.rc_context(settings):
     figure = figure_of(figsize=size, layout="constrained")
@@ -79,7 +92,7 @@ def _draw(paint, size=(5.2, 3.9)):
   return stream.getvalue()
 
 
-def style(index):
+def style(index: int) -> dict[str, Any]:
   """Colour, marker and line style number `index`, as plot arguments."""
   return {
     "color": COLOURS[index % len(COLOURS)],
@@ -88,12 +101,14 @@ def style(index):
   }
 
 
-def percent(value):
+def percent(value: float) -> str:
   """0.1234 -> "12.3%"."""
   return f"{100 * value:.1f}%"
 
 
-def spread(interval, form=percent):
+def spread(
+  interval: Mapping[str, Any], form: Callable[[float], str] = percent
+) -> str:
   """An interval dict in words: "12.3% (10.1% to 15.0%)"."""
   words = form(interval["estimate"])
   if interval["low"] is not None:
@@ -101,7 +116,7 @@ def spread(interval, form=percent):
   return cells.minus(words)
 
 
-def count_rows(summary):
+def count_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
   """A summary's rows of single repetition counts, without "all"."""
   return [row for row in summary["rows"] if row["repetitions"] != "all"]
 
@@ -120,7 +135,9 @@ def _bars(interval_dicts):
   return estimates, np.stack([estimates - low, high - estimates])
 
 
-def cer_figure(audited):
+def cer_figure(
+  audited: Sequence[tuple[str, Mapping[str, Any]]],
+) -> Figure:
   """CER against repetitions for the last checkpoint of each run.
 
   Args:
@@ -177,11 +194,16 @@ def cer_figure(audited):
     "Character error rate on inserted canaries by repetition count, with "
     "intervals, beside the hold-out (hatched band). Far below the band means "
     "memorized. " + " ".join(sentences),
-    _draw(paint),
+    draw(paint),
   )
 
 
-def exposure_figure(name, repetitions, exposures, summary):
+def exposure_figure(
+  name: str,
+  repetitions: ArrayLike,
+  exposures: ArrayLike,
+  summary: Mapping[str, Any],
+) -> Figure:
   """Distribution of rank exposures for each repetition count, with the ceiling.
 
   Args:
@@ -234,11 +256,17 @@ def exposure_figure(name, repetitions, exposures, summary):
     f"median). The hold-out's size allows at most {ceiling:.2f} bits (dashed); "
     f"canaries never seen have {unseen:.2f} on average (dotted). Means in "
     f"bits: {rows}.",
-    _draw(paint),
+    draw(paint),
   )
 
 
-def roc_figure(name, repetitions, scores, holdout_scores, summary):
+def roc_figure(
+  name: str,
+  repetitions: ArrayLike,
+  scores: ArrayLike,
+  holdout_scores: ArrayLike,
+  summary: Mapping[str, Any],
+) -> Figure:
   """ROC of inserted against hold-out canaries for each repetition count.
 
   Args:
@@ -254,7 +282,8 @@ def roc_figure(name, repetitions, scores, holdout_scores, summary):
   repetitions, scores = np.asarray(repetitions), np.asarray(scores)
   counts = np.unique(repetitions)
   # Below one false alarm in N there is nothing to see.
-  floor = 0.5 / len(holdout_scores)
+  size = np.size(holdout_scores)
+  floor = 0.5 / size
 
   def paint(axes):
     guess = np.geomspace(floor, 1, 50)
@@ -288,9 +317,9 @@ def roc_figure(name, repetitions, scores, holdout_scores, summary):
     "Membership inference",
     f"How well a threshold on the {summary['score']} tells inserted canaries "
     f"of {name} from hold-out ones; the grey curve is guessing (AUC 0.5). The "
-    f"left edge is no false alarm among {len(holdout_scores)} hold-outs. "
+    f"left edge is no false alarm among {size} hold-outs. "
     f"{rows}.",
-    _draw(paint),
+    draw(paint),
   )
 
 
@@ -298,58 +327,3 @@ def _found(tpr):
   if tpr is None:
     return ""
   return f", {percent(tpr['estimate'])} found at 1% false alarms"
-
-
-def curves_figure(name, title, text, curves, xlabel, ylabel, logarithmic=""):
-  """Curves over checkpoints, one style for each name.
-
-  Args:
-    name: File name without ending.
-    title: Heading.
-    text: What it shows; the curves' last points are added.
-    curves: List of (label, x, y); equal labels (seeds of one method) share a
-      style and a legend entry.
-    xlabel: Label of the x axis.
-    ylabel: Label of the y axis.
-    logarithmic: "x" or "y", the axis that is; default neither.
-
-  Returns:
-    Figure.
-  """
-  labels = list(dict.fromkeys(label for label, _, _ in curves))
-
-  def paint(axes):
-    shown = set()
-    for label, x, y in curves:
-      axes.plot(
-        x,
-        y,
-        markersize=5,
-        linewidth=1.5,
-        label=None if label in shown else label,
-        **style(labels.index(label)),
-      )
-      shown.add(label)
-    if logarithmic:
-      axes.set(**{f"{logarithmic}scale": "log"})
-      axis = getattr(axes, f"{logarithmic}axis")
-      axis.set_major_formatter(_plain_number)
-      axis.set_minor_formatter(_plain_number)
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
-
-  ends = "; ".join(
-    f"{label} "
-    + ", ".join(
-      cells.minus(f"{y[-1]:.3g} at {x[-1]:.4g}")
-      for mine, x, y in curves
-      if mine == label
-    )
-    for label in labels
-  )
-  return Figure(name, title, f"{text} {ends}.", _draw(paint))
-
-
-def _plain_number(value, place):
-  del place
-  return f"{value:g}" if f"{value:.0e}"[0] in "125" else ""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tf_pcc import files
-from tf_pcc.audit import exposure, figures, page, results, scoring
+from tf_pcc.audit import curves, exposure, figures, page, results, scoring
 
 
 def write_report(
@@ -101,12 +101,12 @@ def _curves(audit):
     return []
   positive = min(min(run.wer) for run in runs) > 0
   drawn = [
-    figures.curves_figure(
+    curves.curves_figure(
       "wer_steps",
       "Word error rate over steps",
-      "Word error rate in percent over training, on data without canaries; "
-      "equal marks are seeds. Last values and their steps:",
-      [(r.method, r.steps, 100 * np.array(r.wer)) for r in runs],
+      "Word error rate in percent over training, on data without canaries. "
+      "Last values and their steps:",
+      [curves.Curve(r.method, r.steps, 100 * np.array(r.wer)) for r in runs],
       "step",
       "word error rate, % (log scale)",
       "y" if positive else "",
@@ -117,28 +117,32 @@ def _curves(audit):
     more = "lower" if name.startswith("cer") else "higher"
     memorized = [scale * np.array(r.memorization[name]) for r in runs]
     drawn.append(
-      figures.curves_figure(
+      curves.curves_figure(
         f"{name}_steps",
         f"Over steps: {meaning}",
         f"Canaries over training: {meaning}; {more} means more memorized. "
         "Last values and their steps:",
-        [(r.method, r.steps, y) for r, y in zip(runs, memorized)],
+        [curves.Curve(r.method, r.steps, y) for r, y in zip(runs, memorized)],
         "step",
         meaning,
       )
     )
     drawn.append(
-      figures.curves_figure(
+      curves.curves_figure(
         f"{name}_wer",
         f"Against word error rate: {meaning}",
-        f"Each mark is a checkpoint, training goes to the left; {more} means "
-        "more memorized. At the same place on the horizontal axis the "
-        "recognisers are equally good. Last values and their word error "
-        "rates in percent:",
-        [(r.method, 100 * np.array(r.wer), y) for r, y in zip(runs, memorized)],
+        f"Training goes to the right; {more} means more memorized. At the "
+        "same place on the horizontal axis the recognisers are equally good. "
+        "A line ends where one of its runs does. Last values and their word "
+        "error rates in percent:",
+        [
+          curves.Curve(r.method, 100 * np.array(r.wer), y)
+          for r, y in zip(runs, memorized)
+        ],
         "word error rate, % (log scale)",
         meaning,
         "x" if positive else "",
+        falling=True,
       )
     )
   return drawn

@@ -62,7 +62,7 @@ def read_rows(path: str | os.PathLike) -> list[manifests.Row]:
     ValueError: If a column is missing or there twice, or a row breaks the
       rules of the module or has a field that cannot be used; the line is named.
   """
-  delimiter = DELIMITERS[extension(path)]
+  delimiter = DELIMITERS[extension(os.fspath(path))]
   columns, rows = _parse(path, delimiter)
   names = {}
   for what, choices in COLUMNS.items():
