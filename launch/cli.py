@@ -81,6 +81,18 @@ def allow_outside_flag():
   )
 
 
+@functools.cache
+def normalizer_flag():
+  """--normalizer=NAME, of the programs that have no config."""
+  return flags.DEFINE_string(
+    "normalizer",
+    None,
+    "What transcripts go through: upper, lower, basic, none or MODULE:FUNCTION "
+    "(see tf_pcc.data.normalizers); default: the run's where there is one, "
+    "else upper.",
+  )
+
+
 # What a user's mistake raises: a value out of range, an extra that is not
 # installed, a file that is not there or not to be read or written.
 _MISTAKES = (

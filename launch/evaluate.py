@@ -17,8 +17,10 @@ from absl import flags
 
 from launch import cli
 from launch.recognition import error_rates, searching
-from launch.runs import datasets
+from launch.runs import datasets, saved_config
 from tf_pcc import files
+from tf_pcc.data import normalizers
+from tf_pcc.data.manifests import Reading
 
 _WORKDIR = cli.workdir_flag()
 _SAVED_MODEL = cli.saved_model_flag()
@@ -26,12 +28,35 @@ _DATA = flags.DEFINE_string("data", None, "Speech and transcripts.")
 _JSON = cli.json_flag()
 _BATCH = cli.batch_flag()
 _STEP = cli.step_flag()
+_NORMALIZER = cli.normalizer_flag()
+_OUTSIDE = cli.allow_outside_flag()
+_MISSING = flags.DEFINE_float(
+  "max_missing_share",
+  0.05,
+  "Stop if a larger share lacks its audio or its transcript.",
+  lower_bound=0,
+  upper_bound=1,
+)
+_EMPTY = flags.DEFINE_bool(
+  "keep_empty",
+  False,
+  "Whether utterances with an empty transcript are scored: silence, noise.",
+)
 _SEARCH = searching.define_flags()
 _WORST = 10
 
 
 def evaluate(
-  directory, data, batch_size=32, search=None, step=None, exported=None
+  directory,
+  data,
+  batch_size=32,
+  search=None,
+  step=None,
+  exported=None,
+  normalizer=None,
+  max_missing_share=0.05,
+  allow_outside=False,
+  keep_empty=False,
 ):
   """Scores a run's checkpoint, or an exported model.
 
@@ -42,13 +67,20 @@ def evaluate(
     search: `searching.Search`, greedy by default.
     step: int, which checkpoint; default: the newest.
     exported: directory of an exported model, instead of a run's.
+    normalizer: what references and transcripts go through, a name of
+      `tf_pcc.data.normalizers`; default: the run's, or "upper".
+    max_missing_share: as `corpora.read_corpus` takes.
+    allow_outside: as `manifests.Reading` takes.
+    keep_empty: as `manifests.Reading` takes.
 
   Returns:
-    dict with step, data, search, seconds (how long the speech is, and how long
-    transcribing took, TensorFlow's compilation included), wer, cer,
-    substitutions, deletions, insertions, words, utterances, unread (list of
-    [id, reason]), and worst: the ten utterances with the most word errors, each
-    with id, errors, reference and transcript.
+    dict with step, data, search, normalizer, seconds (how long the speech is,
+    and how long transcribing took, TensorFlow's compilation included), wer,
+    cer, substitutions, deletions, insertions, words, utterances, silence (of
+    the utterances with an empty reference: how many, their seconds, the
+    insertions and the insertions a minute), unread (list of [id, reason]), and
+    worst: the ten utterances with the most word errors, each with id, errors,
+    reference and transcript.
 
   Raises:
     ValueError: when there is no run, no model or no speech.
@@ -57,9 +89,15 @@ def evaluate(
   hear, step = searching.open_recogniser(
     directory, exported, search, step, batch_size
   )
-  records, unread = datasets.open_any(data)
+  if not normalizer:
+    normalizer = "upper"
+    if directory:
+      normalizer = saved_config.load_config(directory).data.normalizer
+  normalize = normalizers.get(normalizer)
+  reading = Reading(normalize, allow_outside, keep_empty)
+  records, unread = datasets.open_any(data, reading, max_missing_share)
   start = time.monotonic()
-  transcripts = [h.text for h in hear(records)]
+  transcripts = [normalize(h.text) for h in hear(records)]
   taken = time.monotonic() - start
   found = error_rates.score(records.texts, transcripts)
   order = sorted(range(len(records)), key=lambda i: -found.errors[i])
@@ -67,6 +105,7 @@ def evaluate(
     "step": step,
     "data": data,
     "search": dataclasses.asdict(search),
+    "normalizer": normalizer,
     "seconds": {
       "speech": float(np.sum(records.samples) / records.sample_rate),
       "transcribing": taken,
@@ -78,6 +117,7 @@ def evaluate(
     "insertions": found.insertions,
     "words": found.words,
     "utterances": found.utterances,
+    "silence": _silence(records, found.errors),
     "unread": unread,
     "worst": [
       {
@@ -91,25 +131,45 @@ def evaluate(
   }
 
 
+def _silence(records, errors):
+  rows = [i for i, text in enumerate(records.texts) if not text]
+  seconds = float(sum(records.samples[i] for i in rows) / records.sample_rate)
+  insertions = sum(errors[i] for i in rows)
+  return {
+    "utterances": len(rows),
+    "seconds": seconds,
+    "insertions": insertions,
+    "insertions_a_minute": insertions / seconds * 60 if rows else None,
+  }
+
+
 def report(result):
   """The result in words."""
   seconds = result["seconds"]
   lines = [
     f"WER {result['wer']:.2%}, CER {result['cer']:.2%} on "
-    f"{result['utterances']} utterances, {result['words']} words",
+    f"{result['utterances']} utterances, {result['words']} words; both sides "
+    f"normalised by {result['normalizer']!r}",
     f"{result['substitutions']} substitutions, {result['deletions']} "
     f"deletions, {result['insertions']} insertions",
     f"{seconds['speech']:.0f} s of speech in {seconds['transcribing']:.1f} s, "
     f"{seconds['speech'] / seconds['transcribing']:.0f} times real time",
   ]
+  silence = result["silence"]
+  if silence["utterances"]:
+    lines.append(
+      f"{silence['utterances']} utterances of silence, "
+      f"{silence['seconds']:.1f} s: {silence['insertions']} insertions, "
+      f"{silence['insertions_a_minute']:.2f} a minute"
+    )
   if result["unread"]:
     lines.append(f"{len(result['unread'])} utterances could not be read:")
     lines += [f"  {name}: {reason}" for name, reason in result["unread"]]
   lines.append("worst:")
   for entry in result["worst"]:
     lines.append(f"  {entry['id']}, {entry['errors']} errors")
-    lines.append(f"    said:  {entry['reference']}")
-    lines.append(f"    heard: {entry['transcript']}")
+    lines.append(f"    reference:  {entry['reference']}")
+    lines.append(f"    transcript: {entry['transcript']}")
   return "\n".join(lines)
 
 
@@ -125,6 +185,10 @@ def main(arguments):
     _SEARCH(),
     _STEP.value,
     _SAVED_MODEL.value,
+    _NORMALIZER.value,
+    _MISSING.value,
+    _OUTSIDE.value,
+    _EMPTY.value,
   )
   print(report(result))
   if _JSON.value:

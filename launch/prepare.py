@@ -26,7 +26,14 @@ from launch import cli
 from launch.canaries import in_corpus
 from launch.canaries import of_run as canaries_
 from tf_pcc import files
-from tf_pcc.data import audio, corpora, manifests, records, tables
+from tf_pcc.data import (
+  audio,
+  corpora,
+  manifests,
+  normalizers,
+  records,
+  tables,
+)
 
 _CORPUS = flags.DEFINE_string(
   "corpus",
@@ -62,6 +69,7 @@ _MAX_SECONDS = flags.DEFINE_float(
 _FIRST = flags.DEFINE_integer(
   "first", None, "Stop after this many utterances.", lower_bound=1
 )
+_NORMALIZER = cli.normalizer_flag()
 _OUTSIDE = cli.allow_outside_flag()
 _WORKERS = flags.DEFINE_integer(
   "workers", None, "Threads; default: the number of CPUs.", lower_bound=1
@@ -156,7 +164,13 @@ def main(arguments):
   try:
     if _CANARIES.value:
       canaries = canaries_.load_plan(_CANARIES.value, flag="canaries")
-    reading = manifests.Reading(allow_outside=_OUTSIDE.value)
+    normalizer = _NORMALIZER.value or "upper"
+    if canaries and normalizer != "upper":
+      raise ValueError(
+        "--canaries are in upper case: they need --normalizer=upper. "
+        f"Received: normalizer={normalizer}"
+      )
+    reading = manifests.Reading(normalizers.get(normalizer), _OUTSIDE.value)
     corpus = corpora.read_corpus(_CORPUS.value, _MISSING.value, reading)
     chosen = corpus
     if _MAX_SECONDS.value or _FIRST.value:
@@ -194,6 +208,13 @@ def main(arguments):
     f"{len(corpus.missing_text)} recordings without a transcript, "
     f"{len(index['skipped'])} unreadable recordings"
   )
+  if corpus.dropped.counts:
+    print(
+      f"the normalizer {normalizer} left out or changed: {corpus.dropped}; "
+      "for instance"
+    )
+    for key, before, after in corpus.dropped.examples:
+      print(f"  {key}: {before} -> {after}")
   if canaries:
     plan = canaries.plan
     print(

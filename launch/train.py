@@ -35,7 +35,7 @@ from launch.runs import (
 )
 from models import registry
 from tf_pcc import bars, files, replicas
-from tf_pcc.data import batching
+from tf_pcc.data import batching, normalizers
 
 _CONFIG = cli.config_flag()
 _WORKDIR = cli.workdir_flag()
@@ -277,7 +277,8 @@ def _evaluate(model, tokenizer, records, config):
   found = error_rates.transcribe(
     model, tokenizer, records, config.evaluation_batch
   )
-  return error_rates.score(records.texts, found), found
+  plain = map(normalizers.get(config.data.normalizer), found)
+  return error_rates.score(records.texts, list(plain)), found
 
 
 def _validate(model, tokenizer, records, config):
@@ -335,8 +336,8 @@ def report(summary):
       "in use; fine-tune with --config.init_from"
     )
   for example in summary.get("examples", []):
-    lines.append(f"  said:  {example['reference']}")
-    lines.append(f"  heard: {example['transcript']}")
+    lines.append(f"  reference:  {example['reference']}")
+    lines.append(f"  transcript: {example['transcript']}")
   return "\n".join(lines)
 
 

@@ -11,7 +11,8 @@ from absl import flags
 
 from launch import cli
 from launch.runs import datasets
-from tf_pcc.data import text
+from tf_pcc.data import normalizers, text
+from tf_pcc.data.manifests import Reading
 
 _CORPUS = flags.DEFINE_string(
   "corpus",
@@ -28,12 +29,16 @@ _SIZE = flags.DEFINE_integer(
   "size", None, "Number of labels, the blank included, for the -piece kinds."
 )
 _OUTPUT = flags.DEFINE_string("output", None, "File to write (JSON).")
+_NORMALIZER = cli.normalizer_flag()
+_OUTSIDE = cli.allow_outside_flag()
 _IDS = flags.DEFINE_bool("ids", False, "Lines of a .txt begin with an id.")
 
 
 def main(arguments):
   cli.no_arguments(arguments)
-  texts = datasets.read_texts(_CORPUS.value, _IDS.value)
+  normalize = normalizers.get(_NORMALIZER.value or "upper")
+  reading = Reading(normalize, _OUTSIDE.value)
+  texts = datasets.read_texts(_CORPUS.value, _IDS.value, reading)
   tokenizer = text.build_tokenizer(_KIND.value, texts, _SIZE.value)
   tokenizer.save(_OUTPUT.value)
   labels = sum(map(len, tokenizer.encode_batch(texts)))

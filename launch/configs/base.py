@@ -31,6 +31,10 @@ def get_config():
   data.train = ""
   data.validation = ""
   data.test = ""
+  # What the transcripts go through, and those of the model when it is scored: a
+  # name of tf_pcc.data.normalizers (upper, lower, basic, none) or
+  # MODULE:FUNCTION. Records are prepared with the same one, or with none.
+  data.normalizer = "upper"
   # digits: the manifest of single words; synthetic and digits: where the
   # corpus is kept, utterances of each split, and the corpus' own seed.
   data.manifest = ""

@@ -3,9 +3,19 @@
 import os
 
 import tensorflow as tf
+from absl import logging
 
-from tf_pcc.data import audio, corpora, joining, records, synthetic, text
+from tf_pcc.data import (
+  audio,
+  corpora,
+  joining,
+  normalizers,
+  records,
+  synthetic,
+  text,
+)
 from tf_pcc.data.lines import read_lines
+from tf_pcc.data.manifests import Reading
 
 KINDS = ("synthetic", "digits", "records")
 SPLITS = ("train", "validation", "test")
@@ -68,9 +78,23 @@ def open_splits(config, progress=True):
         seed=data.corpus_seed,
       )
       paths = joining.generate(spec, cache, progress=progress)
+  normalize = normalizers.get(data.normalizer)
+  if config.canaries.insert and data.normalizer != "upper":
+    raise ValueError(
+      "Canaries are in upper case: they need data.normalizer=upper. Received: "
+      f"data.normalizer={data.normalizer!r}, canaries.insert=True"
+    )
   splits = {name: records.Records(path) for name, path in paths.items()}
   for name, split in splits.items():
     _check_rate(split, paths[name])
+    dropped = _normalize(split, normalize)
+    if dropped.counts:
+      logging.warning(
+        "data.%s: the normalizer %s leaves out of its transcripts %s",
+        name,
+        data.normalizer,
+        dropped,
+      )
     # Found now, not when the trained model is to be scored.
     if not any(split.texts):
       raise ValueError(
@@ -78,6 +102,16 @@ def open_splits(config, progress=True):
         f"Received: data.{name}={paths[name]!r}, {len(split)} utterances"
       )
   return splits
+
+
+def _normalize(opened, normalize):
+  """Normalises the transcripts of records; returns what that leaves out."""
+  dropped = normalizers.Dropped()
+  texts = tuple(map(normalize, opened.texts))
+  for key, before, after in zip(opened.ids, opened.texts, texts):
+    dropped.add(key, before, after)
+  opened.texts = texts
+  return dropped
 
 
 def _check_rate(opened, path):
@@ -101,12 +135,14 @@ def _counts(utterances):
   return {name: int(count) for name, count in counts.items() if count}
 
 
-def open_any(path):
+def open_any(path, reading=None, max_missing_share=0.05):
   """Records for evaluation from whatever holds speech and transcripts.
 
   Args:
     path: a records directory, a LibriSpeech-like folder, a manifest, or a
       tfds: name.
+    reading: `manifests.Reading`. Default: its defaults.
+    max_missing_share: of a corpus, as `corpora.read_corpus` takes.
 
   Returns:
     `records.Records` or `records.MemoryRecords`, and a list of (id, reason) of
@@ -118,8 +154,9 @@ def open_any(path):
   if tf.io.gfile.exists(os.path.join(path, "index.json")):
     opened = records.Records(path)
     _check_rate(opened, path)
+    _normalize(opened, (reading or Reading()).normalize)
     return opened, []
-  corpus = corpora.read_corpus(path)
+  corpus = corpora.read_corpus(path, max_missing_share, reading)
   found, unread = [], []
   for utterance, waveform in zip(corpus, corpus.waveforms()):
     if isinstance(waveform, Exception):
@@ -137,12 +174,13 @@ def open_any(path):
   ), unread
 
 
-def read_texts(path, ids=False):
+def read_texts(path, ids=False, reading=None):
   """The transcripts of a corpus, of a records directory, or of a text file.
 
   Args:
     path: Where they are.
     ids: Whether each line of a .txt file begins with an id. Default False.
+    reading: `manifests.Reading`. Default: its defaults.
 
   Returns:
     List of normalised strings.
@@ -151,14 +189,16 @@ def read_texts(path, ids=False):
     ValueError: if there is nothing to read at `path`.
   """
   path = os.fspath(path)
+  reading = reading or Reading()
   if os.path.exists(os.path.join(path, "index.json")):
-    return list(records.Records(path).texts)
+    return list(map(reading.normalize, records.Records(path).texts))
   if not path.endswith(".txt"):
-    return [utterance.text for utterance in corpora.read_corpus(path)]
+    corpus = corpora.read_corpus(path, reading=reading)
+    return [utterance.text for utterance in corpus]
   lines = list(read_lines(path))
   if ids:
     lines = [line.partition(" ")[2] for line in lines]
-  return [text.normalize(line) for line in lines]
+  return list(map(reading.normalize, lines))
 
 
 def make_tokenizer(config, train):

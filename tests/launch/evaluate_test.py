@@ -103,6 +103,46 @@ def test_letters_the_model_does_not_know_are_errors(
   assert found["substitutions"] + found["deletions"] == 8
 
 
+def test_silence_and_missing_recordings(
+  run_program, saved_run, recordings, tmp_path
+):
+  some = dict(recordings)
+  some[next(iter(some))] = ""
+  lost = {**some, tmp_path / "lost.wav": "AB"}
+  path = manifest(tmp_path, lost)
+  with pytest.raises(ValueError, match="max_missing_share=0.05"):
+    evaluate.evaluate(str(saved_run), str(path))
+  found = evaluate.evaluate(str(saved_run), str(path), max_missing_share=0.5)
+  assert found["utterances"] == len(recordings) - 1
+  assert found["silence"]["utterances"] == 0
+  done = run_program(
+    "evaluate",
+    f"--workdir={saved_run}",
+    f"--data={path}",
+    "--max_missing_share=0.5",
+    "--keep_empty",
+    f"--json={tmp_path / 'x.json'}",
+  )
+  assert done.code == 0, done.stderr
+  result = json.loads((tmp_path / "x.json").read_text())
+  silence = result["silence"]
+  assert result["utterances"] == len(recordings)
+  assert silence["utterances"] == 1 and silence["seconds"] > 0
+  each = silence["insertions"] / silence["seconds"] * 60
+  assert silence["insertions_a_minute"] == each
+  assert "1 utterances of silence" in done.stdout
+
+
+def test_both_sides_go_through_the_normalizer(saved_run, recordings, tmp_path):
+  path = manifest(tmp_path, recordings)
+  upper = evaluate.evaluate(str(saved_run), str(path))
+  lower = evaluate.evaluate(str(saved_run), str(path), normalizer="lower")
+  assert (upper["normalizer"], lower["normalizer"]) == ("upper", "lower")
+  assert upper["wer"] == lower["wer"]
+  assert lower["worst"][0]["reference"].islower()
+  assert "both sides normalised by 'lower'" in evaluate.report(lower)
+
+
 @pytest.mark.parametrize(
   ("data", "named"), [("/nowhere", "/nowhere"), ("EMPTY", "empty")]
 )

@@ -112,6 +112,30 @@ def test_stopped_it_says_that_it_goes_on(tmp_path):
   assert len(records.Records(output)) == 3
 
 
+def test_what_the_normalizer_leaves_out_is_printed(run_program, tmp_path):
+  corpus = _corpus(tmp_path / "corpus", count=3)
+  manifest = corpus / "manifest.tsv"
+  text = "\u0130ki \u00e7ay, 50% ucuz"
+  manifest.write_text(manifest.read_text().replace("hello number", text))
+  for name, expected, said in (
+    ("tf_pcc.data.normalizers:turkish", "iki \u00e7ay 50 ucuz", "3 %"),
+    ("upper", "IKI CAY 50 UCUZ", "3 \u00e7"),
+    ("none", text, ""),
+  ):
+    output = tmp_path / name
+    done = run_program(
+      "prepare",
+      f"--corpus={corpus}",
+      f"--output={output}",
+      f"--normalizer={name}",
+    )
+    assert done.code == 0, done.stderr
+    assert set(records.Records(output).texts) == {expected}
+    assert (f"the normalizer {name} left out" in done.stdout) == bool(said)
+    assert said in done.stdout
+    assert not said or f"u00: {text} -> {expected}" in done.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
   ("folder", "count", "encoding"),

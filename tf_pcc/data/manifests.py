@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from tf_pcc.data.normalizers import Dropped, upper
 from tf_pcc.data.paths import Finder, shown
 from tf_pcc.data.segments import WHOLE, Segment
-from tf_pcc.data.text import normalize
 from tf_pcc.data.utterances import Corpus, Skip, Utterance
 
 _SHOWN = 5
@@ -45,12 +45,13 @@ class Reading:
   """How a corpus is read; see `tf_pcc.data.corpora.read_corpus`.
 
   Attributes:
-    normalize: Function of a transcript. Default: `text.normalize`.
+    normalize: Function of a transcript; see `tf_pcc.data.normalizers`. Default:
+      `upper`.
     allow_outside: Whether links and `..` may lead out of the corpus's folder.
     keep_empty: Whether an utterance with an empty transcript is one.
   """
 
-  normalize: Callable[[str], str] = normalize
+  normalize: Callable[[str], str] = upper
   allow_outside: bool = False
   keep_empty: bool = False
 
@@ -78,7 +79,7 @@ def corpus_of_rows(
   """
   rows = list(rows)
   finder = Finder(folders or [], reading.allow_outside)
-  utterances, skips = [], []
+  utterances, skips, dropped = [], [], Dropped()
   for key, row in zip(_ids(rows), rows):
     path, reason = row.path, row.refused
     if folders and not reason:
@@ -90,6 +91,7 @@ def corpus_of_rows(
     if not text and (text is None or not reading.keep_empty):
       skips.append(Skip(key, _lacking(row.text), "text"))
       continue
+    dropped.add(key, row.text, text)
     speaker, stated = row.speaker, row.seconds
     utterances.append(Utterance(key, path, text, speaker, stated, row.segment))
   counts = collections.Counter(item.id for item in (*utterances, *skips))
@@ -104,6 +106,7 @@ def corpus_of_rows(
     root=os.fspath(root),
     utterances=tuple(sorted(utterances, key=lambda item: item.id)),
     skips=tuple(sorted(skips, key=lambda item: item.id)),
+    dropped=dropped,
   )
 
 

@@ -1,16 +1,15 @@
-"""Text: normalisation, and tokenizers learnt, saved and loaded."""
+"""Text: the default normalizer, and tokenizers learnt, saved and loaded."""
 
 import base64
 import collections
 import io
 import json
 import os
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tf_pcc import extras
+from tf_pcc.data import normalizers
 from tf_pcc.data.tokenizers import (
   BLANK,
   FORMAT,
@@ -36,30 +35,8 @@ __all__ = [
   "tokenizer_from_config",
 ]
 
-_APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u02bc\u0060\u00b4"), "'")
-
-
-def normalize(text: str) -> str:
-  """Brings a transcript to the form all tokenizers expect.
-
-  Upper case, accents removed, typographic apostrophes made `'`, punctuation
-  made a space, runs of white space made one space, none at the ends. Letters
-  and digits outside A-Z are kept: how they are spoken is not known here, so
-  the tokenizer reports them instead of a wrong transcript passing silently.
-
-  Args:
-    text: A string.
-
-  Returns:
-    The normalised string; for English text it holds A-Z, `'` and space only.
-
-  Example:
-    >>> normalize("It\u2019s a caf\u00e9, isn't it?")
-    "IT'S A CAFE ISN'T IT"
-  """
-  text = unicodedata.normalize("NFKD", text.translate(_APOSTROPHES))
-  text = "".join(c for c in text if not unicodedata.combining(c)).upper()
-  return " ".join(re.sub(r"[^\w']|_", " ", text).split())
+# The normalizer of English, of canaries, and of all where none is chosen.
+normalize = normalizers.upper
 
 
 def tokenizer_from_config(config: Mapping[str, Any]) -> Tokenizer:

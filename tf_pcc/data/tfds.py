@@ -8,6 +8,7 @@ import numpy as np
 from tf_pcc import extras
 from tf_pcc.data import audio
 from tf_pcc.data.manifests import Reading
+from tf_pcc.data.normalizers import Dropped
 from tf_pcc.data.utterances import Corpus, Utterance
 
 _RATE = 16000  # of every TFDS librispeech configuration
@@ -44,15 +45,12 @@ def read(name: str, reading: Reading) -> Corpus:
     return {key: example[key] for key in ("id", "text", "speaker_id")}
 
   rows = load(split).map(without_speech).as_numpy_iterator()
-  utterances = tuple(
-    Utterance(
-      id=row["id"].decode(),
-      path="",
-      text=reading.normalize(row["text"].decode()),
-      speaker=str(row["speaker_id"]),
-    )
-    for row in rows
-  )
+  utterances, dropped = [], Dropped()
+  for row in rows:
+    key, text = row["id"].decode(), row["text"].decode()
+    plain = reading.normalize(text)
+    dropped.add(key, text, plain)
+    utterances.append(Utterance(key, "", plain, str(row["speaker_id"])))
 
   def waveforms(start, stop, sample_rate):
     part = load(f"{split}[{start}:{stop}]")
@@ -66,6 +64,7 @@ def read(name: str, reading: Reading) -> Corpus:
   return Corpus(
     name=os.path.basename(builder) + "-" + split,
     root=name,
-    utterances=utterances,
+    utterances=tuple(utterances),
+    dropped=dropped,
     reader=waveforms,
   )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from tf_pcc.data import audio
+from tf_pcc.data.normalizers import Dropped
 from tf_pcc.data.segments import WHOLE, Segment, check_length
 
 
@@ -16,7 +17,7 @@ class Utterance:
   Attributes:
     id: Unique name in its corpus.
     path: Audio file; may be empty where the waveform comes another way.
-    text: Transcript as `tf_pcc.data.text.normalize` leaves it: A-Z, `'`, space.
+    text: Transcript as a normalizer (`tf_pcc.data.normalizers`) leaves it.
     speaker: Name of the speaker, or "".
     seconds: Length if the corpus states it, or None.
     segment: The part of the file that it is, a `Segment`. Default: all of it.
@@ -85,6 +86,8 @@ class Corpus:
     utterances: Tuple of `Utterance`, sorted by id.
     skips: Tuple of `Skip`, sorted by id: every line of a corpus is an utterance
       or one of them.
+    dropped: `normalizers.Dropped`: what the normalizer left out of the
+      transcripts.
     reader: How the waveforms `start` to `stop` are read, if not from
       `Utterance.path`: a function (start, stop, sample_rate) -> iterable.
   """
@@ -93,6 +96,9 @@ class Corpus:
   root: str
   utterances: tuple[Utterance, ...]
   skips: tuple[Skip, ...] = ()
+  dropped: Dropped = dataclasses.field(
+    default_factory=Dropped, repr=False, compare=False
+  )
   reader: Callable | None = dataclasses.field(default=None, repr=False)
 
   @property

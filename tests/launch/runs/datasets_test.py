@@ -117,3 +117,17 @@ def test_a_file_of_texts_that_is_not_utf_8(tmp_path):
   path.write_bytes("1-2-3 CAF\u00c9\n".encode() + "caf\u00e9".encode("latin1"))
   with pytest.raises(ValueError, match=r"x\.txt must be UTF-8"):
     datasets.read_texts(path)
+
+
+def test_transcripts_go_through_the_normalizer(make_config, tmp_path, caplog):
+  lower = datasets.open_splits(make_config(data={"normalizer": "lower"}))
+  assert all(text.islower() for text in lower["train"].texts)
+  assert "leaves out" not in caplog.text
+  pairs = [(Utterance("a", "", "50% caf\u00e9"), np.ones(5, np.int16))]
+  records.write_records(pairs, tmp_path / "percent", progress=False)
+  config = make_config(data={"train": str(tmp_path / "percent"), "test": ""})
+  assert datasets.open_splits(config)["train"].texts == ("50 CAFE",)
+  assert "the normalizer upper leaves out" in caplog.text
+  config = make_config(data={"normalizer": "lower"}, canaries={"insert": True})
+  with pytest.raises(ValueError, match="need data.normalizer=upper"):
+    datasets.open_splits(config)
