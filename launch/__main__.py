@@ -10,6 +10,7 @@ PROGRAMS = (
   "evaluate",
   "transcribe",
   "export",
+  "inspect",
   "prepare",
   "vocabulary",
   "make_canaries",

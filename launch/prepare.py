@@ -29,11 +29,14 @@ from tf_pcc import files
 from tf_pcc.data import (
   audio,
   corpora,
+  inspection,
   manifests,
   normalizers,
   records,
   tables,
 )
+from tf_pcc.data.lines import read_lines
+from tf_pcc.data.utterances import Skip
 
 _CORPUS = flags.DEFINE_string(
   "corpus",
@@ -71,6 +74,9 @@ _FIRST = flags.DEFINE_integer(
 )
 _NORMALIZER = cli.normalizer_flag()
 _OUTSIDE = cli.allow_outside_flag()
+_EXCLUDE = flags.DEFINE_string(
+  "exclude", None, "File of ids to leave out, one a line."
+)
 _WORKERS = flags.DEFINE_integer(
   "workers", None, "Threads; default: the number of CPUs.", lower_bound=1
 )
@@ -79,42 +85,75 @@ _CANARIES = flags.DEFINE_string(
 )
 
 
-def subset(corpus, max_seconds, first, sample_rate):
-  """The first short utterances of a corpus, in memory.
+def choose(corpus, exclude=(), max_seconds=None, first=None):
+  """The utterances of a corpus that the flags leave.
+
+  Headers of files are read, and no sound, where they state its length.
 
   Args:
     corpus: `utterances.Corpus`.
-    max_seconds: float or None.
-    first: int or None.
-    sample_rate: int, Hz.
+    exclude: set of ids to leave out.
+    max_seconds: float, longest length, or None. What cannot be read stays in:
+      writing the records says why.
+    first: int, how many of the rest to take, or None for all.
 
   Returns:
-    `utterances.Corpus`.
+    `utterances.Corpus`; the others are skips of it.
 
   Raises:
     ValueError: when none is left.
   """
-  found = []
-  for utterance, waveform in zip(
-    corpus, corpus.waveforms(sample_rate=sample_rate)
-  ):
-    if isinstance(waveform, Exception):
-      logging.warning("skipped %s: %s", utterance.id, waveform)
-    elif not max_seconds or len(waveform) <= max_seconds * sample_rate:
-      found.append((utterance, waveform))
-    if first and len(found) == first:
-      break
-  if not found:
-    raise ValueError(
-      "--max_seconds must leave an utterance. "
-      f"Received: max_seconds={max_seconds}"
+  unknown = exclude - {utterance.id for utterance in corpus}
+  if unknown:
+    logging.warning(
+      "%d ids of --exclude are not among the utterances: %s",
+      len(unknown),
+      ", ".join(sorted(unknown)[:5]),
     )
-  utterances, waveforms = zip(*found)
+  chosen, skips = [], []
+  lengths = _lengths(corpus) if max_seconds else [None] * len(corpus)
+  for number, (utterance, seconds) in enumerate(zip(corpus, lengths)):
+    if utterance.id in exclude:
+      reason = "named by --exclude"
+    elif seconds and seconds > max_seconds:
+      reason = f"{seconds:.2f} s, longer than --max_seconds"
+    elif first and len(chosen) == first:
+      reason = "after the utterances of --first"
+    else:
+      chosen.append(number)
+      continue
+    skips.append(Skip(utterance.id, reason, "choice"))
+  if not chosen:
+    raise ValueError(
+      "--exclude and --max_seconds must leave an utterance. Received: "
+      f"max_seconds={max_seconds}, {len(exclude)} ids of --exclude"
+    )
+  if not skips:
+    return corpus
   return dataclasses.replace(
-    corpus,
-    utterances=utterances,
-    reader=lambda start, stop, _: waveforms[start:stop],
+    corpus.select(chosen), skips=(*corpus.skips, *skips)
   )
+
+
+def _lengths(corpus):
+  """Yields the length of each utterance in seconds, or None."""
+  if corpus.reader is not None:
+    for waveform in corpus.waveforms():
+      readable = not isinstance(waveform, ValueError)
+      yield len(waveform) / audio.SAMPLE_RATE if readable else None
+    return
+  for utterance in corpus:
+    part = utterance.segment
+    if part.seconds is not None:
+      yield part.seconds
+      continue
+    stated = audio.header(utterance.path)
+    if stated is not None:
+      yield stated[1] - part.start
+      continue
+    waveform = utterance.load_or_error()
+    readable = not isinstance(waveform, ValueError)
+    yield len(waveform) / audio.SAMPLE_RATE if readable else None
 
 
 def lacks_plan(directory, corpus):
@@ -172,9 +211,11 @@ def main(arguments):
       )
     reading = manifests.Reading(normalizers.get(normalizer), _OUTSIDE.value)
     corpus = corpora.read_corpus(_CORPUS.value, _MISSING.value, reading)
+    exclude = set()
+    if _EXCLUDE.value:
+      exclude = {line.strip() for line in read_lines(_EXCLUDE.value)} - {""}
+    corpus = choose(corpus, exclude, _MAX_SECONDS.value, _FIRST.value)
     chosen = corpus
-    if _MAX_SECONDS.value or _FIRST.value:
-      chosen = subset(corpus, _MAX_SECONDS.value, _FIRST.value, _RATE.value)
     if canaries:
       chosen = in_corpus.insert(chosen, canaries)
     if canaries and lacks_plan(_OUTPUT.value, chosen):
@@ -202,12 +243,19 @@ def main(arguments):
     f"{index['utterances']} utterances, {index['seconds'] / 3600:.2f} h, "
     f"{len(index['shards'])} shards: {_OUTPUT.value}"
   )
+  chosen_out = sum(skip.lacks == "choice" for skip in corpus.skips)
   print(
     f"left out, see {left_out}: "
     f"{len(corpus.missing_audio)} transcripts without audio, "
     f"{len(corpus.missing_text)} recordings without a transcript, "
     f"{len(index['skipped'])} unreadable recordings"
+    + (f", {chosen_out} by choice" if chosen_out else "")
   )
+  opened = records.Records(_OUTPUT.value)
+  seconds = opened.samples / opened.sample_rate
+  found = inspection.describe(opened.texts, opened.speakers, seconds)
+  print(inspection.summary(found))
+  print(f"look closer: python -m launch.inspect {_OUTPUT.value}")
   if corpus.dropped.counts:
     print(
       f"the normalizer {normalizer} left out or changed: {corpus.dropped}; "

@@ -195,7 +195,7 @@ def test_help_shows_the_programs_own_flags(run_program, program):
   assert f"python -m launch.{program}" in done.stdout
   shared = {"prepare": "--corpus", "vocabulary": "--corpus"}
   shared |= {"make_canaries": "--corpus", "benchmark": "--json"}
-  shared |= {"plan": "--topology"}
+  shared |= {"plan": "--topology", "inspect": "--play_list"}
   assert f"  {shared.get(program, '--workdir')}: " in done.stdout
   assert "run_with_pdb" not in done.stdout
 

@@ -160,3 +160,44 @@ def test_real_speech_loses_nothing(
   assert len(opened) == count and not opened.index["skipped"]
   opened.verify()
   assert all(len(opened.read(i)) == n for i, n in enumerate(opened.samples))
+
+
+@pytest.mark.parametrize(
+  ("arguments", "kept", "reasons"),
+  [
+    ([], 18, {"u03": "decoded", "u05": "decoded", "u07": "not at"}),
+    (["--first=5"], 4, {"u03": "decoded", "u05": "after", "u07": "not at"}),
+    (["--max_seconds=0.6"], 16, {"u03": "decoded", "u09": "0.75 s, longer"}),
+    (["--exclude=IDS"], 17, {"u00": "--exclude", "u03": "decoded"}),
+  ],
+)
+def test_every_line_is_in_the_records_or_left_out(
+  run_program, tmp_path, arguments, kept, reasons
+):
+  corpus = _corpus(tmp_path / "corpus")
+  for i in (3, 5):
+    path = corpus / f"{i}.wav"
+    path.write_bytes(path.read_bytes()[:500])
+  (corpus / "7.wav").unlink()
+  for i in (9, 11):
+    scipy.io.wavfile.write(corpus / f"{i}.wav", 8000, np.ones(6000, np.int16))
+  (tmp_path / "ids").write_text("u00\n\nnobody \n")
+  done = run_program(
+    "prepare",
+    f"--corpus={corpus}",
+    f"--output={tmp_path / 'out'}",
+    "--max_skipped_share=0.5",
+    *(a.replace("IDS", str(tmp_path / "ids")) for a in arguments),
+  )
+  assert done.code == 0, done.stderr
+  opened = records.Records(tmp_path / "out")
+  assert len(opened) == kept
+  lines = (tmp_path / "out" / "left_out.tsv").read_text().splitlines()[1:]
+  left_out = dict(line.split("\t") for line in lines)
+  assert len(left_out) == len(lines)
+  assert sorted([*opened.ids, *left_out]) == [f"u{i:02d}" for i in range(21)]
+  for key, reason in reasons.items():
+    assert reason in left_out[key]
+  assert f"{kept} utterances" in done.stdout
+  assert "characters a second" in done.stdout
+  assert ("1 ids of --exclude" in done.stderr) == ("IDS" in str(arguments))

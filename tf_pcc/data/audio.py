@@ -30,6 +30,7 @@ __all__ = [
   "decode_flac",
   "decode_in_graph",
   "encode_flac",
+  "header",
   "load",
   "resample",
   "sniff",
@@ -231,6 +232,26 @@ def _decode_wav(data):
     return (samples.astype(np.float32) - 128) / 128, rate
   scale = -float(np.iinfo(samples.dtype).min)
   return (samples / scale).astype(np.float32), rate
+
+
+def header(path: str | os.PathLike) -> tuple[int, float] | None:
+  """What the header of a local file states.
+
+  Args:
+    path: A file that soundfile reads.
+
+  Returns:
+    (rate in Hz, length in seconds), or None where it cannot be read or
+    soundfile is not installed.
+  """
+  reader = _soundfile()
+  if reader is None or not os.path.isfile(path):
+    return None
+  try:
+    found = reader.info(os.fspath(path))
+  except (reader.LibsndfileError, OSError):
+    return None
+  return (int(found.samplerate), float(found.duration))
 
 
 def sniff(data: bytes) -> str:

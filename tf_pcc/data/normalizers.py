@@ -22,6 +22,7 @@ import importlib
 import re
 import sys
 import unicodedata
+from collections.abc import Callable
 
 _APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u02bc\u0060\u00b4"), "'")
 # They join and part letters within words of Persian and of Indic scripts.
@@ -30,7 +31,7 @@ _BRACKETS = re.compile(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>")
 _EXAMPLES = 10
 
 
-def upper(text):
+def upper(text: str) -> str:
   """Upper case, Latin letters without accents, no punctuation but `'`.
 
   Example:
@@ -50,24 +51,24 @@ def upper(text):
   return _words(text.upper(), "'")
 
 
-def lower(text):
+def lower(text: str) -> str:
   """Lower case, accents kept, no punctuation but `'`."""
   # Python makes two characters of a capital dotted I.
   text = none(text).translate(_APOSTROPHES).replace("\u0130", "i")
   return _words(text.lower(), "'")
 
 
-def basic(text):
+def basic(text: str) -> str:
   """Lower case without punctuation and without what is in brackets."""
   return _words(lower(_BRACKETS.sub(" ", text)), "")
 
 
-def turkish(text):
+def turkish(text: str) -> str:
   """`lower` by the rules of Turkish and Azerbaijani: I is the dotless one."""
   return lower(none(text).replace("\u0130", "i").replace("I", "\u0131"))
 
 
-def none(text):
+def none(text: str) -> str:
   """The text, composed (NFC), with single spaces."""
   return " ".join(unicodedata.normalize("NFC", text).split())
 
@@ -75,7 +76,7 @@ def none(text):
 NAMES = {"upper": upper, "lower": lower, "basic": basic, "none": none}
 
 
-def get(name):
+def get(name: str) -> Callable[[str], str]:
   """A normalizer by its name.
 
   Args:
@@ -136,7 +137,7 @@ class Dropped:
     self.counts = collections.Counter()
     self.examples = []
 
-  def add(self, key, before, after):
+  def add(self, key: str, before: str, after: str) -> None:
     """Compares a text before and after.
 
     Args:
@@ -151,14 +152,14 @@ class Dropped:
       self.examples.append((key, before, after))
     self.counts += lost
 
-  def __str__(self):
+  def __str__(self) -> str:
     most = self.counts.most_common(_EXAMPLES)
     shown = ", ".join(f"{count} {name(c)}" for c, count in most)
     more = len(self.counts) - len(most)
     return shown + (f" and {more} other characters" if more else "")
 
 
-def name(character):
+def name(character: str) -> str:
   """A character for messages: itself, and its code where it shows nothing."""
   if unicodedata.category(character)[0] in "MCZ":
     return f"U+{ord(character):04X}"

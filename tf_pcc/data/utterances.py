@@ -1,7 +1,7 @@
 """An utterance, and a corpus of them: what every reader of corpora makes."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class Skip:
   Attributes:
     id: As an utterance's.
     reason: Why, in words.
-    lacks: "audio" or "text".
+    lacks: "audio", "text" or, where it was left out by a flag, "choice".
   """
 
   id: str
@@ -116,6 +116,36 @@ class Corpus:
 
   def __iter__(self):
     return iter(self.utterances)
+
+  def select(self, chosen: Iterable[int]) -> "Corpus":
+    """The corpus of some of its utterances.
+
+    Args:
+      chosen: Their numbers, ascending.
+
+    Returns:
+      A `Corpus`, which reads the waveforms of these alone.
+    """
+    chosen = list(chosen)
+    reader = None
+    if self.reader is not None:
+
+      def reader(start, stop, sample_rate):
+        numbers = chosen[start:stop]
+        while numbers:
+          # One call for each run of neighbours.
+          size = 1
+          while numbers[size - 1 : size + 1] == [
+            numbers[0] + size - 1,
+            numbers[0] + size,
+          ]:
+            size += 1
+          first = numbers[0]
+          yield from self.reader(first, first + size, sample_rate)
+          numbers = numbers[size:]
+
+    utterances = tuple(self.utterances[number] for number in chosen)
+    return dataclasses.replace(self, utterances=utterances, reader=reader)
 
   def waveforms(
     self,
