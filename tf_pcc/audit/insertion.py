@@ -73,7 +73,7 @@ def insertion_schedule(
   >>> schedule = insertion_schedule(plan, total=50, seed=1)
   >>> len(schedule)  # 20 canaries once and 20 four times
   100
-  >>> [plan.repetitions[i] for i in schedule.at(41)]
+  >>> [int(plan.repetitions[i]) for i in schedule.at(41)]
   [4]
   """
   repetitions = plan.repetitions
