@@ -11,7 +11,7 @@
 Train with --config.canaries.insert=True first. Writes audit.json, report.html
 and plots to DIR/audit. A run's checkpoints are ranked by their loss on every
 canary; a SavedModel, and a function `transcribe(waveforms, sample_rate)` that
-returns as many strings, by character error rate. Canaries are heard as in
+returns as many strings, by character error rate. Canaries are played as in
 training: sped up. --mask hides the secrets of canaries of kind template and
 counts how often the run's last checkpoint (or that of --step) says them
 nevertheless.
@@ -159,7 +159,7 @@ def summary(found):
       for key in ("exact", "any_secret")
     ]
     lines.append(
-      f"secrets behind {result['mask']}, {name}: the true one said in "
+      f"secrets behind {result['mask']}, {name}: the true one found in "
       f"{rates[0]}, any in {rates[1]}"
     )
   return "\n".join(lines)

@@ -235,9 +235,9 @@ def run():
   trials = settings.trials(bounded) if _CHOOSE.value else {}
   count = min(_SEEDS.value, _QUICK_SEEDS) if _QUICK.value else _SEEDS.value
   seeds = range(_CONFIG.value.seed, _CONFIG.value.seed + count)
-  # The methods in turn for each seed: what is there early can be compared.
+  # The methods in turn for each seed: the first seed can be compared early.
   jobs = [settings.job(m, seed) for seed in seeds for m in methods]
-  # What is there must be of these settings, before hours are spent on more.
+  # Existing results must be of these settings, before hours are spent on more.
   for job in sum(trials.values(), []):
     job.check()
   known = training_jobs.read_bounds(directory, trials)

@@ -29,7 +29,7 @@ What unusual input gives, in both formats:
 A SavedModel refuses, with an error that says so: no waveforms at all, not as
 many lengths, and for a stream another batch's state, chunks of another size
 ("chunk_samples" in metadata.json), a batch below 1. In a stream such a sample
-is heard as silence: it is not kept in the state, the stream goes on, and
+is replaced by silence: it is not kept in the state, the stream goes on, and
 "finite" is false for that chunk.
 
 metadata.json, in the same directory, says what the model is: config,

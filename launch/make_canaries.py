@@ -13,7 +13,7 @@ canary equals one of its transcripts. Writes
 DIR/canaries.json    the plan, for launch.audit and launch.prepare
 DIR/canaries/        the sound of all of it, hold-out included, as records
 DIR/wav/ID.wav       the canaries to insert; nothing of the hold-out
-DIR/manifest.tsv     a line for each time one is heard, evenly spread; the
+DIR/manifest.tsv     a line for each insertion, evenly spread; the
                      column before counts the corpus' utterances: it comes
                      before this one
 

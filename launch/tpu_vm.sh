@@ -6,14 +6,14 @@
 #     --config=launch/configs/librispeech_conformer_ctc.py \
 #     --config.data.train=gs://BUCKET/records/train
 #
-# create   makes the TPU VM (--spot: cheaper, may be taken away)
+# create   makes the TPU VM (--spot: cheaper, may be preempted)
 # copy     sends this checkout to every worker, with what is not committed and
 #          without what git ignores
 # install  makes the virtual environment on every worker
 # run      starts launch.train with what is behind -- and comes back at once; it
 #          goes on from the newest checkpoint in --workdir
 # status   prints the TPU's state and the end of the log
-# resume   brings a run back that was taken away: makes the TPU anew if it is
+# resume   brings a preempted run back: makes the TPU again if it is
 #          gone, and runs; with --watch again and again until the run is done or
 #          three starts in a row left no new checkpoint; end it before stop and
 #          delete, which it would take for the cloud's
@@ -276,7 +276,7 @@ recover() { # Whether the run is on its way, or was brought on it.
 
 resume() {
   if [[ -n $dry_run ]]; then
-    # As for a TPU that was taken away.
+    # As for a TPU that was preempted.
     run gcloud storage ls "$workdir/summary.json"
     state
     remove

@@ -151,7 +151,7 @@ def _train(config, directory, strategy, clipping, require_mine):
   # ---- Steps -----------------------------------------------------------------
   summary_path = files.join(directory, "summary.json")
   if chief and saved < config.steps and tf.io.gfile.exists(summary_path):
-    # It says that the run has ended, which more steps make untrue.
+    # Stale once training continues.
     tf.io.gfile.remove(summary_path)
   writer = metrics.Writer(directory, saved) if chief else None
   progress = bars.make(
@@ -207,7 +207,7 @@ def _train(config, directory, strategy, clipping, require_mine):
         saver.save(step)
         raise KeyboardInterrupt
 
-  # ---- The end: error rates of speech not heard ------------------------------
+  # ---- The end: error rates of unseen speech ---------------------------------
   summary = {
     "steps": step,
     "seconds_per_step": seconds / timed if timed else None,
@@ -327,7 +327,7 @@ def report(summary):
   if "wer" in summary:
     lines.append(
       f"test: WER {summary['wer']:.1%}, CER {summary['cer']:.1%} on "
-      f"{summary['test_utterances']} utterances not heard in training"
+      f"{summary['test_utterances']} utterances outside the training set"
     )
   if summary.get("masked_accuracy") is not None:
     lines.append(

@@ -39,7 +39,7 @@ _NBEST = flags.DEFINE_integer(
   "nbest", 0, "Texts to give for each file.", lower_bound=0
 )
 _TIMESTAMPS = flags.DEFINE_bool(
-  "timestamps", False, "Whether to say when each word was said."
+  "timestamps", False, "Whether to give the time of each word."
 )
 
 

@@ -25,7 +25,7 @@ def weighted_mean(values, weights=None):
 def finite_length(values, length):
   """Lengths, but 0 for utterances with a NaN or infinity in a valid frame.
 
-  What a decoder takes: an utterance that could not be heard has no words.
+  What a decoder takes: an utterance without usable sound has no words.
 
   Args:
     values: float [B, T, D].

@@ -130,7 +130,7 @@ class StreamingConformerCTC(ctc.ConformerCTC):
     The logits of chunks one after another are those that `call` gives of the
     whole. A stream's last chunk may be short; after it the others may go on,
     and this one's lengths are 0. Samples that are not finite, or beyond 1e15,
-    are heard as silence: in the state they would spoil what follows.
+    are replaced by silence: in the state they would spoil what follows.
 
     Args:
       audio: float32 [B, chunk_samples].

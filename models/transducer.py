@@ -219,7 +219,7 @@ class ConformerHybrid(ConformerTransducer):
   """`ConformerTransducer` with a CTC output layer on the same encoder.
 
   Gives "logits", float32 [B, T, V], besides. Transcripts come from the
-  transducer; `frame_log_probs` lets CTC say when a word was said.
+  transducer; `frame_log_probs` lets CTC say when a word was spoken.
 
   Args:
     ctc_weight: float in (0, 1): the loss is (1 - ctc_weight) times the

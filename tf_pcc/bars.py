@@ -13,20 +13,20 @@ _SECONDS_ON_A_TERMINAL = 0.1
 
 
 def on_terminal() -> bool:
-  """Whether standard error is one: there a showing covers the one before."""
+  """Whether standard error is one, where each redraw replaces the last."""
   return sys.stderr.isatty()
 
 
 def interval() -> float:
-  """Seconds between two showings of a bar, many in a file, where all stay."""
+  """Seconds between two redraws of a bar: many in a file, which keeps all."""
   return _SECONDS_ON_A_TERMINAL if on_terminal() else _SECONDS_IN_A_FILE
 
 
 def make(*arguments: Any, **options: Any) -> "tqdm":
-  """A `tqdm.tqdm` bar on standard error, shown every `interval()` seconds.
+  """A `tqdm.tqdm` bar on standard error, redrawn every `interval()` seconds.
 
-  Give its `set_postfix` and `set_description` refresh=False, or each is a
-  showing more.
+  Pass refresh=False to its `set_postfix` and `set_description`, or each call
+  redraws it.
   """
   every = interval()
   # tqdm has a thread that shows bars after maxinterval, whatever mininterval.

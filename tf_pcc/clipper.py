@@ -205,7 +205,7 @@ class Clipper:
 
     Before `build` the arrays wait for it. Per-unit vectors of another length
     are translated by the bound (`Bound.resize_state`); the norms of the last
-    step, which only monitoring reads, start anew.
+    step, which only monitoring reads, start at zero.
 
     Args:
       arrays: dict of NumPy arrays.

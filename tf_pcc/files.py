@@ -201,7 +201,7 @@ def refuse_existing(
   existing = [str(path) for path in paths if pathlib.Path(path).exists()]
   if existing and not overwrite:
     raise FileExistsError(
-      "will not write over what is there; pass overwrite=True (--overwrite on "
+      "existing files are not replaced; pass overwrite=True (--overwrite on "
       f"the command line) or another folder. Received: {', '.join(existing)}"
     )
 

@@ -1,4 +1,4 @@
-"""The first door: per-core clipping for stock `model.compile` / `model.fit`."""
+"""The first API: per-core clipping for stock `model.compile` / `model.fit`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -190,7 +190,7 @@ class PerCoreClipping(keras.optimizers.Optimizer):
     trainable_variables: Sequence[keras.Variable] | None = None,
     examples: tf.Tensor | None = None,
   ) -> None:
-    """The step of both doors.
+    """The step of both APIs.
 
     Args:
       units: `tf_pcc.units.WholeBatch` or a set of micro-batches.

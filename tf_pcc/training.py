@@ -1,4 +1,4 @@
-"""The second door: a model whose own train_step clips per core."""
+"""The second API: a model whose own train_step clips per core."""
 
 import functools
 import inspect
@@ -34,7 +34,7 @@ class PerCoreModel(keras.Model):
   `keras.Model`, a loss written as a plain mean is right under a strategy too,
   and `super().compute_loss(...)` may be added to it.
 
-  `compile` wraps the optimizer in a `tf_pcc.PerCoreClipping`, so both doors
+  `compile` wraps the optimizer in a `tf_pcc.PerCoreClipping`, so both APIs
   share one clipper and one checkpoint format.
 
   Example:

@@ -251,7 +251,7 @@ def load_plan(path, cache="~/.cache/tf_pcc", flag="plan"):
 
   Args:
     path: a canaries.json; its sound is in the folder canaries beside it, or
-      spoken anew where there is none.
+      synthesised again where there is none.
     cache: where new sound is kept.
     flag: name of the flag that the path came by, for the message.
 
@@ -278,8 +278,8 @@ def load_plan(path, cache="~/.cache/tf_pcc", flag="plan"):
     _check_sound(plan, found, sound)
     return Canaries(plan, found)
   logging.warning(
-    "no sound beside %s: the canaries are spoken anew, which gives the same "
-    "samples only with the same version of the voice engine%s",
+    "no sound beside %s: the canaries are synthesised again, which gives the "
+    "same samples only with the same version of the voice engine%s",
     path,
     " and without dropped candidates" if plan.dropped else "",
   )
@@ -325,17 +325,18 @@ def _check_plan(plan):
 
 
 def _check_sound(plan, spoken, path):
-  heard = dict(zip(spoken.ids, spoken.texts))
-  missing = [c.id for c in plan.all if c.id not in heard]
+  texts = dict(zip(spoken.ids, spoken.texts))
+  missing = [c.id for c in plan.all if c.id not in texts]
   other = [
     c.id
     for c in plan.all
-    if c.id in heard and heard[c.id] != text.normalize(c.text)
+    if c.id in texts and texts[c.id] != text.normalize(c.text)
   ]
   if missing or other:
     raise ValueError(
       f"{path} must be the sound of the plan beside it; remove it to have the "
-      f"canaries spoken anew. Received: no sound of {len(missing)} canaries "
+      "canaries synthesised again. Received: no sound of "
+      f"{len(missing)} canaries "
       f"{missing[:5]}, another text for {len(other)} {other[:5]}"
     )
 

@@ -1,7 +1,7 @@
 """The memorization laboratory: does per-core clipping make a recogniser forget?
 
 Data: 40,000 sentences of 2 to 4 of about 150 common words, spoken by SVOX Pico
-(py-nanotts) with random voices, pitch and rate, each heard about once; 400
+(py-nanotts) with random voices, pitch and rate, each seen about once; 400
 others to test on and 200 to choose bounds on. Canaries: 4 random words of the
 same 150 at 4 times the speed, 20 for each of 1, 2, 4, 8, 16 and 32 repetitions,
 200 held out; the same for all methods and seeds. Model: Conformer CTC, size

@@ -18,7 +18,7 @@ def get_config():
   config.data.kind = "digits"
   config.data.utterances = {"train": 4000, "validation": 0, "test": 400}
   config.tokenizer.kind = "word"
-  # Ten words, said by four speakers, are learnt sooner without augmentation.
+  # Ten words, spoken by four speakers, are learnt sooner without augmentation.
   config.model.fields = {
     "size": "tiny",
     "specaugment": {"frequency_masks": 0, "time_masks": 0},

@@ -3,7 +3,7 @@
 TensorFlow has two sets of lowerings here, its own and those of tf2xla for a
 kind of device. A wheel without a TPU holds those for a CPU; ops that neither
 has are refused. Random numbers whose algorithm the device chooses are the one
-known difference, and are put right here.
+known difference; their ops are patched here.
 
 Internals used: the names of TensorFlow's MLIR passes, those that a TPU VM runs
 too, and the form of the bridge's output: a host function first, then the device

@@ -29,7 +29,7 @@ class Search:
     arpa: path of a word n-gram model, or "".
     lm_weight: float, of the model's log-probability.
     word_bonus: float, added for every word where there is a model.
-    timestamps: bool, whether to say when each word was said.
+    timestamps: bool, whether to give the time of each word.
 
   Raises:
     ValueError: If a number is out of range.
@@ -104,8 +104,8 @@ def define_flags():
 
 
 @dataclasses.dataclass(frozen=True)
-class Heard:
-  """What was heard in an utterance.
+class Transcript:
+  """The transcript of an utterance, and what else the search found.
 
   Attributes:
     text: the best text.
@@ -138,8 +138,8 @@ def open_recogniser(directory, exported, search, step=None, batch_size=32):
     batch_size: int.
 
   Returns:
-    function from `Records` or `MemoryRecords` to a list of `Heard`, and the
-    step of the checkpoint, None where it is not known.
+    function from `Records` or `MemoryRecords` to a list of `Transcript`, and
+    the step of the checkpoint, None where it is not known.
 
   Raises:
     ValueError: when not exactly one is given, or the search or the step is more
@@ -162,7 +162,7 @@ def open_recogniser(directory, exported, search, step=None, batch_size=32):
   transcribe = recognisers.saved_model_function(exported)
 
   def hear_exported(records):
-    heard = [None] * len(records)
+    found = [None] * len(records)
     # Of much the same length, so that little is padding.
     order = np.argsort(records.samples, kind="stable")
     for start in range(0, len(order), batch_size):
@@ -170,8 +170,8 @@ def open_recogniser(directory, exported, search, step=None, batch_size=32):
       waveforms = [(records.read(i) / 2**15).astype(np.float32) for i in rows]
       texts = transcribe(waveforms, records.sample_rate)
       for row, text in zip(rows, texts):
-        heard[row] = Heard(text)
-    return heard
+        found[row] = Transcript(text)
+    return found
 
   return hear_exported, None
 
@@ -187,7 +187,7 @@ def hear(model, tokenizer, records, batch_size, search):
     search: `Search`.
 
   Returns:
-    list of `Heard`, in the order of the records.
+    list of `Transcript`, in the order of the records.
 
   Raises:
     ValueError: when the model has no CTC output and arpa needs one, or arpa is
@@ -238,7 +238,7 @@ def hear(model, tokenizer, records, batch_size, search):
 
 
 def _heard(found, model, tokenizer, search, fused):
-  """`Heard` of one utterance's row of outputs."""
+  """`Transcript` of one utterance's row of outputs."""
   log_probs = None
   if "frames" in found:
     log_probs, length = found["frames"]
@@ -275,7 +275,7 @@ def _heard(found, model, tokenizer, search, fused):
   nbest = None
   if search.nbest:
     nbest = [{"text": text, **s} for text, _, s in texts[: search.nbest]]
-  return Heard(texts[0][0], nbest, words)
+  return Transcript(texts[0][0], nbest, words)
 
 
 def _by_text(hypotheses, tokenizer):

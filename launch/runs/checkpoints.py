@@ -153,7 +153,7 @@ def _weights(model):
 
 def _noise_and_metrics(model):
   # TensorFlow does not see Keras seed generators at all: without their state
-  # SpecAugment and dropout would begin anew at every start.
+  # SpecAugment and dropout would start over at every start.
   weights = {id(v) for v in model.weights}
   noise = [v for v in model.variables if id(v) not in weights]
   return tf.train.Checkpoint(

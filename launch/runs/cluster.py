@@ -1,6 +1,6 @@
 """From flags to a tf.distribute strategy: where the cores are.
 
-| what is there                            | strategy                          |
+| given                                    | strategy                          |
 |------------------------------------------|-----------------------------------|
 | --tpu=local, or a TPU's name or address  | TPUStrategy                       |
 | TF_CONFIG with several workers           | MultiWorkerMirroredStrategy       |

@@ -32,7 +32,7 @@ def load_tokenizer(directory):
 
 
 def require_recogniser(directory):
-  """Refuses a run whose model does not transcribe; no run is none.
+  """Refuses a run whose model does not transcribe; a missing run is accepted.
 
   Args:
     directory: the run's directory.

@@ -1,4 +1,4 @@
-"""When each token was said: the best path of given labels."""
+"""When each token was spoken: the best path of given labels."""
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def align_transducer(blank, label):
     return None
   # scores[t, u]: best way to be in frame t after u labels.
   scores = np.full([time, states], -np.inf)
-  said = np.zeros([time, states], bool)
+  emitted = np.zeros([time, states], bool)
   for t in range(time):
     scores[t] = scores[t - 1] + blank[t - 1] if t else scores[t]
     if not t:
@@ -93,11 +93,11 @@ def align_transducer(blank, label):
     for u in range(1, states):
       by_label = scores[t, u - 1] + label[t, u - 1]
       if by_label > scores[t, u]:
-        scores[t, u], said[t, u] = by_label, True
+        scores[t, u], emitted[t, u] = by_label, True
   frames = np.zeros(states - 1, np.int64)
   t, u = time - 1, states - 1
   while u:
-    if said[t, u]:
+    if emitted[t, u]:
       u -= 1
       frames[u] = t
     else:
@@ -106,7 +106,7 @@ def align_transducer(blank, label):
 
 
 def word_times(surfaces, starts, ends, frame_seconds):
-  """The words of a text and when they were said.
+  """The words of a text and when they were spoken.
 
   Args:
     surfaces: list of U strings, what each token adds to the text, spaces

@@ -37,7 +37,7 @@ class Fusion:
 
 @dataclasses.dataclass(frozen=True)
 class Hypothesis:
-  """A text that may have been said.
+  """A candidate transcript.
 
   Attributes:
     ids: tuple of token ids.

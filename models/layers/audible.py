@@ -7,7 +7,7 @@ _LARGEST_SAMPLE = 1e15
 
 
 def audible_samples(audio):
-  """Whether samples can be heard: finite, and their power finite too.
+  """Whether samples are usable: finite, and their power finite too.
 
   Args:
     audio: float32 [B, S].
@@ -19,7 +19,7 @@ def audible_samples(audio):
 
 
 def audible(audio, length):
-  """Whether all samples of an utterance can be heard, see `audible_samples`.
+  """Whether all samples of an utterance are usable, see `audible_samples`.
 
   Args:
     audio: float32 [B, S].

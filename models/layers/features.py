@@ -91,7 +91,7 @@ class LogMel(keras.layers.Layer):
     # Samples of silence before the waveform.
     self.margin = self.window - self.hop if self.causal else 0
     self.fft_length = 1 << (self.window - 1).bit_length()
-    # Made here once: as ops it would be traced anew on every core.
+    # Made here once: as ops it would be traced again on every core.
     with tf.init_scope():
       self.to_mel = tf.signal.linear_to_mel_weight_matrix(
         self.mels,

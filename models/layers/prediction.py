@@ -1,4 +1,4 @@
-"""Prediction networks of a transducer: what was said so far, as a vector.
+"""Prediction networks of a transducer: the labels so far, as a vector.
 
 Each has a parallel form for training, `network(labels)`, and a serial one for
 decoding, `start` and `step`; both give the same numbers. The blank 0 stands for

@@ -1,4 +1,4 @@
-"""SpecAugment: masks over bands and over time, drawn anew in every step."""
+"""SpecAugment: masks over bands and over time, drawn again in every step."""
 
 import keras
 import tensorflow as tf

@@ -1,7 +1,7 @@
 """The lattice of CTC: likelihood of a label sequence, occupancies.
 
-Blanks and labels take turns: state blank[u] has said u labels and now says
-none, state label[u] says label u (counted from 0). A frame is spent in every
+Blanks and labels take turns: state blank[u] has emitted u labels and now emits
+none, state label[u] emits label u (counted from 0). A frame is spent in every
 state of a path. A blank is reached from itself and from the label before it; a
 label from itself, from the blank before it, and from the label before that
 blank unless both are equal. A path ends in label[U - 1] or in blank[U].

@@ -110,7 +110,7 @@ def _reachable(blank, label, length, label_length):
   u = tf.range(columns)
   length = length[:, None, None]
   label_length = label_length[:, None, None]
-  # The last frame's blank is the end: all labels must have been said.
+  # The last frame's blank is the end: all labels must have been emitted.
   may_blank = tf.logical_or(
     t < length - 1,
     tf.logical_and(tf.equal(t, length - 1), tf.equal(u, label_length)),

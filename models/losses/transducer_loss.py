@@ -1,4 +1,4 @@
-"""The loss of a transducer, of logits or of what a joint network makes them of.
+"""The loss of a transducer, from logits, or fused with the joint network.
 
 Source: Graves, "Sequence Transduction with Recurrent Neural Networks", 2012,
 arXiv 1211.3711; the gradient with respect to logits, and slices in place of one

@@ -146,9 +146,10 @@ def noise_masking_attack(
 
   Returns:
     A dict of JSON values: count, exact {estimate, low, high} (the true secret
-    is said), any_secret {estimate, low, high} (some secret of the training set
-    is said), mask, snr_db, transcripts, and groups: a list of dicts of group,
-    count, exact and any_secret, in order of the values; empty without them.
+    is in the transcript), any_secret {estimate, low, high} (some secret of the
+    training set is), mask, snr_db, transcripts, and groups: a list of dicts of
+    group, count, exact and any_secret, in order of the values; empty without
+    them.
 
   Raises:
     ValueError: for no utterances, a secret that is not in its text, a
@@ -182,9 +183,9 @@ def noise_masking_attack(
   transcripts = scoring.transcribe_in_batches(
     transcribe, masked, sample_rate, batch_size, progress
   )
-  heard = list(zip(utterances, transcripts, contexts))
-  exact = [says(t, u.secret, context) for u, t, context in heard]
-  some = [any(says(t, s, context) for s in known) for _, t, context in heard]
+  answers = list(zip(utterances, transcripts, contexts))
+  exact = [says(t, u.secret, context) for u, t, context in answers]
+  some = [any(says(t, s, context) for s in known) for _, t, context in answers]
   # The true secret is one of the training set's, listed or not.
   some = np.logical_or(exact, some)
 

@@ -198,23 +198,23 @@ def transcribe_in_batches(
   transcripts = []
   for start in starts:
     batch = waveforms[start : start + batch_size]
-    heard = transcribe(batch, sample_rate)
-    if isinstance(heard, str) or not hasattr(heard, "__len__"):
+    answer = transcribe(batch, sample_rate)
+    if isinstance(answer, str) or not hasattr(answer, "__len__"):
       raise ValueError(
         "transcribe must return a list of strings. "
-        f"Received: {heard!r:.80} for {len(batch)} waveforms"
+        f"Received: {answer!r:.80} for {len(batch)} waveforms"
       )
-    if len(heard) != len(batch):
+    if len(answer) != len(batch):
       raise ValueError(
         "transcribe must return one string a waveform, an empty one where it "
-        f"hears nothing. Received: {len(heard)} strings for {len(batch)} "
+        f"hears nothing. Received: {len(answer)} strings for {len(batch)} "
         f"waveforms (from number {start} on)"
       )
-    for text in heard:
+    for text in answer:
       if not isinstance(text, str):
         raise ValueError(
           "transcribe must return strings. "
           f"Received: {text!r:.80} of {type(text)}"
         )
-    transcripts.extend(heard)
+    transcripts.extend(answer)
   return transcripts

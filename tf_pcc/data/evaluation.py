@@ -90,7 +90,7 @@ class EvaluationBatches:
   ) -> tuple[np.ndarray, ...]:
     """As `Batches.batch`, and the weights float32 `[b]`."""
     rows = self.rows[step]
-    # A filled row repeats a real one: no network meets audio of length 0.
+    # Padding repeats a real row to avoid zero-length audio.
     entries = [
       self._entries[i if i >= 0 else rows[0]] for i in rows[start:stop]
     ]

@@ -2,7 +2,7 @@
 
 Two hours of speech train no general recogniser, but recorded single words of a
 few speakers, joined to random strings, are real speech that generalises to
-strings never said before.
+strings never spoken before.
 """
 
 import collections
