@@ -95,13 +95,12 @@ def gather(values: tf.Tensor) -> tf.Tensor:
     return values[None]
   cores = tf.range(context.num_replicas_in_sync)
   mine = tf.equal(cores, replica_id())[:, None]
-  return context.all_reduce(
-    tf.distribute.ReduceOp.SUM, tf.where(mine, values[None], 0.0)
-  )
+  (total,) = sum_over_cores([tf.where(mine, values[None], 0.0)])
+  return total
 
 
 def sum_over_cores(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-  """All-reduces a list of dense tensors by SUM.
+  """All-reduces a list of dense tensors by SUM, without a gradient.
 
   Args:
     tensors: list of tensors.
@@ -112,7 +111,33 @@ def sum_over_cores(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
   context = tf.distribute.get_replica_context()
   if context.num_replicas_in_sync == 1:
     return list(tensors)
-  return context.all_reduce(tf.distribute.ReduceOp.SUM, list(tensors))
+  return context.all_reduce(
+    tf.distribute.ReduceOp.SUM, without_history(tensors)
+  )
+
+
+def without_history(tensors: Sequence) -> list:
+  """The tensors as constants of the gradient: values and shapes are the same.
+
+  `all_reduce` has a custom gradient. While it is traced, TensorFlow looks for
+  the variables that its inputs depend on, through the steps of all cores traced
+  so far, for every tensor on every core. Here the search ends.
+
+  Args:
+    tensors: list of tensors, `tf.IndexedSlices` or `None`.
+
+  Returns:
+    A list of the same kinds.
+  """
+
+  def stop(tensor):
+    if isinstance(tensor, tf.IndexedSlices):
+      return tf.IndexedSlices(
+        tf.stop_gradient(tensor.values), tensor.indices, tensor.dense_shape
+      )
+    return None if tensor is None else tf.stop_gradient(tensor)
+
+  return [stop(tensor) for tensor in tensors]
 
 
 def shared_variable(
@@ -194,6 +219,7 @@ def step_if(
       the strategy.
   """
   context = tf.distribute.get_replica_context()
+  gradients = without_history(gradients)
   if select is None:
     select = isinstance(context.strategy, tf.distribute.TPUStrategy)
 

@@ -13,6 +13,7 @@ from ml_collections import config_dict
 
 import tf_pcc
 from launch.configs import base
+from launch.runs import fused_adam
 from models import registry
 from tf_pcc.data import audio
 
@@ -237,7 +238,7 @@ def make_optimizer(config):
       )
   schedule = make_schedule(config)
   try:
-    return keras.optimizers.get(
+    optimizer = keras.optimizers.get(
       {
         "class_name": fields.name,
         "config": {
@@ -252,6 +253,9 @@ def make_optimizer(config):
       f"{error}. Received: optimizer.name={fields.name!r}, "
       f"optimizer.arguments={fields.arguments.to_dict()}"
     ) from error
+  if type(optimizer) is keras.optimizers.Adam:
+    return fused_adam.FusedAdam.from_config(optimizer.get_config())
+  return optimizer
 
 
 def make_model(config, vocab_size):

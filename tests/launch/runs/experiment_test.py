@@ -2,11 +2,12 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 
 import tf_pcc
-from launch.runs import experiment
+from launch.runs import experiment, fused_adam
 
 
 @pytest.mark.parametrize(
@@ -123,3 +124,13 @@ def test_features_hear_at_the_rate_of_the_records(make_config):
     experiment.make_model(config, 5)
   config.model.fields["features"]["sample_rate"] = 16000
   assert experiment.make_model(config, 5).log_mel.sample_rate == 16000
+
+
+def test_adam_is_the_fused_one(make_config):
+  """Adam's kin, such as AdamW, stay as they are."""
+  found = experiment.make_optimizer(
+    make_config(optimizer={"name": "adam", "arguments": {"beta_2": 0.98}})
+  )
+  assert type(found) is fused_adam.FusedAdam and found.beta_2 == 0.98
+  other = experiment.make_optimizer(make_config(optimizer={"name": "adamw"}))
+  assert type(other) is keras.optimizers.AdamW
