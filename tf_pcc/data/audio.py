@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tf_pcc import extras
+from tf_pcc.data import formats
 from tf_pcc.data.resampling import SAMPLE_RATE, resample, speed
 from tf_pcc.data.segments import WHOLE, Segment
 
@@ -83,15 +84,18 @@ def load(
   sample_rate: int = SAMPLE_RATE,
   backend: str | None = None,
   segment: Segment = WHOLE,
+  longest: float | None = None,
 ) -> np.ndarray:
   """Reads an audio file as a mono waveform.
 
   Args:
-    path: A .wav, .flac, .mp3 or .ogg file, local or anything tf.io.gfile reads.
+    path: A file of `formats.READABLE` (without soundfile: .wav, .flac, .mp3 or
+      .ogg), local or anything tf.io.gfile reads.
     sample_rate: Wanted rate in Hz; other rates are resampled. Default 16000.
     backend: "soundfile", "tensorflow-io" or None (default) for the first of
       them that works here.
     segment: The `Segment` of it to read. Default: all, all channels.
+    longest: Seconds that it may last by its header. Default: any number.
 
   Returns:
     float32 array `[samples]`, the mean of the channels, finite, in [-1, 1].
@@ -100,8 +104,6 @@ def load(
     ValueError: naming the file, if it is missing, empty, truncated, of no
       known format, without the `segment`, or with NaN or Inf samples.
   """
-  import tensorflow as tf
-
   path = os.fspath(path)
   if os.path.exists(path) and not os.path.isfile(path):
     raise ValueError(
@@ -109,20 +111,38 @@ def load(
       f"Received: path={path}"
     )
   try:
+    with _opened(path) as file:
+      waveform, rate = _decode(file, backend, segment, longest)
+  except ValueError as error:
+    raise ValueError(f"{error} Received: path={path}") from error
+  return resample(waveform, rate, sample_rate)
+
+
+def _opened(path):
+  """A file of bytes: a local one as it is, a remote one in memory.
+
+  Raises:
+    ValueError: If it cannot be read.
+  """
+  if os.path.isfile(path):
+    try:
+      return open(path, "rb")
+    except OSError as error:
+      raise _unreadable(error.strerror) from error
+  import tensorflow as tf
+
+  try:
     with tf.io.gfile.GFile(path, "rb") as file:
-      data = file.read()
+      return io.BytesIO(file.read())
   except tf.errors.OpError as error:
     reason = error.message
     if os.path.islink(path) and not os.path.exists(path):
       reason = f"a broken link to {os.readlink(path)}"
-    raise ValueError(
-      f"`path` must be a readable audio file: {reason}. Received: path={path}"
-    ) from error
-  try:
-    waveform, rate = decode(data, backend, segment)
-  except ValueError as error:
-    raise ValueError(f"{error} Received: path={path}") from error
-  return resample(waveform, rate, sample_rate)
+    raise _unreadable(reason) from error
+
+
+def _unreadable(reason):
+  return ValueError(f"`path` must be a readable audio file: {reason}.")
 
 
 def decode(
@@ -142,32 +162,40 @@ def decode(
   Raises:
     ValueError: saying what is wrong with the bytes.
   """
+  return _decode(io.BytesIO(data), backend, segment)
+
+
+def _decode(file, backend, segment, longest=None):
+  """`decode` of an opened file."""
   if backend not in (None, "tensorflow-io", "soundfile"):
     raise ValueError(
       "`backend` must be tensorflow-io or soundfile. "
       f"Received: backend={backend!r}"
     )
-  if not data:
+  head = file.read(16)
+  if not head:
     raise ValueError("The audio must not be empty: the file has zero bytes.")
-  # scipy reads all kinds of PCM, and notices that a file is truncated.
-  wav = data[:4] == b"RIFF"
+  other = formats.other_format(head)
+  if other:
+    raise ValueError(
+      f"The audio must be of a format that soundfile decodes: convert it, for "
+      f"example with ffmpeg, or by PyAV. Received: {other}."
+    )
   reader = _soundfile() if backend != "tensorflow-io" else None
-  if wav:
-    waveform, rate = _decode_wav(data)
-  elif reader is not None:
-    waveform, rate = _decode_soundfile(data, reader, segment)
+  file.seek(0)
+  if reader is not None:
+    waveform, rate = _decode_soundfile(file, reader, segment, longest)
+  elif head[:4] == b"RIFF":
+    # scipy reads all kinds of PCM, and notices that a file is truncated.
+    waveform, rate = _decode_wav(file.read())
   elif backend != "soundfile" and tensorflow_io() is not None:
-    waveform, rate = _decode_tensorflow(data)
+    waveform, rate = _decode_tensorflow(file.read())
   else:
     raise ValueError(f"Decoding audio needs a library: {_INSTALL}.")
   if not waveform.size:
     raise ValueError(_NO_SAMPLES)
-  if not _RATES[0] <= rate <= _RATES[1]:
-    raise ValueError(
-      f"The sample rate must be from {_RATES[0]} to {_RATES[1]} Hz. Received: "
-      f"rate={rate}."
-    )
-  if wav or reader is None:  # soundfile decoded no more than the segment
+  _check_rate(rate)
+  if reader is None:  # soundfile decoded no more than the segment
     waveform = waveform[slice(*segment.bounds(len(waveform), rate))]
   waveform = segment.mix(waveform)
   if not np.isfinite(waveform).all():
@@ -175,20 +203,40 @@ def decode(
   return np.clip(waveform, -1, 1), int(rate)
 
 
+def _check_rate(rate):
+  if not _RATES[0] <= rate <= _RATES[1]:
+    raise ValueError(
+      f"The sample rate must be from {_RATES[0]} to {_RATES[1]} Hz. Received: "
+      f"rate={rate}."
+    )
+
+
 def _undecodable(reason):
   reason = " ".join(reason.removeprefix("Error : ").split()).rstrip(". ")
   return ValueError(f"The audio cannot be decoded: {reason}.")
 
 
-def _decode_soundfile(data, soundfile, segment):
+def _decode_soundfile(source, soundfile, segment, longest):
+  source = _mended(source)
   try:
-    with soundfile.SoundFile(io.BytesIO(data)) as file:
+    with soundfile.SoundFile(source) as file:
       rate, first, expected = file.samplerate, 0, file.frames
+      _check_rate(rate)
       if expected:
         first, last = segment.bounds(expected, rate)
         expected = last - first
-      if first:
+      if longest and expected > longest * rate:
+        raise ValueError(
+          f"A recording, or its segment, must last at most {longest} seconds: "
+          f"cut it, or list its segments. Received: {expected / rate:.0f} "
+          "seconds."
+        )
+      skipped = 0
+      # After a seek in MP3 libsndfile gives silence.
+      if first and file.seekable() and file.format != "MP3":
         file.seek(first)
+      elif first:
+        expected, skipped = expected + first, first
       waveform = file.read(expected, dtype="float32", always_2d=True)
   except soundfile.LibsndfileError as error:
     raise _undecodable(error.error_string) from error
@@ -196,7 +244,30 @@ def _decode_soundfile(data, soundfile, segment):
     raise ValueError(
       f"The audio is truncated: {len(waveform)} of {expected} samples."
     )
-  return waveform, rate
+  return waveform[skipped:], rate
+
+
+def _mended(file):
+  """A WAV or AIFF file as libsndfile should read it.
+
+  Raises:
+    ValueError: If it is shorter than its header states.
+  """
+  chunk = formats.data_chunk(file)
+  file.seek(0)
+  if chunk is None:
+    return file
+  if chunk.stated is None:
+    # Of a stream, or of a recorder that was killed: all there is.
+    data = bytearray(file.read())
+    there = min(chunk.there, 0xFFFFFFFF).to_bytes(4, "little")
+    data[chunk.place : chunk.place + 4] = there
+    return io.BytesIO(data)
+  if chunk.there < chunk.stated:
+    raise ValueError(
+      f"The audio is truncated: {chunk.there} of {chunk.stated} bytes."
+    )
+  return file
 
 
 def _decode_tensorflow(data):

@@ -17,16 +17,12 @@ from collections.abc import Iterator
 
 from absl import logging
 
-from tf_pcc.data import audio
+from tf_pcc.data import formats
 from tf_pcc.data.lines import read_lines
 from tf_pcc.data.manifests import Reading, Row
 from tf_pcc.data.paths import Finder, same, shown
 
-# The best one first.
-_EXTENSIONS = sorted(
-  (f".{name}" for name in audio.FORMATS),
-  key=[".flac", ".wav", ".ogg", ".mp3"].index,
-)
+_EXTENSIONS = formats.EXTENSIONS
 _BESIDE = (".normalized.txt", ".txt", ".lab")
 _NO_TRANSCRIPTS = (
   "readme",

@@ -152,6 +152,12 @@ def suspicions(
       for c, count in counts.items()
       if count >= _RARE * len(texts) and (c.isalpha() or not c.isalnum())
     }
+  there = [sound for sound in sounds if sound]
+  # What the whole corpus is like is no suspicion of a single one.
+  usual = {
+    field: float(np.median([getattr(sound, field) for sound in there] or [0]))
+    for field in ("clipped", "quiet")
+  }
   first = {}
   for key, text, sound in zip(ids, texts, sounds):
     if sound:
@@ -163,7 +169,7 @@ def suspicions(
       *_of_length(letters[i], seconds[i], expected[i]),
     ]
     if sounds[i]:
-      reasons += _of_sound(sounds[i])
+      reasons += _of_sound(sounds[i], usual)
       other, text = first[sounds[i].digest]
       if other != key:
         also = "" if text == texts[i] else ", which has another transcript"
@@ -203,12 +209,12 @@ def _of_text(raw, text, known):
     yield 1.5, f"rare or unknown characters: {' '.join(others)[:60]}"
 
 
-def _of_sound(sound):
+def _of_sound(sound, usual):
   if sound.is_silent:
     yield 5.0, f"silent: its loudest frame is at {sound.level:.0f} dB"
-  elif sound.quiet > _QUIET:
+  elif sound.quiet > max(_QUIET, 1.05 * usual["quiet"]):
     yield 2.0, f"{sound.quiet:.0%} of it is silence"
-  if sound.is_clipped:
+  if sound.is_clipped and sound.clipped > 5 * usual["clipped"]:
     yield 1.0 + sound.clipped, f"{sound.clipped:.1%} of it is clipped"
   if abs(sound.offset) > 0.05:
     yield 1.0, f"its mean is {sound.offset:+.2f}, not 0"

@@ -7,7 +7,7 @@ may have the file's extension, or be a path.
 import os
 from collections.abc import Iterator
 
-from tf_pcc.data import audio, manifests
+from tf_pcc.data import formats, manifests
 from tf_pcc.data.lines import read_lines
 
 _FOLDER = "wavs"
@@ -44,7 +44,7 @@ def read_rows(path: str | os.PathLike) -> Iterator[manifests.Row]:
         f"Received: {line.strip()[:200]}"
       )
     stem, extension = os.path.splitext(key)
-    known = extension[1:].lower() in audio.FORMATS
+    known = extension.lower() in formats.EXTENSIONS
     written = key if known else _written(folder, key)
     text = next(filter(None, reversed(texts)), "")
     yield manifests.Row(where, written, text, id=stem if known else key)

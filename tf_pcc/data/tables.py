@@ -22,7 +22,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tf_pcc.data import audio, manifests
+from tf_pcc.data import formats, manifests
 from tf_pcc.data.lines import read_lines
 from tf_pcc.data.segments import WHOLE, Segment
 
@@ -41,9 +41,7 @@ _WITHOUT_HEADER = {
   3: ["id", "path", "text"],
   5: ["id", "path", "speaker", "seconds", "text"],
 }
-_AUDIO = tuple(
-  f".{name}" for name in (*audio.FORMATS, "aiff", "m4a", "opus", "webm")
-)
+_AUDIO = formats.EXTENSIONS
 # The largest field that the csv module takes on every platform.
 _LONGEST = 2**31 - 1
 _SHOWN = 200

@@ -9,6 +9,10 @@ from tf_pcc.data import audio
 from tf_pcc.data.normalizers import Dropped
 from tf_pcc.data.segments import WHOLE, Segment, check_length
 
+# Seconds that an utterance may last: a header that states more is damaged, or
+# the file is to be cut.
+LONGEST = 3600.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Utterance:
@@ -43,7 +47,9 @@ class Utterance:
       ValueError: As `audio.load`, or if the sound has another length than the
         stated one; see `tf_pcc.data.segments`.
     """
-    waveform = audio.load(self.path, sample_rate, segment=self.segment)
+    waveform = audio.load(
+      self.path, sample_rate, segment=self.segment, longest=LONGEST
+    )
     if self.seconds is not None:
       try:
         check_length(self.seconds, len(waveform) / sample_rate)
