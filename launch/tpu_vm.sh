@@ -6,7 +6,9 @@
 #     --config=launch/configs/librispeech_conformer_ctc.py \
 #     --config.data.train=gs://BUCKET/records/train
 #
-# create   makes the TPU VM (--spot: cheaper, may be preempted)
+# create   makes the TPU VM (--spot: cheaper, may be preempted; --queued: asks
+#          for it in the queue, waits until it is given out, and makes every
+#          other command take the request with it)
 # copy     sends this checkout to every worker, with what is not committed and
 #          without what git ignores
 # install  makes the virtual environment on every worker
@@ -18,20 +20,26 @@
 #          three starts in a row left no new checkpoint; end it before stop and
 #          delete, which it would take for the cloud's
 # stop     asks launch.train to save a checkpoint and end
-# delete   deletes the TPU VM
+# delete   deletes the TPU VM, with --queued its request too
 # all      create, copy, install, run
 #
-# --dry_run prints every command and executes none. Nothing here was ever run
-# against a real TPU: see launch/tpu.md.
+# --tensorflow=2.20.0 installs that instead of 2.19.1; --version=IMAGE chooses the
+# VM's image, which several hosts need. --dry_run prints every command and
+# executes none. What fails ends with what is billed and how to delete it. Nothing
+# here was ever run against a real TPU: see launch/tpu.md. It is one file, long as
+# it is, so that it can be copied to where gcloud is.
 set -euo pipefail
 
 name=tf-pcc project="" zone="" type="" version="" workdir="" spot="" watch=""
-dry_run="" training=()
-tensorflow=2.19.1
-text=2.19.0
+queued="" dry_run="" tensorflow=2.19.1 training=()
 poll_seconds=60
 most_starts=3
 most_silent_polls=60
+# ssh is refused for some time after a TPU VM is ready.
+most_tries=5
+retry_seconds=10
+# What a worker's command exits with when asking again is no use.
+final=3
 
 usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; }
 
@@ -63,7 +71,9 @@ while [[ $# -gt 0 ]]; do
     --version=*) version=${1#*=} ;;
     # As launch.train, which puts one slash between a directory and a name.
     --workdir=*) workdir=${1#*=} workdir=${workdir%"${workdir##*[!/]}"} ;;
+    --tensorflow=*) tensorflow=${1#*=} ;;
     --spot) spot=yes ;;
+    --queued) queued=yes ;;
     --watch) watch=yes ;;
     --dry_run) dry_run=yes ;;
     --help | -h) command=help ;;
@@ -72,7 +82,7 @@ while [[ $# -gt 0 ]]; do
       training=("$@")
       break
       ;;
-    --name | --project | --zone | --type | --version | --workdir)
+    --name | --project | --zone | --type | --version | --workdir | --tensorflow)
       die "a flag and its value are one word, $1=VALUE. Received: $1"
       ;;
     *) die "no such flag; see the head of the file. Received: $1" ;;
@@ -106,21 +116,52 @@ if [[ -n $workdir && ! $workdir =~ ^gs://[^/] ]]; then
     "is lost with it. Received: workdir=$workdir"
 fi
 
-# Chips of one host, and the software that Google's documentation names.
-if [[ -n $type && ! $type =~ ^(v4|v5litepod|v5p|v6e)-[1-9][0-9]{0,4}$ ]]; then
-  die "--type must be v4-N, v5litepod-N, v5p-N or v6e-N. Received: type=$type"
-fi
-size=${type##*-}
+case $tensorflow in
+  # The newest pairs whose TPU library PyPI has. TensorFlow 2.20.0 asks for any
+  # libtpu 0.0.*, of which the later ones lack what it calls.
+  2.19.1) text=2.19.0 libtpu=0.0.10 ;;
+  2.20.0) text=2.20.0 libtpu=0.0.14 ;;
+  *) die "--tensorflow must be 2.19.1 or 2.20.0, whose TPU library PyPI has." \
+    "Received: tensorflow=$tensorflow" ;;
+esac
+
+# The sizes that exist, and the hosts of each.
+flat="1 4 8 16 32 64 128 256"
+deep="8 16 32 64, and multiples of 128 up to"
+size=${type#*-} hosts=1
+no_such_type() {
+  die "--type must be one that exists, ${type%-*}-N with N of $1." \
+    "Received: type=$type"
+}
+is_deep() { # is_deep SIZE MOST
+  [[ $1 =~ ^[1-9][0-9]{0,4}$ ]] && ((size <= $2)) &&
+    [[ " 8 16 32 64 " == *" $1 "* || $((size % 128)) == 0 ]]
+}
 case $type in
-  "") hosts=1 ;;
-  v5litepod-* | v6e-*) hosts=$(((size + 7) / 8)) ;;
-  *)
-    # These are called by their cores: two a chip, four chips a host.
-    ((size % 8 == 0)) || die "--type v4-N and v5p-N have N divisible by 8." \
-      "Received: type=$type"
+  "") ;;
+  v5litepod-* | v6e-*)
+    [[ -n $size && " $flat " == *" $size "* ]] || no_such_type "$flat"
+    # A VM of eight chips is the largest; larger slices are VMs of four.
+    ((size <= 8)) || hosts=$((size / 4))
+    ;;
+  # These are called by their cores: two a chip, four chips a host.
+  v4-*) is_deep "$size" 4096 || no_such_type "$deep 4096"; hosts=$((size / 8)) ;;
+  v5p-*)
+    is_deep "$size" 12288 || no_such_type "$deep 12288"
     hosts=$((size / 8))
     ;;
+  *) die "--type must be v4-N, v5litepod-N, v5p-N or v6e-N. Received:" \
+    "type=$type" ;;
 esac
+if [[ $hosts -gt 1 && -z $version ]]; then
+  # TensorFlow reaches the other hosts through servers that only the images for
+  # pods start; their TensorFlow must be the one that is installed.
+  die "--version must name an image for several hosts, whose TensorFlow is" \
+    "--tensorflow=$tensorflow: none is known for sure." \
+    "tpu-vm-tf-2.19.1-pod-pjrt was found nowhere; tpu-vm-tf-2.19.0-pod-pjrt is" \
+    "known, and hangs for some (tensorflow issue 93618); or take one host, up" \
+    "to v5litepod-8 or v6e-8. Received: type=$type, $hosts hosts, version="
+fi
 if [[ -z $version ]]; then
   case $type in
     v5litepod-*) version=v2-alpha-tpuv5-lite ;;
@@ -129,47 +170,175 @@ if [[ -z $version ]]; then
     *) version="tpu-ubuntu2204-base" ;;
   esac
 fi
-if [[ $hosts -gt 1 && $version != *pod* ]]; then
-  # TensorFlow reaches the other hosts through servers that only the images for
-  # pods start; their TensorFlow must be the one that is installed. That there
-  # is an image of this version has not been checked: --version names another.
-  version=tpu-vm-tf-$tensorflow-pod-pjrt
-fi
 
 if [[ -z $dry_run ]] && ! command -v gcloud > /dev/null; then
   die "gcloud must be installed: https://cloud.google.com/sdk/docs/install"
 fi
 where=(--project="$project" --zone="$zone")
 tpu=(gcloud compute tpus tpu-vm)
-billed="A TPU that is still there is billed: launch/tpu_vm.sh delete \
---name=$name ${where[*]}"
+requests=(gcloud compute tpus queued-resources)
+delete_it="launch/tpu_vm.sh delete --name=$name ${where[*]}\
+${queued:+ --queued}"
+billed="A TPU that is still there is billed until you run: $delete_it"
+temporary="" tried=0
 
 # Each function below says itself where it ends: `set -e` is off in whatever is
 # called as a condition.
 
-on_workers() { # on_workers all|0 COMMAND
-  run "${tpu[@]}" ssh "$name" "${where[@]}" --worker="$1" --command="$2"
+tell_what_is_billed() { # Of what failed or was interrupted; the last line.
+  local code=$? found request=GONE
+  trap - EXIT INT TERM
+  set +e
+  [[ -z $temporary ]] || rm -rf "$temporary"
+  if [[ $code != 0 && -z $dry_run ]]; then
+    found=$(state_or_gone)
+    [[ -z $queued ]] || request=$(request_or_gone)
+    if [[ $found == GONE && $request == GONE ]]; then
+      say "there is no TPU $name: nothing is billed."
+    elif [[ $found == GONE && $request =~ ^[A-Z_]+$ ]]; then
+      say "the request for $name is $request, and billed as soon as it is given" \
+        "a TPU, until you run: $delete_it"
+    elif [[ $found =~ ^[A-Z_]+$ && $found != GONE ]]; then
+      say "$name is $found, and billed until you run: $delete_it"
+    else
+      # It could not be asked.
+      say "$billed"
+    fi
+  fi
+  exit "$code"
+}
+trap tell_what_is_billed EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+again() { # Tries a command that may be repeated, with a limit.
+  local code
+  for ((tried = 1; ; tried++)); do
+    "$@" && return
+    code=$?
+    ((code != final && tried < most_tries)) || return "$code"
+    say "that failed with exit code $code; try $((tried + 1)) of $most_tries is" \
+      "in $retry_seconds seconds"
+    sleep "$retry_seconds"
+  done
+}
+
+ask_workers() { # ask_workers all|0 COMMAND
+  run "${tpu[@]}" ssh "$name" "${where[@]}" --quiet --worker="$1" \
+    --command="$2"
+}
+
+on_workers() { again ask_workers "$@"; }
+
+storage() { run gcloud storage "$@" --quiet; }
+
+check_workdir() { # Before anything is billed.
+  local bucket=${workdir#gs://} test=$workdir/.tpu_vm_test place
+  [[ -n $workdir ]] || return 0
+  bucket=gs://${bucket%%/*}
+  if ! again storage cp "$0" "$test" || ! again storage rm "$test"; then
+    say "--workdir must be a place where you may write, and so must the TPU's" \
+      "service account. Received: workdir=$workdir"
+    return 1
+  fi
+  place=$(storage buckets describe "$bucket" --format="value(location)" \
+    2> /dev/null) || return 0
+  if [[ -n $dry_run ]]; then
+    printf '%s\n' "$place"
+    return
+  fi
+  place=${place,,}
+  [[ ${zone%-*} == "$place" || ${zone%-*} == "$place"-* ]] || say "warning:" \
+    "$bucket is in $place and the TPU in ${zone%-*}: what is read over that" \
+    "distance is billed"
 }
 
 create() {
-  run "${tpu[@]}" create "$name" "${where[@]}" --accelerator-type="$type" \
-    --version="$version" ${spot:+--spot}
+  local output code=0
+  check_workdir || return
+  if [[ -n $queued ]]; then
+    set -- "${requests[@]}" create "$name" --node-id="$name" "${where[@]}" \
+      --accelerator-type="$type" --runtime-version="$version"
+  else
+    set -- "${tpu[@]}" create "$name" "${where[@]}" \
+      --accelerator-type="$type" --version="$version"
+  fi
+  if [[ -n $dry_run ]]; then
+    run "$@" ${spot:+--spot} --quiet
+  else
+    output=$("$@" ${spot:+--spot} --quiet 2>&1) || code=$?
+    [[ -z $output ]] || printf '%s\n' "$output" >&2
+    if ((code)); then
+      why_not "$output"
+      return "$code"
+    fi
+  fi
+  [[ -z $queued ]] || wait_for_it
 }
 
-remove() { run "${tpu[@]}" delete "$name" "${where[@]}" --quiet; }
+why_not() { # One sentence on gcloud's complaint, where it is a usual one.
+  case $1 in
+    *[Qq]uota* | *QUOTA*) say "the project has too little quota for $type in" \
+      "$zone; that of --spot is another. Ask for more under IAM, Quotas, or" \
+      "take another zone." ;;
+    *[Cc]apacity* | *RESOURCE_EXHAUSTED* | *STOCKOUT*) say "$zone has no $type" \
+      "to give out now: try --queued, which waits, or another zone." ;;
+    *ALREADY_EXISTS* | *"already exists"*) say "there is a $name already: use" \
+      "resume, or another --name." ;;
+    *"untime version"* | *"ersion "*"not found"*) say "--version must name an" \
+      "image that $zone has. Received: version=$version" ;;
+    *"ccelerator type"* | *acceleratorType*) say "--type must be one that" \
+      "$zone has. Received: type=$type" ;;
+  esac
+}
+
+request_state() {
+  run "${requests[@]}" describe "$name" "${where[@]}" \
+    --format="value(state.state)" --quiet
+}
+
+wait_for_it() { # Until the queue has given the TPU out.
+  local found="" before=""
+  if [[ -n $dry_run ]]; then
+    request_state
+    return
+  fi
+  until [[ $found == ACTIVE ]]; do
+    found=$(request_or_gone)
+    [[ $found == "$before" ]] || say "the request for $name is $found"
+    before=$found
+    case $found in
+      ACTIVE) ;;
+      FAILED | SUSPEND* | GONE | DELETING) return 1 ;;
+      # It waits for as long as it takes; Ctrl-C ends this script only.
+      *) sleep "$poll_seconds" ;;
+    esac
+  done
+}
+
+remove() {
+  if [[ -n $queued ]]; then
+    # With the TPU itself; suspended and failed requests hold quota.
+    again run "${requests[@]}" delete "$name" "${where[@]}" --force --quiet
+  else
+    again run "${tpu[@]}" delete "$name" "${where[@]}" --quiet
+  fi
+}
 
 copy() {
   local archive pack root
   root=$(cd "$(dirname "$0")/.." && pwd) || return
-  archive=${TMPDIR:-/tmp}/tf_pcc-$name.tar.gz
+  temporary=${TMPDIR:-/tmp}/tf_pcc-XXXXXX
+  [[ -n $dry_run ]] || temporary=$(mktemp -d "$temporary") || return
+  archive=$temporary/tf_pcc.tar.gz
   # git still lists what was deleted and not committed.
   # shellcheck disable=SC2016 # that bash is to expand it
   pack='cd "$1" && git ls-files -coz --exclude-standard |'\
 ' while IFS= read -rd "" f; do [[ ! -e $f ]] || printf "%s\0" "$f"; done |'\
 ' tar --null -T - -czf "$2"'
   run bash -o pipefail -c "$pack" pack "$root" "$archive" || return
-  run "${tpu[@]}" scp "$archive" "$name:tf_pcc.tar.gz" "${where[@]}" \
-    --worker=all || return
+  again run "${tpu[@]}" scp "$archive" "$name:tf_pcc.tar.gz" "${where[@]}" \
+    --quiet --worker=all || return
   on_workers all "mkdir -p tf_pcc && tar xzf tf_pcc.tar.gz -C tf_pcc"
 }
 
@@ -179,15 +348,16 @@ install() {
   on_workers all "cd tf_pcc && rm -f .venv/installed &&\
  { python3 -m venv .venv || { sudo apt-get -q update &&\
  sudo apt-get -qy install python3-venv && python3 -m venv .venv; }; } &&\
- .venv/bin/pip install -q tensorflow-tpu==$tensorflow 'keras>=3.10' absl-py\
- ml_collections scipy tqdm jiwer filelock google-crc32c &&\
+ .venv/bin/pip install -q tensorflow-tpu==$tensorflow libtpu==$libtpu\
+ 'keras>=3.10,<3.16' absl-py ml_collections scipy tqdm jiwer filelock\
+ google-crc32c &&\
  .venv/bin/pip install -q --no-deps tensorflow-text==$text -e ." || return
   # Only now is it known of all of them.
   on_workers 0 "touch tf_pcc/.venv/installed"
 }
 
 train() {
-  local flags="" environment="" where_is_it=local flag
+  local flags="" environment="" where_is_it=local flag code=0
   for flag in --workdir="$workdir" "${training[@]}"; do
     flags+=" $(printf '%q' "$flag")"
   done
@@ -197,53 +367,67 @@ train() {
   fi
   # Only the last command may be in the background: a list would keep ssh open.
   # The lock is held as long as launch.train runs.
+  # A chip has one process; who else has it is told by its device file.
   on_workers 0 "cd tf_pcc || exit; flock -n train.lock true ||\
- { echo 'launch.train runs already' >&2; exit 1; };\
+ { echo 'launch.train runs already' >&2; exit $final; };\
+ held=\$(sudo -n fuser /dev/accel* /dev/vfio/[0-9]* 2> /dev/null | xargs);\
+ [ -z \"\$held\" ] || { echo \"the TPU is held by process \$held of this VM:\
+ end it first\" >&2; exit $final; };\
  ${environment}nohup flock -nF train.lock .venv/bin/python -m\
- launch.train --tpu=$where_is_it$flags >> train.log 2>&1 < /dev/null &"
+ launch.train --tpu=$where_is_it$flags >> train.log 2>&1 < /dev/null &" ||
+    code=$?
+  # A connection may break after it has started what it was to start.
+  if [[ $code == "$final" && $tried -gt 1 ]]; then
+    [[ $(worker_state) != *running ]] || code=0
+  fi
+  return "$code"
 }
 
 build() { create && copy && install && train; }
 
 state() {
-  run "${tpu[@]}" describe "$name" "${where[@]}" --format="value(state)"
+  run "${tpu[@]}" describe "$name" "${where[@]}" --format="value(state)" --quiet
 }
 
-state_or_gone() { # The state, GONE if there is no such TPU, or what went wrong.
+or_gone() { # The state, GONE if there is no such thing, or what went wrong.
   local complaint
-  state 2> /dev/null && return
-  complaint=$(state 2>&1) || true
+  # In a trap a plain return has the status from before it.
+  "$1" 2> /dev/null && return 0
+  complaint=$("$1" 2>&1) || true
   case $complaint in
     *NOT_FOUND* | *"was not found"*) echo GONE ;;
     *) echo "$complaint" ;;
   esac
 }
 
+state_or_gone() { or_gone state; }
+
+request_or_gone() { or_gone request_state; }
+
 worker_state() { # running, idle, or empty where install has not ended.
-  on_workers 0 "cd tf_pcc 2> /dev/null && [ -e .venv/installed ] ||\
+  ask_workers 0 "cd tf_pcc 2> /dev/null && [ -e .venv/installed ] ||\
  { echo empty; exit; }; flock -n train.lock echo idle || echo running"
 }
 
 # The end of a run writes summary.json, which a run with more steps removes at
 # its first.
-finished() { gcloud storage ls "$workdir/summary.json" > /dev/null 2>&1; }
+finished() { storage ls "$workdir/summary.json" > /dev/null 2>&1; }
 
 starts=0 silent_polls=0 progress=""
 
 may_start_again() { # Gives up where starting again and again is in vain.
   local newest
-  newest=$(gcloud storage cat "$workdir/checkpoints/checkpoint" \
-    2> /dev/null) || newest=$progress
+  newest=$(storage cat "$workdir/checkpoints/checkpoint" 2> /dev/null) || newest=$progress
   [[ $newest == "$progress" ]] || starts=0
   progress=$newest
   ((++starts <= most_starts)) || die "$most_starts starts in a row left no" \
-    "new checkpoint; tpu_vm.sh status shows the end of the log. $billed"
+    "new checkpoint; tpu_vm.sh status shows the end of the log."
 }
 
 unheard() { # Gives up on a TPU that is never ready; fails.
   say "$name $1"
   ((++silent_polls < most_silent_polls)) ||
-    die "$name $1, $silent_polls times in a row. $billed"
+    die "$name $1, $silent_polls times in a row."
   return 1
 }
 
@@ -269,15 +453,29 @@ recover() { # Whether the run is on its way, or was brought on it.
   case $found in
     READY) revive ;;
     PREEMPTED | TERMINATED | STOPPED) remove && build ;;
-    GONE) build ;;
+    GONE) ask_for_it ;;
     *) unheard "is not ready: $found" ;;
+  esac
+}
+
+ask_for_it() { # Of a TPU that is not there, but for which there may be a request.
+  local found=GONE
+  [[ -z $queued ]] || found=$(request_or_gone)
+  case $found in
+    GONE) build ;;
+    FAILED | SUSPENDED) remove && build ;;
+    ACCEPTED | CREATING | PROVISIONING | WAITING_FOR_RESOURCES | ACTIVE)
+      say "the request for $name is $found"
+      wait_for_it && copy && install && train
+      ;;
+    *) unheard "has a request that is not ready: $found" ;;
   esac
 }
 
 resume() {
   if [[ -n $dry_run ]]; then
     # As for a TPU that was preempted.
-    run gcloud storage ls "$workdir/summary.json"
+    storage ls "$workdir/summary.json"
     state
     remove
     build
@@ -302,11 +500,16 @@ case $command in
   install) install ;;
   run) train ;;
   status)
+    [[ -z $queued ]] || request_state
     state
-    on_workers 0 "tail -n 20 tf_pcc/train.log"
+    on_workers 0 "tail -n 20 tf_pcc/train.log || exit $final"
     ;;
   resume) resume ;;
-  stop) on_workers 0 "pkill -TERM -f '[l]aunch.train'" ;;
+  stop)
+    # Its own shell must not match: the program's name is not spelt out.
+    on_workers 0 "pkill -TERM -f '[l]aunch.train' ||\
+ { [ \$? != 1 ] || echo 'there is no run to stop' >&2; exit $final; }"
+    ;;
   delete) remove ;;
   all) build ;;
 esac

@@ -12,6 +12,7 @@ Internals used: `tensorflow.python.pywrap_mlir.import_graphdef`, because
 import re
 
 import tensorflow as tf
+from google.protobuf import text_format
 from tensorflow.python import pywrap_mlir
 
 _PIPELINE = "tf-replicated-clustering-bridge-v2"
@@ -107,8 +108,11 @@ def _module(function):
     node.attr["container"].s = b""
   _keep_copies(nodes)
   data = [tensor for tensor in graph.inputs if tensor.dtype != tf.resource]
+  finished = _finished(graph_def, graph)
   return pywrap_mlir.import_graphdef(
-    graph_def,
+    # It takes the str() of what it is given, in which newer versions of
+    # protobuf leave quotes within bytes as they are.
+    text_format.MessageToString(graph_def),
     "",
     False,
     [tensor.op.name for tensor in data],
@@ -116,7 +120,7 @@ def _module(function):
     [_shape(tensor.shape) for tensor in data],
     [
       *(tensor.op.name for tensor in graph.outputs),
-      _finished(graph_def, graph),
+      finished,
     ],
   )
 

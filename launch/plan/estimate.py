@@ -12,6 +12,12 @@ from collections.abc import Sequence
 from launch.plan import step, topologies
 
 EFFICIENCY = 0.4
+# Bytes a second at which a checkpoint goes to a bucket, a guess.
+SAVING_RATE = 100e6
+# What a preempted TPU VM has between SIGTERM and its end.
+NOTICE_SECONDS = 30.0
+# Of a chip-hour's price, what a preemptible one costs; a guess.
+SPOT_SHARE = 0.4
 _LARGE = 2**16
 
 
@@ -68,6 +74,84 @@ def step_time(found: step.Step, topology: topologies.Topology) -> StepTime:
       f"{EFFICIENCY:.0%} of that is reached, a guess",
     ),
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class Stopping:
+  """From SIGTERM to a saved checkpoint, in seconds.
+
+  Attributes:
+    steps_per_call: steps that the device takes before the host looks.
+    finishing: of those steps, by the estimate, at the most.
+    state_bytes: of the checkpoint.
+    saving: of the checkpoint, at `SAVING_RATE`.
+    seconds: both together.
+  """
+
+  steps_per_call: int
+  finishing: float
+  state_bytes: int
+  saving: float
+  seconds: float
+
+
+def stopping(steps_per_call: int, seconds: float, state_bytes: int) -> Stopping:
+  """How long a run takes to stop.
+
+  Args:
+    steps_per_call: of the config.
+    seconds: of a step.
+    state_bytes: of a checkpoint.
+
+  Example:
+
+  >>> stopping(10, 0.25, 50_000_000).seconds
+  3.0
+  """
+  finishing, saving = steps_per_call * seconds, state_bytes / SAVING_RATE
+  return Stopping(
+    steps_per_call, finishing, state_bytes, saving, finishing + saving
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+  """Of a run, in the currency of the price.
+
+  Attributes:
+    price: of a chip-hour.
+    total: of the run.
+    spot_price: of a preemptible chip-hour.
+    spot_is_guessed: whether that is `SPOT_SHARE` of the price.
+    spot_total: of the run, without what preemptions repeat.
+  """
+
+  price: float
+  total: float
+  spot_price: float
+  spot_is_guessed: bool
+  spot_total: float
+
+
+def cost(
+  chip_hours: float, price: float, spot_price: float | None = None
+) -> Cost:
+  """What a run costs.
+
+  Args:
+    chip_hours: of the run.
+    price: of a chip-hour.
+    spot_price: of a preemptible chip-hour; None: `SPOT_SHARE` of
+      the price.
+
+  Example:
+
+  >>> cost(100.0, 2.0).spot_total
+  80.0
+  """
+  guessed = spot_price is None
+  spot = price * SPOT_SHARE if guessed else spot_price
+  return Cost(price, price * chip_hours, spot, guessed, spot * chip_hours)
 
 
 def small_collectives(collectives: Sequence[step.Collective]) -> int:

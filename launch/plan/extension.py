@@ -37,6 +37,7 @@ def of_blocks(programs: Mapping[int, step.Step], blocks: int) -> step.Step:
   found = dataclasses.replace(
     second,
     parameters=round(line("parameters")),
+    state_bytes=round(line("state_bytes")),
     flops=round(line("flops")),
     flops_by_layer={},
     compiler=None,

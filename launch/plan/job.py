@@ -9,6 +9,8 @@ from ml_collections import config_dict
 from launch.plan import (
   environment,
   estimate,
+  feeding,
+  largest_batch,
   planning,
   step,
   topologies,
@@ -33,6 +35,9 @@ class Settings:
     cache: directory of earlier results.
     effort: XLA's, from -1 to 1; 0 is its own.
     progress: whether to say what is being done.
+    price: of a chip-hour, or None.
+    spot_price: of a preemptible chip-hour, or None: a guess.
+    measure_input: directory of records to read here, or None.
   """
 
   per_core_batch: int | None = None
@@ -42,6 +47,9 @@ class Settings:
   cache: str = "~/.cache/tf_pcc/plans"
   effort: float = 0.0
   progress: bool = True
+  price: float | None = None
+  spot_price: float | None = None
+  measure_input: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,14 +61,16 @@ class Bucket:
     shape: of a core's batch.
     step: what is known of it.
     time: an estimate, or None if it does not compile.
-    largest_batch: utterances of a core that fit, or None if it was not sought.
+    need: what a host must read, or None if it does not compile.
+    largest_batch: of a core, or None if it was not sought.
   """
 
   seconds: float
   shape: planning.Shape
   step: step.Step
   time: estimate.StepTime | None
-  largest_batch: int | None
+  need: feeding.Need | None
+  largest_batch: largest_batch.Largest | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +83,8 @@ class Run:
     hours: by the estimate of a step.
     chip_hours: the same, times the chips.
     hours_at_the_roofline: by the roofline of a step.
+    stopping: from SIGTERM to a saved checkpoint.
+    cost: if a price was given.
   """
 
   utterances: int
@@ -80,6 +92,8 @@ class Run:
   hours: float
   chip_hours: float
   hours_at_the_roofline: float
+  stopping: estimate.Stopping
+  cost: estimate.Cost | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +109,7 @@ class Plan:
     buckets: the shorter first.
     run: None if one of the buckets does not fit.
     compiler: packages that compiled it, with versions.
+    measured: what this machine reads, or None if that was not asked.
   """
 
   topology: topologies.Topology
@@ -105,6 +120,7 @@ class Plan:
   buckets: tuple[Bucket, ...]
   run: Run | None
   compiler: tuple[str, ...]
+  measured: feeding.Measured | None = None
 
   @property
   def fits(self) -> bool:
@@ -118,12 +134,13 @@ class Plan:
       **{
         field.name: getattr(self, field.name)
         for field in dataclasses.fields(self)
-        if field.name not in ("buckets", "run", "topology")
+        if field.name not in ("buckets", "measured", "run", "topology")
       },
       "topology": topology.name,
       "accelerator_type": topology.accelerator_type,
       "chips": topology.chips,
       "cores": topology.cores,
+      "hosts": topology.hosts,
       "fits": self.fits,
       "buckets": [
         {
@@ -133,6 +150,7 @@ class Plan:
         for bucket in self.buckets
       ],
       "run": self.run and dataclasses.asdict(self.run),
+      "measured": self.measured and dataclasses.asdict(self.measured),
     }
 
 
@@ -235,18 +253,25 @@ def plan(
   experiment.make_clipping(config, batch)
   wanted = shapes(config, batch, settings.seconds, settings.labels)
   planner = make_planner(config, topology, settings)
+  measured = None
+  if settings.measure_input is not None:
+    # First, since it may have to be corrected, and takes seconds.
+    measured = feeding.measure(config, settings.measure_input, batch, topology)
   multiple = config.clipping.microbatches
   if config.clipping.method == "per_example":
     multiple = 1
   buckets = []
   for shape in wanted:
     found = planner.compile(shape)
-    time, best = None, None
+    time, need, best = None, None, None
     if found.compiles:
       time = estimate.step_time(found, topology)
+      need = feeding.need(shape, topology, time)
     if found.memory and (largest or not found.fits):
       best = planner.largest(shape, multiple)
-    buckets.append(Bucket(shape.samples / 16000, shape, found, time, best))
+    buckets.append(
+      Bucket(shape.samples / 16000, shape, found, time, need, best)
+    )
   return Plan(
     topology=topology,
     per_core_batch=batch,
@@ -254,8 +279,9 @@ def plan(
     policy=config.policy,
     clipping=config.clipping.to_dict(),
     buckets=tuple(buckets),
-    run=_run(config, topology, batch, buckets),
+    run=_run(config, topology, batch, buckets, settings),
     compiler=environment.PACKAGES,
+    measured=measured,
   )
 
 
@@ -279,7 +305,7 @@ def make_planner(
   )
 
 
-def _run(config, topology, batch, buckets):
+def _run(config, topology, batch, buckets, settings):
   """Hours of the config's run, at its number of utterances."""
   if not all(b.step.fits for b in buckets):
     return None
@@ -288,10 +314,17 @@ def _run(config, topology, batch, buckets):
   ideal = max(b.time.ideal for b in buckets)
   steps = config.steps * config.batch / (batch * topology.cores)
   hours = steps * slowest / 3600
+  chip_hours = hours * topology.chips
   return Run(
     utterances=config.steps * config.batch,
     steps=steps,
     hours=hours,
-    chip_hours=hours * topology.chips,
+    chip_hours=chip_hours,
     hours_at_the_roofline=steps * ideal / 3600,
+    stopping=estimate.stopping(
+      config.steps_per_call, slowest, buckets[-1].step.state_bytes
+    ),
+    cost=None
+    if settings.price is None
+    else estimate.cost(chip_hours, settings.price, settings.spot_price),
   )

@@ -186,23 +186,22 @@ class Planner:
       multiple: int, what a batch must be divisible by.
 
     Returns:
-      int, of `launch.plan.largest_batch.largest_batch`.
-    """
-    tried = {}
+      `launch.plan.largest_batch.Largest`.
 
-    def fits(batch):
+    Raises:
+      ValueError: when the step is refused, or fails for another reason.
+    """
+
+    def memory(batch):
       found = self.compile(dataclasses.replace(shape, batch=batch))
       if found.memory is None:
         raise ValueError(
           "The largest batch can be sought only of a step that a TPU takes. "
           f"Received: {found.rejected or found.error}"
         )
-      tried[batch] = found.memory
-      return found.fits
+      return found.memory
 
-    return largest_batch.largest_batch(
-      fits, tried.__getitem__, shape.batch, multiple
-    )
+    return largest_batch.largest_batch(memory, shape.batch, multiple)
 
   def key(self, shape):
     """Name of a result: a digest of all that can change it."""

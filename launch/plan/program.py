@@ -71,6 +71,7 @@ def make(config, cores, batch, samples, labels, vocab_size):
   by_layer, unknown = flops.of_step(model, data)
   facts = step.Step(
     parameters=sum(math.prod(s) for s in shapes),
+    state_bytes=_bytes([*model.variables, *model.optimizer.variables]),
     flops=sum(by_layer.values()),
     flops_by_layer=by_layer,
     flops_unknown=tuple(unknown),
@@ -90,6 +91,10 @@ def make(config, cores, batch, samples, labels, vocab_size):
     return stablehlo.convert(module), facts
   except bridge.Rejected as error:
     return None, dataclasses.replace(facts, rejected=str(error))
+
+
+def _bytes(variables):
+  return sum(math.prod(v.shape) * v.value.dtype.size for v in variables)
 
 
 def _clip(gradients):

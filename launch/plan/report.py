@@ -11,12 +11,15 @@ def report(plan: job.Plan) -> str:
   """The plan in words."""
   topology = plan.topology
   lines = [
-    f"{topology.name} ({topology.accelerator_type}): {topology.chips} chips, "
-    f"{topology.cores} cores x {plan.per_core_batch} utterances, "
+    f"{topology.name} ({topology.accelerator_type}): "
+    f"{_count(topology.chips, 'chip')}, {_count(topology.hosts, 'host')}, "
+    f"{_count(topology.cores, 'core')} x {plan.per_core_batch} utterances, "
     f"{plan.policy}, clipping {plan.clipping['method']}"
   ]
   for bucket in plan.buckets:
     lines += ["", *_bucket(bucket)]
+  if measured := plan.measured:
+    lines += ["", *_input(plan, measured)]
   if run := plan.run:
     lines += [
       "",
@@ -24,6 +27,8 @@ def report(plan: job.Plan) -> str:
       f"{_duration(run.hours)}, {_digits(run.chip_hours)} chip-hours ("
       f"{_duration(run.hours_at_the_roofline)} at the roofline); "
       "evaluation, checkpoints and start-up are not in it",
+      *_stopping(run.stopping),
+      *([_cost(run.cost)] if run.cost else []),
       "Not proved by this: that it runs, how fast, and a TPU's arithmetic.",
     ]
   return "\n".join(lines)
@@ -71,7 +76,7 @@ def _bucket(bucket):
       "program has"
     )
   if bucket.largest_batch is not None:
-    yield f"  largest batch of a core that fits: {bucket.largest_batch}"
+    yield f"  {_largest(bucket.largest_batch)}"
   if found.compiles:
     yield from _costs(bucket)
 
@@ -102,11 +107,80 @@ def _costs(bucket):
   )
   for assumption in time.assumptions:
     yield f"    assumes {assumption}"
+  need = bucket.need
+  yield (
+    f"  a host must read {_digits(need.utterances)} utterances/s, "
+    f"{_digits(need.bytes / 1e6)} MB/s of 16-bit PCM; at the roofline "
+    f"{_digits(need.utterances_at_the_roofline)} utterances/s"
+  )
   yield (
     f"  traced and compiled here in {found.seconds_to_compile:.0f} s, "
     f"{_gib(found.compiler_memory)}"
     + (f", with effort {found.effort:g}" if found.effort else "")
   )
+
+
+def _largest(found):
+  """The answer of the search, and between what it lies if it is not near."""
+  if found.too_large is None:
+    return f"largest batch of a core that was tried, and fits: {found.fits}"
+  if found.is_near:
+    return (
+      f"largest batch of a core that fits: {found.fits}; {found.too_large} "
+      "does not"
+    )
+  return (
+    f"largest batch of a core found to fit: {found.fits}; {found.too_large} "
+    "does not, and between them nothing was tried"
+  )
+
+
+def _input(plan, measured):
+  """What this machine reads against what a host must, and who waits."""
+  yield (
+    f"measured here, {measured.path}: {_digits(measured.utterances)} "
+    f"utterances/s, {_digits(measured.bytes / 1e6)} MB/s"
+  )
+  needs = [b.need.bytes for b in plan.buckets if b.need]
+  if not needs or not measured.bytes:
+    return
+  share = measured.bytes / max(needs)
+  if share >= 1:
+    yield (
+      f"  such a host reads {share:.1f} times what it must: the chips are the "
+      "limit"
+    )
+  else:
+    yield (
+      f"  such a host reads {share:.2f} of what it must: input is the limit, a "
+      f"step takes {1 / share:.1f} times as long"
+    )
+
+
+def _stopping(stopping):
+  notice = estimate.NOTICE_SECONDS
+  yield (
+    f"from SIGTERM to a saved checkpoint: {_digits(stopping.seconds)} s of the "
+    f"{notice:.0f} s that a preemption gives ({stopping.steps_per_call} steps "
+    f"a call {_digits(stopping.finishing)} s, {stopping.state_bytes / 1e6:.0f} "
+    f"MB at {estimate.SAVING_RATE / 1e6:.0f} MB/s, a guess, "
+    f"{_digits(stopping.saving)} s)"
+  )
+  if stopping.seconds > notice:
+    yield "  TOO LONG: lower config.steps_per_call"
+
+
+def _cost(cost):
+  guess = ", a guess (--spot_price)" if cost.spot_is_guessed else ""
+  return (
+    f"cost: {cost.total:,.2f} at {cost.price:g} a chip-hour; spot "
+    f"{cost.spot_total:,.2f} at {cost.spot_price:g}{guess}, without what "
+    "preemptions repeat"
+  )
+
+
+def _count(number, what):
+  return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _duration(hours):

@@ -77,6 +77,7 @@ class Step:
 
   Attributes:
     parameters: number of trainable weights.
+    state_bytes: of the variables that a checkpoint saves.
     flops: operations of the step, counted from its layers' products.
     flops_by_layer: the same, a layer.
     flops_unknown: kinds of ops that may hold products and were not counted.
@@ -102,6 +103,7 @@ class Step:
   """
 
   parameters: int
+  state_bytes: int
   flops: int
   flops_by_layer: Mapping[str, int]
   flops_unknown: tuple[str, ...]

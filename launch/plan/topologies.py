@@ -9,6 +9,7 @@ is what libtpu 0.0.42.1 says when one does not fit.
 
 import dataclasses
 import math
+import re
 
 _GIB = 2**30
 
@@ -27,6 +28,8 @@ class Chip:
     accelerator: pattern of gcloud's --accelerator-type.
     accelerator_units: what its number counts, a chip.
     shapes: slices of at most 256 cores.
+    most_of_one_host: chips of the largest slice that has one host; those of a
+      larger one have four each.
   """
 
   name: str
@@ -38,9 +41,10 @@ class Chip:
   accelerator: str
   accelerator_units: int
   shapes: tuple[str, ...]
+  most_of_one_host: int
 
 
-_FLAT = ("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+_FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 _DEEP = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8")
 CHIPS = {
   chip.name: chip
@@ -55,6 +59,7 @@ CHIPS = {
       accelerator="v4-{}",
       accelerator_units=2,
       shapes=_DEEP,
+      most_of_one_host=4,
     ),
     Chip(
       name="v5e",
@@ -66,6 +71,7 @@ CHIPS = {
       accelerator="v5litepod-{}",
       accelerator_units=1,
       shapes=_FLAT,
+      most_of_one_host=8,
     ),
     Chip(
       name="v5p",
@@ -77,6 +83,7 @@ CHIPS = {
       accelerator="v5p-{}",
       accelerator_units=2,
       shapes=(*_DEEP, "4x8x8"),
+      most_of_one_host=4,
     ),
     Chip(
       name="v6e",
@@ -88,6 +95,7 @@ CHIPS = {
       accelerator="v6e-{}",
       accelerator_units=1,
       shapes=_FLAT,
+      most_of_one_host=8,
     ),
   )
 }
@@ -108,39 +116,65 @@ class Topology:
   chips: int
 
   @property
-  def cores(self):
+  def cores(self) -> int:
     """Replicas of the slice."""
     return self.chips * self.chip.cores
 
   @property
-  def accelerator_type(self):
+  def hosts(self) -> int:
+    """VMs of the slice, each of which feeds its own cores."""
+    return 1 if self.chips <= self.chip.most_of_one_host else self.chips // 4
+
+  @property
+  def accelerator_type(self) -> str:
     """What gcloud calls it, such as "v5litepod-8"."""
     number = self.chips * self.chip.accelerator_units
     return self.chip.accelerator.format(number)
 
 
-def known():
+def known() -> list[str]:
   """Names of all slices, the smaller first."""
   return [f"{c.name}:{shape}" for c in CHIPS.values() for shape in c.shapes]
 
 
-def parse(name):
+def parse(name: str) -> Topology:
   """The slice of a name.
 
   Args:
-    name: one of `known()`.
+    name: one of `known()`, or an accelerator type, such as "v5litepod-8".
 
   Returns:
-    `Topology`.
+    The slice.
 
   Raises:
-    ValueError: on any other, listing them.
+    ValueError: If there is none, listing those that are.
+
+  Example:
+
+  >>> parse("v5litepod-8").name, parse("v5e:4x4").hosts
+  ('v5e:2x4', 4)
   """
-  if name not in known():
-    raise ValueError(
-      f"topology must be one of {', '.join(known())}. "
-      f"Received: topology={name!r}"
-    )
+  slices = {each: _slice(each) for each in known()}
+  if name in slices:
+    return slices[name]
+  types = {each.accelerator_type: each for each in slices.values()}
+  if name in types:
+    return types[name]
+  for chip in CHIPS.values():
+    if re.fullmatch(re.escape(chip.accelerator).replace(r"\{\}", ".*"), name):
+      own = [t for t, each in types.items() if each.chip is chip]
+      raise ValueError(
+        f"An accelerator type of {chip.name} must be one of {', '.join(own)}, "
+        "the slices of at most 256 cores. Received: "
+        f"topology={name!r}"
+      )
+  raise ValueError(
+    f"topology must be one of {', '.join(known())}, or an accelerator type, "
+    f"such as v5litepod-8. Received: topology={name!r}"
+  )
+
+
+def _slice(name):
   generation, shape = name.split(":")
   return Topology(
     name, CHIPS[generation], math.prod(map(int, shape.split("x")))

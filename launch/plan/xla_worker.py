@@ -17,12 +17,13 @@ Internals used, of the JAX that `environment.PACKAGES` names:
 `jax._src.lib.xla_client.DeviceList`, and the client's compile and execute.
 """
 
-import importlib.util
+import importlib
 import os
 import pathlib
 import re
 import resource
 import sys
+import types
 
 os.environ.update(
   JAX_PLATFORMS="cpu",
@@ -46,18 +47,14 @@ from jax._src.lib import xla_client
 from jax._src.lib.mlir import ir
 from jax.experimental import topologies
 
+# The package without its __init__, which imports TensorFlow.
+_PACKAGE = types.ModuleType("tf_pcc")
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+_PACKAGE.__path__ = [str(_ROOT / "tf_pcc")]
+sys.modules["tf_pcc"] = _PACKAGE
+files = importlib.import_module("tf_pcc.files")
+
 jax.config.update("jax_enable_x64", True)
-
-
-def _by_path(name):
-  path = pathlib.Path(__file__).resolve().parents[2] / name
-  spec = importlib.util.spec_from_file_location(path.stem, path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module
-
-
-files = _by_path("tf_pcc/files.py")
 
 
 def load(path):
@@ -112,8 +109,12 @@ def compile_for_tpu(program, topology, effort, result):
   jax.config.update("jax_exec_time_optimization_effort", float(effort))
   found = {}
   try:
+    # A host of one chip, where libtpu takes four for granted.
+    bounds = {"chips_per_host_bounds": (1, 1, 1)}
     described = topologies.get_topology_desc(
-      platform="tpu", topology_name=topology
+      platform="tpu",
+      topology_name=topology,
+      **(bounds if topology.endswith(":1x1") else {}),
     )
     devices = list(described.devices)
     found |= {"devices": len(devices), "chip": devices[0].device_kind}

@@ -8,44 +8,78 @@ script there. No command was ever run against the real gcloud.
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tarfile
+import time
 
 import pytest
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "launch" / "tpu_vm.sh"
 FLAGS = (
-  *("--project=p", "--zone=z", "--type=v5litepod-8"),
+  *("--project=p", "--zone=us-central1-a", "--type=v5litepod-8"),
   "--workdir=gs://bucket/run",
 )
 
-# A file fail/VERB holds the number of next calls that are to fail.
+# A file fail/VERB holds how many of the next calls are to fail, fail/call the
+# number of the only call that is to. With a file "late" it fails after it was
+# done, as where the connection breaks.
 GCLOUD = r"""#!/bin/bash
-verb=$4; [[ $1 == storage ]] && verb=$2
+[[ " $* " == *" --quiet "* ]] || { echo "it asks: (Y/n)?" >&2; exit 2; }
+verb=$4
+case "$1 $3" in
+  storage*) verb=$2; [[ $2 != buckets ]] || verb=location ;;
+  *queued-resources) verb=request_$4 ;;
+esac
 if [[ $verb == ssh ]]; then
   command=${!#} command=${command#--command=}
   case $command in
-    *launch.train*) verb=train ;;
+    *nohup*) verb=train ;;
     *"echo idle"*) verb=probe ;;
     *pip*) verb=install ;;
     *) verb=ssh ;;
   esac
 fi
 echo "$verb" >> calls
+fail() { echo "ERROR: ($verb) UNAVAILABLE: no such luck" >&2; exit 1; }
+fails=""
 left=$(cat "fail/$verb" 2> /dev/null || echo 0)
 if ((left > 0)); then
   echo $((left - 1)) > "fail/$verb"
-  echo "ERROR: ($verb) UNAVAILABLE: no such luck" >&2
-  exit 1
+  fails=yes
 fi
+[[ $(wc -l < calls) != "$(cat fail/call 2> /dev/null)" ]] || fails=yes
+[[ -z $fails || -e late ]] || fail
+missing() {
+  echo "ERROR: NOT_FOUND: Resource '$1' was not found" >&2; exit 1
+}
 case $verb in
-  describe) cat state 2> /dev/null ||
-    { echo "ERROR: NOT_FOUND: Resource 'n' was not found" >&2; exit 1; } ;;
-  create) [[ ! -e state ]] && mkdir worker && echo READY > state ;;
+  describe) cat state 2> /dev/null || missing n ;;
+  create)
+    [[ ! -e complaint ]] || { cat complaint >&2; exit 1; }
+    [[ ! -e state ]] && mkdir worker && echo READY > state
+    ;;
   delete) rm -r state worker ;;
+  request_create) [[ ! -e request ]] && echo WAITING_FOR_RESOURCES > request ;;
+  request_describe)
+    [[ -e request ]] || missing r
+    cat request
+    # It is the next one's turn; a file "answers" holds what each is told.
+    if [[ -s answers ]]; then
+      head -n 1 answers > request && sed -i 1d answers
+    elif [[ $(cat request) == WAIT* ]]; then
+      echo ACTIVE > request
+    fi
+    [[ $(cat request) != ACTIVE || -e state ]] ||
+      { mkdir worker && echo READY > state; }
+    ;;
+  request_delete) [[ -e request ]] && rm -rf request state worker ;;
   scp) cp "$5" worker/tf_pcc.tar.gz ;;
   ls) [[ -e bucket/${3#gs://bucket/run/} ]] ;;
   cat) cat bucket/checkpoint ;;
+  cp) [[ ! -e no_access ]] && cp "$3" "bucket/${4#gs://bucket/run/}" ;;
+  rm) rm "bucket/${3#gs://bucket/run/}" ;;
+  location) cat location 2> /dev/null || echo US-CENTRAL1 ;;
   *)
     before=$(wc -l < starts)
     (cd worker && PATH=$FAKE/bin:$PATH exec bash -c "$command") || exit
@@ -54,7 +88,8 @@ case $verb in
       /bin/sleep 0.02
     done
     ;;
-esac
+esac || exit
+[[ -z $fails ]] || fail
 """
 
 # `python3 -m venv .venv` on the worker, with a pip that has nothing to do.
@@ -63,6 +98,12 @@ PYTHON = r"""#!/bin/bash
 mkdir -p .venv/bin && cp "$FAKE/bin/train" .venv/bin/python &&
   ln -sf /bin/true .venv/bin/pip
 """
+
+DELETE = "--name=tf-pcc --project=p --zone=us-central1-a"
+
+
+# As in the script.
+TRIES = 5
 
 
 class Cloud:
@@ -83,8 +124,12 @@ class Cloud:
     self._program("gcloud", GCLOUD)
     self._program("python3", PYTHON)
     self._program(
-      "sudo", "#!/bin/bash\n[[ $* != *venv ]] || rm $FAKE/no_venv\n"
+      "sudo",
+      "#!/bin/bash\n[[ $* != *venv ]] || rm $FAKE/no_venv\n"
+      '[[ $* != *fuser* ]] || cat "$FAKE/held" 2> /dev/null\n',
     )
+    # The real one would end other people's training on this machine.
+    self._program("pkill", "#!/bin/bash\necho $* > $FAKE/pkill\nexit 1\n")
     self._program("sleep", "#!/bin/bash\nexec /bin/sleep 0.02\n")
     (folder / "starts").touch()
     self.trains("touch $FAKE/bucket/summary.json")
@@ -106,6 +151,9 @@ class Cloud:
   def fails(self, verb, times):
     (self.folder / "fail" / verb).write_text(str(times))
 
+  def fails_at(self, call):
+    (self.folder / "fail/call").write_text(str(call))
+
   def run(self, command, *flags):
     return subprocess.run(
       [
@@ -120,12 +168,15 @@ class Cloud:
       check=False,
       timeout=60,
       cwd=self.folder,
-      env={
-        "PATH": f"{self.folder}/bin:{os.environ['PATH']}",
-        "FAKE": str(self.folder),
-        "TMPDIR": str(self.folder),
-      },
+      env=self.environment(),
     )
+
+  def environment(self):
+    return {
+      "PATH": f"{self.folder}/bin:{os.environ['PATH']}",
+      "FAKE": str(self.folder),
+      "TMPDIR": str(self.folder),
+    }
 
   def calls(self):
     path = self.folder / "calls"
@@ -147,7 +198,14 @@ def assert_ended(done):
   assert done.returncode == 0, done.stderr
   assert "summary.json is there" in done.stderr
   # The TPU costs money until it is deleted.
-  assert "delete --name=tf-pcc --project=p --zone=z" in done.stderr
+  assert_says_how_to_delete(done)
+
+
+def assert_says_how_to_delete(done, flags=""):
+  last = done.stderr.splitlines()[-1]
+  assert "billed" in last
+  command = f"launch/tpu_vm.sh delete {DELETE}{flags}"
+  assert last.endswith(command), done.stderr
 
 
 def test_run_comes_back_while_training_goes_on(cloud):
@@ -160,7 +218,8 @@ def test_run_comes_back_while_training_goes_on(cloud):
   assert cloud.run("resume").returncode == 0
   assert cloud.calls()[-1] == "probe" and cloud.calls().count("train") == 1
   again = cloud.run("run")
-  assert again.returncode == 1 and "runs already" in again.stderr
+  assert again.returncode == 3 and "runs already" in again.stderr
+  assert_says_how_to_delete(again)
   assert cloud.starts == 1
   # Its words are in the log, not in gcloud's answer.
   log = (cloud.folder / "worker/tf_pcc/train.log").read_text()
@@ -190,11 +249,11 @@ def test_watch_asks_again_where_there_is_no_capacity(cloud):
 
 @pytest.mark.parametrize("verb", ["scp", "install", "ssh"])
 def test_watch_copies_and_installs_before_it_trains(cloud, verb):
-  cloud.fails(verb, 1)
+  cloud.fails(verb, TRIES)
   assert_ended(cloud.run("resume", "--watch"))
   calls = cloud.calls()
-  assert calls.count("scp") == 2 and calls.count("create") == 1
-  assert calls.count("train") == cloud.starts == 1
+  assert calls.count("scp") == 1 + (TRIES if verb == "scp" else 1)
+  assert calls.count("create") == calls.count("train") == cloud.starts == 1
 
 
 def test_install_where_python_has_no_venv(cloud):
@@ -203,11 +262,24 @@ def test_install_where_python_has_no_venv(cloud):
   assert cloud.calls().count("install") == 1 and cloud.starts == 1
 
 
-@pytest.mark.parametrize("verb", ["create", "scp", "install", "train"])
-def test_all_stops_at_the_first_failure(cloud, verb):
-  cloud.fails(verb, 1)
-  assert cloud.run("all").returncode == 1
-  assert cloud.calls()[-1] == verb and not cloud.starts
+@pytest.mark.parametrize("verb", ["scp", "install", "train"])
+def test_all_tries_again_and_stops_at_what_always_fails(cloud, verb):
+  cloud.fails(verb, TRIES)
+  done = cloud.run("all")
+  assert done.returncode == 1
+  assert f"try {TRIES} of {TRIES} is in" in done.stderr
+  assert cloud.calls()[-2:] == [verb, "describe"] and not cloud.starts
+  assert "tf-pcc is READY, and billed" in done.stderr
+  assert_says_how_to_delete(done)
+
+
+def test_without_a_tpu_nothing_is_billed(cloud):
+  cloud.fails("create", 1)
+  done = cloud.run("all")
+  assert done.returncode == 1 and cloud.calls().count("create") == 1
+  assert done.stderr.splitlines()[-1].endswith(
+    "there is no TPU tf-pcc: nothing is billed."
+  )
 
 
 def test_watch_gives_up_where_training_always_fails(cloud):
@@ -215,16 +287,16 @@ def test_watch_gives_up_where_training_always_fails(cloud):
   done = cloud.run("resume", "--watch")
   assert done.returncode == 1
   assert "3 starts in a row left no new checkpoint" in done.stderr
-  assert "delete --name=tf-pcc" in done.stderr
+  assert_says_how_to_delete(done)
   # One on the new TPU, three on the TPU that was there.
   assert cloud.starts == 4
 
 
 def test_watch_gives_up_where_installing_always_fails(cloud):
-  cloud.fails("install", 99)
+  cloud.fails("install", 999)
   done = cloud.run("resume", "--watch")
   assert done.returncode == 1 and "3 starts in a row" in done.stderr
-  assert cloud.calls().count("install") == 4 and not cloud.starts
+  assert cloud.calls().count("install") == 4 * TRIES and not cloud.starts
 
 
 def test_watch_goes_on_where_each_start_leaves_a_checkpoint(cloud):
@@ -283,7 +355,7 @@ def test_a_run_with_more_steps_has_not_ended(cloud):
 def test_not_to_be_told_is_not_gone(cloud):
   (cloud.folder / "state").write_text("READY")
   (cloud.folder / "worker").mkdir()
-  cloud.fails("describe", 2)
+  cloud.fails("describe", 4)
   done = cloud.run("resume")
   assert done.returncode == 1 and "UNAVAILABLE: no such luck" in done.stderr
   assert "create" not in cloud.calls()
@@ -293,7 +365,7 @@ def test_not_to_be_told_is_not_gone(cloud):
 
 
 @pytest.mark.parametrize("state", ["PREEMPTED", "TERMINATED", "STOPPED"])
-def test_what_was_taken_away_is_made_anew(cloud, state):
+def test_what_was_preempted_is_made_again(cloud, state):
   (cloud.folder / "state").write_text(state)
   (cloud.folder / "worker").mkdir()
   assert cloud.run("resume").returncode == 0
@@ -305,7 +377,7 @@ def test_a_tpu_in_the_making_is_left_alone(cloud):
   (cloud.folder / "state").write_text("CREATING")
   done = cloud.run("resume")
   assert done.returncode == 1 and "is not ready: CREATING" in done.stderr
-  assert cloud.calls() == ["ls", "describe"]
+  assert cloud.calls() == ["ls", "describe", "describe"]
 
 
 def test_watch_gives_up_on_a_tpu_that_is_never_ready(cloud):
@@ -313,4 +385,169 @@ def test_watch_gives_up_on_a_tpu_that_is_never_ready(cloud):
   done = cloud.run("resume", "--watch")
   assert done.returncode == 1
   assert "is not ready: CREATING, 60 times in a row" in done.stderr
-  assert "delete --name=tf-pcc" in done.stderr
+  assert_says_how_to_delete(done)
+
+
+def clean_calls(tmp_path, command, *flags):
+  """The calls of a run in which none fails."""
+  (tmp_path / "clean").mkdir()
+  cloud = Cloud(tmp_path / "clean")
+  done = cloud.run(command, *flags)
+  assert done.returncode == 0, done.stderr
+  return cloud.calls()
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["undone", "done"])
+@pytest.mark.parametrize(
+  "command",
+  [
+    ("all",),
+    pytest.param(("all", "--queued"), marks=pytest.mark.slow),
+    pytest.param(("resume", "--watch"), marks=pytest.mark.slow),
+    ("resume", "--watch", "--queued"),
+  ],
+  ids=" ".join,
+)
+def test_each_single_call_may_fail(tmp_path, command, late):
+  """It finishes, or the last line tells what is billed and how to end it."""
+  calls = clean_calls(tmp_path, *command)
+  assert len(calls) >= 9
+  for number in range(1, len(calls) + 1):
+    folder = tmp_path / str(number)
+    folder.mkdir()
+    cloud = Cloud(folder)
+    cloud.fails_at(number)
+    if late:
+      (folder / "late").touch()
+    done = cloud.run(*command)
+    what = f"call {number}, {calls[number - 1]}: {done.stderr}"
+    there = (folder / "state").exists() or (folder / "request").exists()
+    if done.returncode:
+      last = done.stderr.splitlines()[-1]
+      flags = " --queued" if "--queued" in command else ""
+      command_to_delete = f"launch/tpu_vm.sh delete {DELETE}{flags}"
+      assert there == last.endswith(command_to_delete), what
+      assert there or "nothing is billed" in last, what
+    else:
+      # Here a run ends at once, so a second start is none beside the first.
+      again = late and calls[number - 1] == "train"
+      assert there and cloud.starts == 1 + again, what
+    # Nor is anything left behind here, or in the bucket.
+    assert not list(folder.glob("tf_pcc-*")), what
+    assert not (folder / "bucket/.tpu_vm_test").exists(), what
+
+
+def test_a_connection_that_breaks_after_the_start_is_no_failure(cloud):
+  cloud.trains("until [[ -e $FAKE/over ]]; do /bin/sleep 0.1; done")
+  for step in ("create", "copy", "install"):
+    assert cloud.run(step).returncode == 0
+  (cloud.folder / "late").touch()
+  cloud.fails("train", 1)
+  done = cloud.run("run")
+  assert done.returncode == 0, done.stderr
+  assert cloud.calls()[-3:] == ["train", "train", "probe"]
+  assert cloud.starts == 1
+
+
+def test_a_queued_tpu_is_waited_for_and_deleted_with_its_request(cloud):
+  (cloud.folder / "answers").write_text("WAITING_FOR_RESOURCES\n" * 2)
+  done = cloud.run("all", "--queued")
+  assert done.returncode == 0, done.stderr
+  assert "the request for tf-pcc is WAITING_FOR_RESOURCES" in done.stderr
+  assert "create" not in cloud.calls() and cloud.starts == 1
+  assert cloud.run("delete", "--queued").returncode == 0
+  left = {path.name for path in cloud.folder.iterdir()}
+  assert not left & {"state", "request", "worker"}
+  assert cloud.calls()[-1] == "request_delete"
+
+
+@pytest.mark.parametrize("state", ["FAILED", "SUSPENDED"])
+def test_a_request_that_fails_is_told(cloud, state):
+  (cloud.folder / "answers").write_text(f"{state}\n")
+  done = cloud.run("all", "--queued")
+  assert done.returncode == 1
+  assert f"the request for tf-pcc is {state}" in done.stderr
+  assert_says_how_to_delete(done, " --queued")
+  # It holds quota, so it is deleted before another one is made.
+  (cloud.folder / "answers").write_text("")
+  done = cloud.run("resume", "--queued")
+  assert done.returncode == 0, done.stderr
+  made = [c for c in cloud.calls() if c in ("request_delete", "request_create")]
+  assert made == ["request_create", "request_delete", "request_create"]
+
+
+def test_an_interrupt_tells_what_is_billed(cloud):
+  (cloud.folder / "answers").write_text("WAITING_FOR_RESOURCES\n" * 1000)
+  with subprocess.Popen(
+    ["bash", str(cloud.checkout / "launch/tpu_vm.sh"), "all", *FLAGS]
+    + ["--queued"],
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+    cwd=cloud.folder,
+    env=cloud.environment(),
+  ) as started:
+    while cloud.calls().count("request_describe") < 3:
+      time.sleep(0.02)
+    started.send_signal(signal.SIGTERM)
+    told = started.communicate(timeout=60)[1]
+  assert started.returncode == 143
+  last = told.splitlines()[-1]
+  assert "is WAITING_FOR_RESOURCES, and billed as soon as it is given" in last
+  assert last.endswith(f"delete {DELETE} --queued")
+
+
+def test_a_workdir_without_access_is_found_first(cloud):
+  (cloud.folder / "no_access").touch()
+  done = cloud.run("all")
+  assert done.returncode == 1 and "create" not in cloud.calls()
+  assert "must be a place where you may write" in done.stderr
+  assert "Received: workdir=gs://bucket/run" in done.stderr
+  assert "nothing is billed" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+  ("place", "warned"),
+  [("US-CENTRAL1", False), ("US", False), ("EUROPE-WEST4", True), ("EU", True)],
+)
+def test_a_bucket_far_away_is_warned_of(cloud, place, warned):
+  (cloud.folder / "location").write_text(place)
+  done = cloud.run("create")
+  assert done.returncode == 0
+  assert ("what is read over that distance is billed" in done.stderr) == warned
+
+
+@pytest.mark.parametrize(
+  ("complaint", "said"),
+  [
+    ("Quota limit 'TPUV5sLitepodPerProject' exceeded", "too little quota for"),
+    ("There is no more capacity in the zone", "try --queued, which waits"),
+    ("Resource already exists", "there is a tf-pcc already"),
+    ("Runtime version tpu-x not found", "--version must name an image"),
+    ("Accelerator type v5litepod-8 not found", "--type must be one that"),
+  ],
+)
+def test_usual_complaints_have_a_sentence(cloud, complaint, said):
+  (cloud.folder / "complaint").write_text(f"ERROR: {complaint}\n")
+  done = cloud.run("create")
+  assert done.returncode == 1 and complaint in done.stderr
+  assert said in done.stderr
+  assert "nothing is billed" in done.stderr.splitlines()[-1]
+
+
+def test_a_tpu_of_another_process_is_not_taken(cloud):
+  (cloud.folder / "held").write_text(" 4711")
+  done = cloud.run("all")
+  assert done.returncode == 3 and not cloud.starts
+  assert "the TPU is held by process 4711 of this VM" in done.stderr
+  assert cloud.calls().count("train") == 1
+  assert_says_how_to_delete(done)
+
+
+def test_stop_without_a_run(cloud):
+  for step in ("create", "copy"):
+    assert cloud.run(step).returncode == 0
+  done = cloud.run("stop")
+  assert done.returncode == 3 and "there is no run to stop" in done.stderr
+  assert (cloud.folder / "pkill").read_text() == "-TERM -f [l]aunch.train\n"
+  assert_says_how_to_delete(done)

@@ -37,7 +37,22 @@ def commands(*arguments):
 
 
 def verbs(found):
-  return [c[4] if c[0] == "gcloud" else c[0] for c in found]
+  """A word for each command; gcloud's storage ones have a prefix."""
+  return [
+    f"storage {c[2]}"
+    if c[:2] == ["gcloud", "storage"]
+    else f"request {c[4]}"
+    if "queued-resources" in c
+    else c[4]
+    if c[0] == "gcloud"
+    else c[0]
+    for c in found
+  ]
+
+
+# Before anything is made: may one write there, and how far is it?
+CHECK = ["storage cp", "storage rm", "storage buckets"]
+FILL = ["bash", "scp", *["ssh"] * 4]
 
 
 def remote(command):
@@ -49,13 +64,13 @@ def remote(command):
 def test_all_on_one_host():
   value = '--config.data.voices=("a b", "c")'
   found = commands("all", *RUN, "--", "--config=a.py", value)
-  assert verbs(found) == ["create", "bash", "scp", *["ssh"] * 4]
-  create, _, send, unpack, install, mark, train = found
-  assert all({*WHERE} <= set(c) for c in found if c[0] == "gcloud")
+  assert verbs(found) == [*CHECK, "create", *FILL]
+  create, _, send, unpack, install, mark, train = found[3:]
+  assert all({*WHERE} <= set(c) for c in found[3:] if c[0] == "gcloud")
   assert "--accelerator-type=v5litepod-8" in create
   assert "--version=v2-alpha-tpuv5-lite" in create and "--spot" not in create
   assert all("--worker=all" in c for c in (send, unpack, install))
-  assert "tensorflow-tpu==2.19.1" in remote(install)
+  assert "tensorflow-tpu==2.19.1 libtpu==0.0.10 " in remote(install)
   assert "--no-deps tensorflow-text==2.19.0 -e ." in remote(install)
   assert "touch" in remote(mark)
   # The worker's shell hands launch.train the words that were given here.
@@ -71,6 +86,7 @@ def test_all_on_one_host():
     ("v5litepod-8", False),
     ("v5litepod-16", True),
     ("v6e-256", True),
+    ("v5litepod-1", False),
     ("v4-8", False),
     ("v4-16", True),
     ("v5p-8", False),
@@ -78,29 +94,85 @@ def test_all_on_one_host():
 )
 def test_one_program_drives_several_hosts(kind, several):
   arguments = (*WHERE, f"--type={kind}", "--workdir=gs://b/r", "--name=n")
+  if several:
+    refused = run("create", "--dry_run", *arguments)
+    assert refused.returncode == 1
+    assert "--version must name an image for several hosts" in refused.stderr
+    assert f"Received: type={kind}, " in refused.stderr
+    arguments += ("--version=my-pod-image",)
   (train,) = commands("run", *arguments)
   assert "--worker=0" in train
   assert ("--tpu=n " in remote(train)) == several
   assert ("TPU_LOAD_LIBRARY=0" in remote(train)) == several
-  (create,) = commands("create", *arguments)
-  assert any("pod" in w for w in create if w.startswith("--vers")) == several
+  create = commands("create", *arguments)[-1]
+  assert ("--version=my-pod-image" in create) == several
 
 
 def test_resume_makes_what_was_taken_away():
   found = commands("resume", *RUN, "--spot")
-  assert found[0] == ["gcloud", "storage", "ls", "gs://b/r/summary.json"]
-  assert verbs(found[1:]) == [
-    *("describe", "delete", "create", "bash", "scp", *["ssh"] * 4)
-  ]
-  assert "--spot" in found[3] and "launch.train" in remote(found[-1])
+  assert found[0][:4] == ["gcloud", "storage", "ls", "gs://b/r/summary.json"]
+  assert verbs(found[1:]) == ["describe", "delete", *CHECK, "create", *FILL]
+  assert "--spot" in found[6] and "launch.train" in remote(found[-1])
 
 
 def test_status_stop_and_delete():
   assert verbs(commands("status", *WHERE)) == ["describe", "ssh"]
   (stop,) = commands("stop", *WHERE)
   assert "pkill -TERM" in remote(stop)
-  (delete,) = commands("delete", *WHERE)
-  assert "--quiet" in delete
+  assert verbs(commands("delete", *WHERE)) == ["delete"]
+
+
+def test_queued():
+  found = commands("all", *RUN, "--queued", "--spot", "--name=n")
+  assert verbs(found) == [*CHECK, "request create", "request describe", *FILL]
+  create = found[3]
+  assert {"--node-id=n", "--accelerator-type=v5litepod-8", "--spot"} < {*create}
+  assert "--runtime-version=v2-alpha-tpuv5-lite" in create
+  (delete,) = commands("delete", *WHERE, "--queued")
+  assert verbs([delete]) == ["request delete"] and "--force" in delete
+  assert verbs(commands("status", *WHERE, "--queued"))[0] == "request describe"
+
+
+# Those that the reference of gcloud's commands lists, of those that are used.
+EVERYWHERE = {"--project", "--zone", "--quiet"}
+DOCUMENTED = {
+  "create": {"--accelerator-type", "--version", "--spot"},
+  "describe": {"--format"},
+  "delete": set(),
+  "ssh": {"--worker", "--command"},
+  "scp": {"--worker"},
+  "request create": {
+    *("--node-id", "--accelerator-type", "--runtime-version", "--spot")
+  },
+  "request describe": {"--format"},
+  "request delete": {"--force"},
+  "storage cp": set(),
+  "storage rm": set(),
+  "storage ls": set(),
+  "storage buckets": {"--format"},
+}
+
+
+@pytest.mark.parametrize("queued", [(), ("--queued",)], ids=len)
+def test_every_command_has_flags_that_gcloud_has_and_asks_nothing(queued):
+  seen = set()
+  for command in ("all", "resume", "status", "stop", "delete"):
+    given = RUN if command in ("all", "resume") else WHERE
+    for words in commands(command, *given, "--spot", *queued):
+      if words[0] != "gcloud":
+        continue
+      (verb,) = verbs([words])
+      used = {w.partition("=")[0] for w in words if w.startswith("--")}
+      assert used <= EVERYWHERE | DOCUMENTED[verb], words
+      assert "--quiet" in used, words
+      seen.add(verb)
+  assert {"describe", "ssh", "scp", "storage ls"} < seen
+
+
+def test_the_other_pair_of_versions():
+  install = commands("install", *WHERE, "--tensorflow=2.20.0")[0]
+  assert "tensorflow-tpu==2.20.0 libtpu==0.0.14 " in remote(install)
+  assert "tensorflow-text==2.20.0 -e ." in remote(install)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +189,15 @@ def test_status_stop_and_delete():
     (("create", *WHERE, "--type=v5litepod-0"), "type=v5litepod-0"),
     (("create", *WHERE, "--type=v5litepod-"), "type=v5litepod-"),
     (("create", *WHERE, "--type=v5litepod--8"), "type=v5litepod--8"),
-    (("create", *WHERE, "--type=v4-12"), "divisible by 8. Received: type=v4"),
+    (("create", *WHERE, "--type=v4-12"), "8 16 32 64, and multiples of 128"),
+    (("create", *WHERE, "--type=v4-8192"), "up to 4096. Received: type=v4-81"),
+    (("create", *WHERE, "--type=v5p-96"), "up to 12288. Received: type=v5p-9"),
+    (
+      ("create", *WHERE, "--type=v5litepod-12"),
+      "v5litepod-N with N of 1 4 8 16 32 64 128 256. Received: type=v5lite",
+    ),
+    (("create", *WHERE, "--type=v6e-3"), "v6e-N with N of 1 4 8 16"),
+    (("install", *WHERE, "--tensorflow=2.21.0"), "Received: tensorflow=2.21.0"),
     (("delete", *WHERE, "--name="), "Received: name="),
     (("delete", *WHERE, "--name=Mine"), "Received: name=Mine"),
     (("delete", "--project", "p", "--zone=z"), "one word, --project=VALUE"),
@@ -154,7 +234,7 @@ def test_help():
 
 def test_directories_are_joined_as_launch_train_joins_them():
   found = commands("resume", *RUN[:-1], "--workdir=gs://b/r//")
-  assert found[0][-1] == "gs://b/r/summary.json"
+  assert "gs://b/r/summary.json" in found[0]
   assert "--workdir=gs://b/r " in remote(found[-1])
 
 

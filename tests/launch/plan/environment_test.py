@@ -3,8 +3,10 @@
 import concurrent.futures
 import json
 import os
+import pathlib
 import signal
 import subprocess
+import sys
 import types
 
 import pytest
@@ -104,3 +106,24 @@ def test_children_of_threads(tmp_path):
     )
     assert done.result() == 3
   assert (tmp_path / "log").read_text() == "a\n"
+
+
+def test_the_worker_has_the_writer_without_tensorflow(tmp_path):
+  """As `xla_worker` loads it, which itself needs JAX to be imported."""
+  worker = pathlib.Path(environment.__file__).with_name("xla_worker.py")
+  lines = worker.read_text().splitlines()
+  start = lines.index('_PACKAGE = types.ModuleType("tf_pcc")')
+  stop = lines.index('files = importlib.import_module("tf_pcc.files")') + 1
+  code = [
+    "import importlib, pathlib, sys, types",
+    f"__file__ = {str(worker)!r}",
+    *lines[start:stop],
+    "files.write_json(sys.argv[1], {'a': 1})",
+    "loaded = {name.partition('.')[0] for name in sys.modules}",
+    "assert not loaded & {'tensorflow', 'keras', 'absl'}, loaded",
+  ]
+  path = tmp_path / "a.json"
+  subprocess.run(
+    [sys.executable, "-I", "-c", "\n".join(code), str(path)], check=True
+  )
+  assert json.loads(path.read_text()) == {"a": 1}

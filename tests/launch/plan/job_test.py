@@ -24,6 +24,8 @@ def test_a_plan(tmp_path, monkeypatch):
   assert found.fits and made.compiles and made.fits and made.clip == "before"
   assert made.suspects == {} and made.outside_scope == ()
   assert made.tensorflow == tf.__version__
+  # Weights, Adam's two moments a weight, and a few counters and statistics.
+  assert made.state_bytes > 12 * made.parameters
   memory = made.memory
   assert memory.needed == sum(
     (memory.arguments, memory.temporaries, memory.code, memory.outputs)
@@ -41,6 +43,19 @@ def test_a_plan(tmp_path, monkeypatch):
   config = steps.tiny()
   config.log_every = 7
   assert plan(config, tmp_path) == found
+
+
+@pytest.mark.parametrize("name", ["v5e:1x1", "v6e-1"])
+def test_one_chip_with_microbatches(tmp_path, name):
+  if not environment.is_ready():
+    pytest.skip("no libtpu here: python -m launch.plan --setup installs it")
+  config = steps.tiny()
+  config.clipping.microbatches = 2
+  found = plan(config, tmp_path, name)
+  (bucket,) = found.buckets
+  assert found.fits and bucket.step.clip == "before"
+  assert found.per_core_batch == 8 and found.topology.hosts == 1
+  assert bucket.time.all_reduce == 0
 
 
 def test_what_is_refused(tmp_path):

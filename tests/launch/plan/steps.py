@@ -8,6 +8,7 @@ from launch.plan import step
 GIB = 2**30
 TRACED = step.Step(
   parameters=5,
+  state_bytes=60,
   flops=7,
   flops_by_layer={"head": 7},
   flops_unknown=(),

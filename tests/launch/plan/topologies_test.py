@@ -19,18 +19,29 @@ module {
 
 
 @pytest.mark.parametrize(
-  ("name", "cores", "accelerator"),
+  ("name", "cores", "accelerator", "hosts"),
   [
-    ("v5e:2x4", 8, "v5litepod-8"),
-    ("v4:2x2x1", 8, "v4-8"),
-    ("v5p:2x2x1", 4, "v5p-8"),
-    ("v6e:16x16", 256, "v6e-256"),
+    ("v5e:1x1", 1, "v5litepod-1", 1),
+    ("v5e:2x2", 4, "v5litepod-4", 1),
+    ("v5e:2x4", 8, "v5litepod-8", 1),
+    ("v5e:4x4", 16, "v5litepod-16", 4),
+    ("v4:2x2x1", 8, "v4-8", 1),
+    ("v4:2x2x2", 16, "v4-16", 2),
+    ("v5p:2x2x1", 4, "v5p-8", 1),
+    ("v6e:1x1", 1, "v6e-1", 1),
+    ("v6e:16x16", 256, "v6e-256", 64),
   ],
 )
-def test_a_slice(name, cores, accelerator):
+def test_a_slice(name, cores, accelerator, hosts):
   topology = topologies.parse(name)
-  assert topology.cores == cores
+  assert topology.cores == cores and topology.hosts == hosts
   assert topology.accelerator_type == accelerator
+  assert topologies.parse(accelerator) == topology
+
+
+def test_each_has_an_accelerator_type_of_its_own():
+  types = {topologies.parse(n).accelerator_type for n in topologies.known()}
+  assert len(types) == len(topologies.known())
 
 
 def test_the_largest_have_256_cores():
@@ -41,13 +52,27 @@ def test_the_largest_have_256_cores():
     assert largest == 256
 
 
-def test_unknown():
-  with pytest.raises(ValueError, match="v5e:2x4.*Received: topology='v9:2x2'"):
-    topologies.parse("v9:2x2")
+@pytest.mark.parametrize(
+  ("name", "known"),
+  [
+    ("v9:2x2", "v5e:1x1, v5e:2x2, .* such as v5litepod-8"),
+    ("v5e:3x3", "v5e:2x4, .* such as v5litepod-8"),
+    ("v5e-8", "such as v5litepod-8"),
+    ("v5litepod-12", "of v5litepod-1, v5litepod-4, v5litepod-8, .*-256, the"),
+    ("v6e-3", "of v6e-1, v6e-4, v6e-8, "),
+    ("v4-12", "of v4-8, v4-16, "),
+    ("v5p-8x", "of v5p-8, v5p-16, "),
+    ("v5litepod-", "of v5litepod-1, "),
+  ],
+)
+def test_what_does_not_exist_is_refused_with_what_does(name, known):
+  with pytest.raises(ValueError, match=f"{known}.*topology='{name}'"):
+    topologies.parse(name)
 
 
 @pytest.mark.parametrize(
-  "name", ["v4:2x2x1", "v5e:2x2", "v5p:2x2x1", "v6e:2x2"]
+  "name",
+  ["v4:2x2x1", "v5e:2x2", "v5p:2x2x1", "v6e:2x2", "v5e:1x1", "v6e:1x1"],
 )
 def test_memory_and_cores_are_those_of_libtpu(name, tmp_path):
   if not environment.is_ready():
