@@ -37,6 +37,7 @@ _NAMED = (
   ),
   "launch/configs/base.py",
   "launch/runs/experiment.py",
+  "launch/runs/fused_adam.py",
   "launch/runs/saved_config.py",
 )
 
