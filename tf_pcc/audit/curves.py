@@ -27,8 +27,8 @@ class Curve:
   """
 
   method: str
-  x: np.ndarray
-  y: np.ndarray
+  x: Sequence[float] | np.ndarray
+  y: Sequence[float] | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,9 @@ def band_of(runs: Sequence[Curve], falling: bool = False) -> Band | None:
 
 
 def _first(run, x):
-  curve = matching.Run(run.method, 0, range(len(run.x)), run.x, {"y": run.y})
+  curve = matching.Run(
+    run.method, 0, tuple(range(len(run.x))), tuple(run.x), {"y": tuple(run.y)}
+  )
   return matching.at_wer(curve, x, "y")[0]
 
 
@@ -180,7 +182,7 @@ def _paint_method(axes, runs, looks, falling):
 def _name_ends(axes, ends):
   """Writes each method's name beside its line, in the right margin."""
   # Asked for, the limits are up to date; the transform alone may be stale.
-  axes.get_xlim(), axes.get_ylim()
+  _ = axes.get_xlim(), axes.get_ylim()
   to_axes = axes.transData + axes.transAxes.inverted()
   heights = [to_axes.transform(end)[1] for _, _, end in ends]
   for (method, colour, end), height in zip(ends, spread_out(heights)):

@@ -40,7 +40,7 @@ class Finder:
   def __init__(
     self, folders: Iterable[str | os.PathLike], allow_outside: bool = False
   ):
-    self._folders = list(dict.fromkeys(map(os.fspath, folders)))
+    self._folders = list(dict.fromkeys(os.fspath(f) for f in folders))
     self._allow_outside = allow_outside
     # Of this corpus alone: another one may be read after files have changed.
     self._real_folder = functools.cache(os.path.realpath)
