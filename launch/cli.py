@@ -177,6 +177,10 @@ def run(program, main, required=(), verbosity=logging.INFO):
       return main(argv[1:])
     except _MISTAKES as error:
       end(error)
+    except tf.errors.UnimplementedError as error:
+      if "File system scheme" not in str(error):
+        raise
+      end(error)
     except tuple(_MISFORTUNES) as error:
       logging.debug("", exc_info=error)
       sys.exit(f"{program}: {misfortune(error)}")

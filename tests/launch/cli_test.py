@@ -228,7 +228,9 @@ def test_tensorflows_own_news(run_program, write_config, tmp_path, verbosity):
 
 def test_the_list_of_programs_is_complete():
   root = pathlib.Path(launch_main.__file__).parent
-  files = {p.stem for p in root.glob("*.py")} - {"__init__", "__main__", "cli"}
+  files = {p.stem for p in root.glob("*.py")} - {
+    *("__init__", "__main__", "cli", "startup")
+  }
   folders = {p.parent.name for p in root.glob("*/__main__.py")}
   assert files | folders == set(launch_main.PROGRAMS)
 
