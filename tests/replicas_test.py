@@ -87,6 +87,7 @@ def test_step_if(make_strategy, cores, condition, select):
         lambda gradients: optimizer.apply(gradients, [w]),
         [tf.constant([0.25, NAN if select else 0.5])],
         [w, *optimizer.variables],
+        optimizer.iterations,
         select=select,
       )
 

@@ -217,6 +217,7 @@ class PerCoreClipping(keras.optimizers.Optimizer):
       step,
       gradients,
       variables + self.inner_optimizer.variables,
+      self.inner_optimizer.iterations,
     )
 
   def _build_once(self, variables):

@@ -7,7 +7,8 @@ for what R is, what the other cores' numbers are, and for a step that all cores
 take or none.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -196,11 +197,35 @@ def _assign_copy(variable, value):
   return variable.assign(value)
 
 
+@contextlib.contextmanager
+def _counted_without_collective(counter: keras.Variable) -> Iterator[None]:
+  """`counter.assign_add` assigns on each core, as `assign` does.
+
+  Under TPUStrategy one trace is of all cores; elsewhere each core has a thread,
+  all threads would change the same method, and no collective is to be saved.
+  """
+  strategy = tf.distribute.get_strategy()
+  if not isinstance(strategy, tf.distribute.TPUStrategy):
+    yield
+    return
+
+  def assign_add(value):
+    assign([counter], [tf.convert_to_tensor(counter) + value])
+
+  # Of the instance, before the class's method.
+  counter.assign_add = assign_add
+  try:
+    yield
+  finally:
+    del counter.assign_add
+
+
 def step_if(
   condition: tf.Tensor,
   step: Callable[[Any], None],
   gradients: Sequence[Any],
   variables: Sequence[keras.Variable],
+  counter: keras.Variable,
   select: bool | None = None,
 ) -> None:
   """Takes an optimizer step on all cores, or leaves every variable as it is.
@@ -215,6 +240,8 @@ def step_if(
     step: function of one argument, the gradients, that applies them.
     gradients: list of tensors, `tf.IndexedSlices` or `None`.
     variables: list of `keras.Variable` that `step` may change.
+    counter: one of them, equal on all cores, that `step` counts up by
+      `assign_add`; under TPUStrategy without a collective.
     select: True for the TPU's form, False for the branch, None to choose by
       the strategy.
   """
@@ -225,7 +252,8 @@ def step_if(
 
   if select:
     before = [tf.identity(v.value) for v in variables]
-    step(gradients)
+    with _counted_without_collective(counter):
+      step(gradients)
 
     def restore(strategy, condition, before):
       def keep(variable, old, condition):

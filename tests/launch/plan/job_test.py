@@ -31,6 +31,8 @@ def test_a_plan(tmp_path, monkeypatch):
     (memory.arguments, memory.temporaries, memory.code, memory.outputs)
   )
   assert memory.spare == memory.available - memory.needed > 0
+  # The step counter is counted up without one.
+  assert {c.kind for c in made.collectives_compiled} == {"all-reduce"}
   # All gradients and all norms, in float32.
   reduced = [c.bytes for c in made.collectives_compiled if "reduce" in c.kind]
   assert sum(reduced) >= 4 * made.parameters + 4 * 2 * 4
