@@ -94,9 +94,11 @@ def normalizer_flag():
 
 
 # What a user's mistake raises: a value out of range, an extra that is not
-# installed, a file that is not there or not to be read or written.
+# installed, a file that is not there or not to be read or written, a training
+# that explodes.
 _MISTAKES = (
   ValueError,
+  FloatingPointError,
   ImportError,
   OSError,
   tf.errors.NotFoundError,

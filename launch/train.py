@@ -26,6 +26,7 @@ from launch.runs import (
   cluster,
   datasets,
   experiment,
+  health,
   interruption,
   metrics,
   opening,
@@ -58,6 +59,7 @@ def train(config, directory, strategy):
   Raises:
     ValueError: when a field of the config is out of range or does not suit the
       corpus, the directory holds another run, or another process trains there.
+    FloatingPointError: when the run has exploded; see `launch.runs.health`.
     KeyboardInterrupt: after saving a checkpoint, when interrupted.
   """
   # ---- Check before anything takes time -------------------------------------
@@ -167,6 +169,11 @@ def _train(config, directory, strategy, clipping, require_mine):
   iterator = iter(strategy.distribute_datasets_from_function(pipeline))
   seconds, timed, step = 0.0, 0, saved
   alone = not replicas.spans_workers(strategy)
+
+  def save(step):
+    health.require_finite(model, step, config, directory)
+    saver.save(step)
+
   with progress, interruption.Interruption(strategy) as interrupted:
     while step < config.steps:
       count = min(config.steps_per_call, config.steps - step)
@@ -198,13 +205,14 @@ def _train(config, directory, strategy, clipping, require_mine):
       require_mine()
       if chief and line:
         writer.write({"step": step, **line})
+      health.require_live(line, step, config, directory)
       # After the line: a line without its checkpoint is written again by the
       # run that goes on, a checkpoint without its line would lose it.
       if due(config.checkpoint_every) or last:
-        saver.save(step)
+        save(step)
       # Asking the other workers costs as much as measuring.
       if (alone or log) and interrupted.requested():
-        saver.save(step)
+        save(step)
         raise KeyboardInterrupt
 
   # ---- The end: error rates of unseen speech ---------------------------------

@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from absl import logging
 
 import tf_pcc
 from tf_pcc.clipper import Clipper
@@ -57,12 +58,15 @@ def test_plan_on_one_core():
   assert plan.any_live
   assert clipper.statistics() == {
     "core_norm_min": 2.0,
+    "core_norm_median": 4.0,
     "core_norm_mean": pytest.approx(14 / 3),
     "core_norm_max": 8.0,
     "clip_bound": 2.0,
     "clipped_fraction": pytest.approx(2 / 3),
     "live_cores": 1,
+    "dead_core_steps": 0,
     "skipped_steps": 0,
+    "skipped_in_a_row": 0,
   }
 
 
@@ -74,14 +78,57 @@ def test_statistics_without_a_live_unit():
     assert np.isfinite(plan.weights).all()
     assert clipper.statistics() == {
       "core_norm_min": 0.0,
+      "core_norm_median": 0.0,
       "core_norm_mean": 0.0,
       "core_norm_max": 0.0,
       "clip_bound": 0.0,
       "clipped_fraction": 0.0,
       "live_cores": 0,
+      "dead_core_steps": skipped,
       "skipped_steps": skipped,
+      "skipped_in_a_row": skipped,
       "update_cosine": 0.0,
     }
+
+
+def test_skipped_steps_in_a_row_end_with_a_live_one():
+  clipper = built(units=1)
+  found = []
+  for norm in (NAN, 0, 1, NAN, 2, NAN, NAN):
+    clipper.plan(np.float32([norm]))
+    found.append(clipper.statistics())
+  assert [s["skipped_in_a_row"] for s in found] == [1, 2, 0, 1, 0, 1, 2]
+  assert [s["skipped_steps"] for s in found] == [1, 2, 2, 3, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+  ("smallest", "count"), [(1e-12, 1), (1e-4, 1), (1e-2, 0), (0.0, 0)]
+)
+def test_a_bound_far_below_the_median_is_warned_of_once(
+  smallest, count, monkeypatch
+):
+  warnings = []
+  monkeypatch.setattr(
+    logging, "warning", lambda text, *values: warnings.append(text % values)
+  )
+  clipper = built(tf_pcc.MinBound())
+  for look in range(9):
+    clipper.plan(np.float32([1, smallest, 3, 2]))
+    clipper.statistics()
+    if look < Clipper.LOOKS - 1:
+      assert not warnings
+  assert len(warnings) == count
+  if count:
+    assert f"the bound, {smallest:.3g}, is far below" in warnings[0]
+    assert "QuantileBound" in warnings[0]
+
+
+def test_a_low_bound_now_and_then_is_not_warned_of(monkeypatch):
+  monkeypatch.setattr(logging, "warning", lambda *_: pytest.fail("warned"))
+  clipper = built(tf_pcc.MinBound())
+  for smallest in (1e-12, 1e-12, 1.0) * 3:
+    clipper.plan(np.float32([1, smallest, 3, 2]))
+    clipper.statistics()
 
 
 def test_dead_step_leaves_the_averages():

@@ -9,12 +9,15 @@ from tests.doors import DOORS, batches, compiled
 STEPS = [[[3, 4], [0.6, 0.8]], [[0, 0], [0, 0]], [[6, 8], [0, 0]]]
 NAMES = {
   "core_norm_min",
+  "core_norm_median",
   "core_norm_mean",
   "core_norm_max",
   "clip_bound",
   "clipped_fraction",
   "live_cores",
+  "dead_core_steps",
   "skipped_steps",
+  "skipped_in_a_row",
 }
 
 
@@ -57,6 +60,8 @@ def test_logs_of_batches_and_epochs(door, cosine, make_strategy):
   assert column("live_cores") == [2, 0, 1] * 2
   assert column("clipped_fraction") == [0.5, 0.0, 0.0] * 2
   assert column("skipped_steps") == [0, 1, 1, 1, 2, 2]
+  assert column("skipped_in_a_row") == [0, 1, 0] * 2
+  assert column("dead_core_steps") == [0, 2, 3, 3, 5, 6]
   assert column("core_norm_max") == [5.0, 0.0, 10.0] * 2
   assert history["skipped_steps"] == [1, 2]
   assert history["clip_bound"] == [10.0, 10.0]

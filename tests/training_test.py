@@ -266,3 +266,58 @@ def test_monitor_is_put_first_once(make_strategy):
     callbacks=[tf_pcc.ClippingMonitor(), Reads()],
   )
   assert seen == [0.5] * 4
+
+
+class OwnLoss(tf_pcc.PerCoreModel):
+  """The loss is the mean input, times a weight that is 1."""
+
+  def __init__(self):
+    super().__init__()
+    self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
+
+  def call(self, x):
+    return x * self.scale
+
+  def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
+    return tf.reduce_mean(y_pred)
+
+
+@pytest.mark.parametrize("microbatches", [1, 2])
+@pytest.mark.parametrize(
+  ("dead", "expected"),
+  [
+    ([np.nan, 3.0, 5.0, np.inf], 4.0),
+    ([2.0, np.nan, np.nan, np.nan], 2.0),
+    ([np.nan] * 4, np.nan),
+    ([1.0, 2.0, 3.0, 6.0], 3.0),
+  ],
+)
+def test_the_loss_is_the_mean_over_cores_with_a_finite_one(
+  make_strategy, dead, expected, microbatches
+):
+  clipping = tf_pcc.Clipping(tf_pcc.FixedBound(9.0), microbatches=microbatches)
+  x = np.repeat(np.float32(dead), PER_CORE)[:, None]
+  with make_strategy(4).scope():
+    model = OwnLoss()
+    model.compile(keras.optimizers.SGD(0.0), clipping=clipping)
+  data = tf.data.Dataset.from_tensor_slices(x).batch(4 * PER_CORE)
+  history = model.fit(data, verbose=0).history
+  np.testing.assert_allclose(history["loss"], [expected])
+  found = model.get_metrics_result()["loss"]
+  np.testing.assert_allclose(float(found), expected)
+
+
+def test_a_core_counts_with_its_microbatches_that_have_a_finite_loss():
+  model = OwnLoss()
+  clipping = tf_pcc.Clipping(tf_pcc.MinBound(), microbatches=4)
+  model.compile(keras.optimizers.SGD(0.0), clipping=clipping)
+  x = np.float32([[1], [np.nan], [5], [np.inf]])
+  history = model.fit(x, batch_size=4, verbose=0).history
+  np.testing.assert_allclose(history["loss"], [3.0])
+
+
+def test_without_clipping_a_loss_that_is_not_finite_shows():
+  model = OwnLoss()
+  model.compile(keras.optimizers.SGD(0.0))
+  x = np.float32([[1], [np.nan]])
+  assert np.isnan(model.fit(x, batch_size=2, verbose=0).history["loss"])

@@ -40,8 +40,13 @@ class Clipper:
     clipping: `Clipping`.
   """
 
+  # A bound below this share of the median norm is warned of, once it was seen
+  # so many times in a row.
+  FAR_BELOW, LOOKS = 1e-3, 3
+
   def __init__(self, clipping: Clipping):
     self.clipping = clipping
+    self._low_looks = 0
     self.checkpoint_state = _CheckpointState(self)
     self.variables = {}
     self._pending = None
@@ -63,9 +68,8 @@ class Clipper:
       name: replicas.shared_variable(shape, "float32", name)
       for name, shape in shapes.items()
     }
-    self.variables["skipped_steps"] = replicas.shared_variable(
-      (), "int32", "skipped_steps"
-    )
+    for name in ("skipped_steps", "skipped_in_a_row", "dead_core_steps"):
+      self.variables[name] = replicas.shared_variable((), "int32", name)
     if self._pending is not None:
       self.load(self._pending)
       self._pending = None
@@ -127,12 +131,19 @@ class Clipper:
     # Else every unit counts 1, and must not wait for the other cores' norms:
     # under a fixed bound the gradients are added up together with them.
 
-    skipped = self.variables["skipped_steps"]
+    skipped, in_a_row, dead = (
+      tf.convert_to_tensor(self.variables[name])
+      for name in ("skipped_steps", "skipped_in_a_row", "dead_core_steps")
+    )
+    cores = tf.reduce_any(
+      tf.reshape(live, [-1, self.clipping.microbatches]), axis=1
+    )
     new = {f"bound_{name}": value for name, value in state.items()} | {
       "norms": all_norms,
       "bound": tf.where(any_live, bound, 0.0),
-      "skipped_steps": tf.convert_to_tensor(skipped)
-      + tf.cast(~any_live, tf.int32),
+      "skipped_steps": skipped + tf.cast(~any_live, tf.int32),
+      "skipped_in_a_row": tf.where(any_live, 0, in_a_row + 1),
+      "dead_core_steps": dead + tf.reduce_sum(tf.cast(~cores, tf.int32)),
     }
     replicas.assign([self.variables[name] for name in new], new.values())
     return Plan(
@@ -170,29 +181,56 @@ class Clipper:
   def statistics(self) -> dict[str, float]:
     """The last step, as Python numbers; call it on the host.
 
+    Warns once if the bound lies far below the median norm look after look: one
+    core with hardly any gradient then keeps all others from learning.
+
     Returns:
-      dict with core_norm_min, core_norm_mean and core_norm_max over live units,
-      clip_bound, clipped_fraction (of the live units), live_cores (cores with a
-      live unit), skipped_steps (so far), and update_cosine if it is tracked.
-      Zeros where no unit is live.
+      dict with core_norm_min, core_norm_median, core_norm_mean and
+      core_norm_max over live units, clip_bound, clipped_fraction (of the live
+      units), live_cores (cores with a live unit), dead_core_steps (cores
+      without one, added up over all steps so far), skipped_steps (so far),
+      skipped_in_a_row (up to the last step), and update_cosine if it is
+      tracked. Zeros where no unit is live.
     """
     norms = self.variables["norms"].numpy()
     bound = float(self.variables["bound"].numpy())
     live = np.isfinite(norms) & (norms > 0)
     alive = norms[live] if live.any() else np.zeros(1, np.float32)
     cores = live.reshape(-1, self.clipping.microbatches)
+    median = float(np.median(alive))
+    self._watch(bound, median)
     result = {
       "core_norm_min": float(alive.min()),
+      "core_norm_median": median,
       "core_norm_mean": float(alive.mean()),
       "core_norm_max": float(alive.max()),
       "clip_bound": bound,
       "clipped_fraction": float((alive > bound).mean()),
       "live_cores": int(cores.any(axis=1).sum()),
-      "skipped_steps": int(self.variables["skipped_steps"].numpy()),
     }
+    for name in ("dead_core_steps", "skipped_steps", "skipped_in_a_row"):
+      result[name] = int(self.variables[name].numpy())
     if self.clipping.track_cosine:
       result["update_cosine"] = float(self.variables["cosine"].numpy())
     return result
+
+  def _watch(self, bound, median):
+    low = bound < self.FAR_BELOW * median
+    # None once it was said.
+    if self._low_looks is None:
+      return
+    self._low_looks = self._low_looks + 1 if low else 0
+    if self._low_looks == self.LOOKS:
+      logging.warning(
+        "the bound, %.3g, is far below the median norm of the cores' "
+        "gradients, %.3g: every core is scaled down to it and hardly anything "
+        "is learnt. Use a larger bound, or a quantile of the norms in place of "
+        "the smallest (QuantileBound, or RunningBound with "
+        "statistic='quantile').",
+        bound,
+        median,
+      )
+      self._low_looks = None
 
   def save(self) -> dict[str, np.ndarray]:
     """The state as a dict of NumPy arrays."""

@@ -88,7 +88,8 @@ def units(
       axis.
 
   Returns:
-    The units; the mean loss, float32 scalar; the stacked outputs.
+    The units; the mean of the finite losses, float32 scalar, NaN if there is
+    none; the stacked outputs.
   """
   count = next(t for t in keras.tree.flatten(parts) if t is not None).shape[0]
   keep = bound is None
@@ -167,7 +168,11 @@ def units(
       norms,
     )
   outputs = keras.tree.pack_sequence_as(spec, [a.stack() for a in outputs])
-  return result, tf.reduce_mean(losses.stack()), outputs
+  losses = losses.stack()
+  finite = tf.math.is_finite(losses)
+  total = tf.reduce_sum(tf.where(finite, losses, 0.0))
+  loss = total / tf.reduce_sum(tf.cast(finite, tf.float32))
+  return result, loss, outputs
 
 
 def _add(totals, gradients, factor):

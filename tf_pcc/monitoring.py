@@ -8,11 +8,13 @@ from tf_pcc.optimizer import PerCoreClipping
 class ClippingMonitor(keras.callbacks.Callback):
   """Adds the clipping's statistics to the logs of every batch and epoch.
 
-  The names are `core_norm_min`, `core_norm_mean`, `core_norm_max`,
-  `clip_bound`, `clipped_fraction`, `live_cores`, `skipped_steps` and, when
-  tracked, `update_cosine` (see `Clipper.statistics`). Other callbacks find them
-  in `logs`: put the monitor before them in the list. At an epoch's end they are
-  those of its last step, `skipped_steps` counts from the start.
+  The names are `core_norm_min`, `core_norm_median`, `core_norm_mean`,
+  `core_norm_max`, `clip_bound`, `clipped_fraction`, `live_cores`,
+  `dead_core_steps`, `skipped_steps`, `skipped_in_a_row` and, when tracked,
+  `update_cosine` (see `Clipper.statistics`). Other callbacks find them in
+  `logs`: put the monitor before them in the list. At an epoch's end they are
+  those of its last step; `dead_core_steps` and `skipped_steps` count from the
+  start.
 
   With APCC every core but the smallest is clipped in every step, so
   `clipped_fraction` says little: look at the norms, the bound and the cosine.

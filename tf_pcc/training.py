@@ -5,6 +5,7 @@ import inspect
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_pcc import microbatches, replicas
@@ -219,15 +220,29 @@ class PerCoreModel(keras.Model):
         )
     else:
       loss, y_pred = self._microbatch_step(clipping, x, y, sample_weight)
-    self._track_loss(loss, x)
+    rows = _rows(x)
+    if clipping is not None:
+      # A core without a finite loss is dead: it is in no update either.
+      finite = tf.math.is_finite(loss)
+      loss, rows = (tf.where(finite, v, tf.zeros_like(v)) for v in (loss, rows))
+    self._track_loss(loss, rows)
     return self._results(x, y, y_pred, sample_weight)
+
+  def get_metrics_result(self) -> dict[str, Any]:
+    """The metrics so far; the loss is NaN where no core had a finite one."""
+    results = super().get_metrics_result()
+    for metric in self.metrics:
+      if metric.name == "loss" and self._clipping is not None:
+        count = tf.convert_to_tensor(metric.count)
+        results["loss"] = tf.where(count > 0, results["loss"], np.nan)
+    return results
 
   def test_step(self, data: Any) -> dict[str, tf.Tensor]:
     """One evaluation step; as `train_step` without an update."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     y_pred = self._forward(x, training=False)
     loss = self.compute_loss(x, y, y_pred, sample_weight, training=False)
-    self._track_loss(loss, x)
+    self._track_loss(loss, _rows(x))
     return self._results(x, y, y_pred, sample_weight)
 
   def _maybe_symbolic_build(self, iterator=None, **kwargs):
@@ -312,9 +327,9 @@ class PerCoreModel(keras.Model):
       return self(x, training=training)
     return self(x)
 
-  def _track_loss(self, loss, x):
+  def _track_loss(self, loss, rows):
     tracker = next(m for m in self.metrics if m.name == "loss")
-    tracker.update_state(loss, sample_weight=_rows(x))
+    tracker.update_state(loss, sample_weight=rows)
 
   def _results(self, x, y, y_pred, sample_weight):
     if y_pred is None:

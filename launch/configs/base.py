@@ -91,6 +91,9 @@ def get_config():
   clipping.batch_clip_norm = 0.0
   clipping.dead_cores = "fixed"
   clipping.track_cosine = False
+  # Steps in a row in which no core had a live gradient that stop the run with
+  # an error, looked at with every line of the log; 0: none.
+  clipping.skipped_limit = 100
 
   config.canaries = canaries = config_dict.ConfigDict()
   # Whether to insert canaries for launch.audit, what a canary says (words,

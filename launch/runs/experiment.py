@@ -35,6 +35,7 @@ _SMALLEST = {
   "data.words": 0,
   "clipping.microbatches": 1,
   "clipping.batch_clip_norm": 0,
+  "clipping.skipped_limit": 0,
   "optimizer.warmup_steps": 0,
 }
 # Arguments of Keras optimizers that `config.clipping` stands for.

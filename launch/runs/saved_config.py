@@ -18,6 +18,7 @@ FREE_FIELDS = (
   "evaluation_batch",
   "steps",
   "data.cache",
+  "clipping.skipped_limit",
 )
 
 
