@@ -116,6 +116,49 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
       pathlib.Path(temporary).write_bytes(content)
 
 
+def append_text(path: str | os.PathLike, text: str) -> None:
+  """Adds UTF-8 text to the end of a file; a local one is synced to disk.
+
+  Args:
+    path: local or remote file; it may be missing.
+    text: usually a line.
+
+  Raises:
+    OSError: If a local file cannot be written, with its path.
+  """
+  path = os.fspath(path)
+  if is_remote(path):
+    with _gfile().GFile(path, "a") as file:
+      file.write(text)
+    return
+  new = not os.path.exists(path)
+  with _naming(path), open(path, "a", encoding="utf-8") as file:
+    file.write(text)
+    file.flush()
+    os.fsync(file.fileno())
+  if new:
+    sync(os.path.dirname(os.path.abspath(path)))
+
+
+def make_folder(path: str | os.PathLike) -> None:
+  """Makes a folder and its parents; local ones survive a power cut.
+
+  Args:
+    path: local or remote folder; it may exist.
+
+  Raises:
+    OSError: If a local one cannot be made.
+  """
+  if is_remote(path):
+    _gfile().makedirs(os.fspath(path))
+    return
+  folder = pathlib.Path(os.path.abspath(path))
+  missing = [p for p in (folder, *folder.parents) if not p.exists()]
+  folder.mkdir(parents=True, exist_ok=True)
+  for made in reversed(missing):
+    sync(made.parent)
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[str]:
   """A temporary file that takes the place of `path` when the block ends well.
@@ -154,17 +197,29 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
   folder, name = os.path.split(os.path.abspath(path))
   unique = f"{os.getpid()}-{secrets.token_hex(4)}"
   temporary = os.path.join(folder, f"{_TEMPORARY}{unique}-{name}")
-  # Not tempfile's: that one is private, and the umask belongs to all threads.
-  os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+  with _naming(path, temporary):
+    # Not tempfile's: that one is private, and the umask belongs to all threads.
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+      yield temporary
+      sync(temporary)
+      os.replace(temporary, path)
+    except BaseException:
+      with contextlib.suppress(OSError):
+        os.unlink(temporary)
+      raise
+    sync(folder)
+
+
+@contextlib.contextmanager
+def _naming(path, temporary=None):
+  """An error about an open or a temporary file is one about the path."""
   try:
-    yield temporary
-    sync(temporary)
-    os.replace(temporary, path)
-  except BaseException:
-    with contextlib.suppress(OSError):
-      os.unlink(temporary)
+    yield
+  except OSError as error:
+    if error.errno and error.filename in (None, temporary):
+      error.filename, error.filename2 = path, None
     raise
-  sync(folder)
 
 
 def sync(path: str | os.PathLike) -> None:

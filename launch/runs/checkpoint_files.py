@@ -3,11 +3,13 @@
 ckpt-STEP.index and ckpt-STEP.data-*   a checkpoint; the index is written last
 checkpoint                             TensorFlow's state file: their names
 damaged-ckpt-STEP.*                    what could not be read, moved aside
-ckpt-STEP_temp/                        one that was being written
+ckpt-STEP_temp/                        one that is being written
 """
 
 import contextlib
+import os
 import re
+import shutil
 
 import tensorflow as tf
 
@@ -151,12 +153,32 @@ def require_index(folder, step):
     ) from error
 
 
-def sync(folder, step):
-  """Makes a local checkpoint survive a power cut."""
+@contextlib.contextmanager
+def publishing(folder, step):
+  """The path to write a checkpoint to; it is in its place after the block.
+
+  A local one is written to a folder of its own, synced and moved, the index
+  last: whatever a power cut leaves in its place is whole.
+
+  Args:
+    folder: the folder of the checkpoints.
+    step: int.
+
+  Yields:
+    The path, without its endings.
+  """
   if files.is_remote(folder):
+    yield path_of(folder, step)
     return
-  for name in files_of(folder, step):
-    files.sync(files.join(folder, name))
+  new = f"{path_of(folder, step)}_temp"
+  try:
+    os.makedirs(new, exist_ok=True)
+    yield path_of(new, step)
+    for name in reversed(files_of(new, step)):
+      files.sync(files.join(new, name))
+      os.replace(files.join(new, name), files.join(folder, name))
+  finally:
+    shutil.rmtree(new, ignore_errors=True)
   files.sync(folder)
 
 

@@ -70,9 +70,9 @@ class Checkpoints:
     self._saved = step
 
   def _write(self, step):
-    tf.io.gfile.makedirs(self._folder)
-    self._checkpoint.write(checkpoint_files.path_of(self._folder, step))
-    checkpoint_files.sync(self._folder, step)
+    files.make_folder(self._folder)
+    with checkpoint_files.publishing(self._folder, step) as path:
+      self._checkpoint.write(path)
     checkpoint_files.require_index(self._folder, step)
     older, _ = checkpoint_files.steps(self._folder)
     older.remove(step)

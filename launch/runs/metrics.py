@@ -37,8 +37,7 @@ class Writer:
       line: dict with "step" and numbers. What is not finite becomes null, which
         JSON has a word for.
     """
-    with tf.io.gfile.GFile(self._path, "a") as file:
-      file.write(_dump(line))
+    files.append_text(self._path, _dump(line))
     with self._events.as_default(step=line["step"]):
       for name, value in line.items():
         if name != "step":

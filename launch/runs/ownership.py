@@ -88,7 +88,7 @@ def hold(directory: str, writes: bool = True) -> Iterator[Callable[[], None]]:
 
 @contextlib.contextmanager
 def _locked(directory):
-  os.makedirs(directory, exist_ok=True)
+  files.make_folder(directory)
   lock = filelock.FileLock(files.join(directory, _LOCK))
   try:
     try:

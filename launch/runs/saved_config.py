@@ -64,7 +64,7 @@ def check_config(directory, config):
 
 def save_config(directory, config):
   """Writes config.json to the run's directory, which is made if missing."""
-  tf.io.gfile.makedirs(directory)
+  files.make_folder(directory)
   given = json.loads(config.to_json_best_effort())
   files.write_json(files.join(directory, "config.json"), given)
 

@@ -230,15 +230,16 @@ def test_the_older_checkpoint_goes_when_the_newer_one_is_safe(
   saver = checkpoints.Checkpoints(str(directory), model, keep=1)
   saver.restore(2)
   saver.save(3)
-  named = next(i for i, event in enumerate(events) if event[0] == "replace")
+  named = events.index(("NewCheckpointReader", "ckpt-3")) + 2
   assert events[:named] == [
-    ("sync", "ckpt-3.index"),
-    ("sync", "ckpt-3.data-00000-of-00001"),
+    *((do, data_of(folder, 3).name) for do in ("sync", "replace")),
+    *((do, "ckpt-3.index") for do in ("sync", "replace")),
     ("sync", "checkpoints"),
     ("NewCheckpointReader", "ckpt-3"),
     # The state file's own content.
     ("sync", events[named][1]),
   ]
+  assert events[named][0] == "replace"
   removed = [name for event, name in events[named:] if event == "remove"]
   assert removed == [
     *("ckpt-1.index", "ckpt-1.data-00000-of-00001"),
