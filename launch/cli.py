@@ -96,7 +96,7 @@ def normalizer_flag():
 # What a user's mistake raises: a value out of range, an extra that is not
 # installed, a file that is not there or not to be read or written, a training
 # that explodes.
-_MISTAKES = (
+MISTAKES = (
   ValueError,
   FloatingPointError,
   ImportError,
@@ -107,7 +107,7 @@ _MISTAKES = (
 )
 
 # What a machine does to a program that is right, and what to do about it.
-_MISFORTUNES = {
+MISFORTUNES = {
   MemoryError: "memory ran out; take a smaller batch or a smaller model",
   tf.errors.ResourceExhaustedError: (
     "memory or disk space ran out; take a smaller batch or a smaller model, or "
@@ -127,7 +127,7 @@ _MISFORTUNES = {
 # Besides, ml_collections raises the last three on a field that it does not know
 # or of another type.
 _FLAG_MISTAKES = (
-  *_MISTAKES,
+  *MISTAKES,
   flags.Error,
   AttributeError,
   KeyError,
@@ -177,13 +177,13 @@ def run(program, main, required=(), verbosity=logging.INFO):
   def guarded(argv):
     try:
       return main(argv[1:])
-    except _MISTAKES as error:
+    except MISTAKES as error:
       end(error)
     except tf.errors.UnimplementedError as error:
       if "File system scheme" not in str(error):
         raise
       end(error)
-    except tuple(_MISFORTUNES) as error:
+    except tuple(MISFORTUNES) as error:
       logging.debug("", exc_info=error)
       sys.exit(f"{program}: {misfortune(error)}")
     except KeyboardInterrupt:
@@ -214,12 +214,12 @@ def misfortune(error: BaseException) -> str:
   """What happened to a program, and the way out, in one line.
 
   Args:
-    error: of one of the classes in `_MISFORTUNES`.
+    error: of one of the classes in `MISFORTUNES`.
 
   Returns:
     The remedy of its class, then the error's own words.
   """
-  [remedy] = [r for kind, r in _MISFORTUNES.items() if isinstance(error, kind)]
+  [remedy] = [r for kind, r in MISFORTUNES.items() if isinstance(error, kind)]
   words = _one_line(error)
   return f"{remedy}. Received: {type(error).__name__}{words and ': '}{words}"
 

@@ -14,6 +14,7 @@ import math
 import resource
 import sys
 import time
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
@@ -234,8 +235,8 @@ def _train(config, directory, strategy, clipping, require_mine):
   if chief:
     if not timed and tf.io.gfile.exists(summary_path):
       # The run was at its end already.
-      earlier = files.read_json(summary_path)
-      summary["seconds_per_step"] = earlier["seconds_per_step"]
+      earlier = files.read_json(summary_path, "remove it", dict[str, Any])
+      summary["seconds_per_step"] = earlier.get("seconds_per_step")
     summary |= _final_scores(model, tokenizer, splits, config)
     files.write_json(summary_path, summary)
   return summary

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_pcc import extras
+from tf_pcc import extras, forms
 
 
 def is_remote(path: str | os.PathLike) -> bool:
@@ -58,29 +58,53 @@ def read_text(path: str | os.PathLike) -> str:
 
 
 def read_json(
-  path: str | os.PathLike, remedy: str = "make it again or restore a copy"
+  path: str | os.PathLike,
+  remedy: str = "make it again or restore a copy",
+  form: Any = Any,
 ) -> Any:
   """Reads a JSON file.
 
   Args:
     path: local or remote file.
     remedy: what to do about a damaged file, for the message.
+    form: what must be in it, a type as `forms.mismatch` takes it.
 
   Returns:
     What `json.loads` makes of it.
 
   Raises:
-    ValueError: If it is empty, cut, not UTF-8 or not JSON.
+    ValueError: If it is empty, cut, not UTF-8, not JSON or of another form.
     OSError: If a local file cannot be read.
   """
-  text = read_text(path)
+  return parse_json(read_text(path), os.fspath(path), remedy, form)
+
+
+def parse_json(text: str, name: str, remedy: str, form: Any = Any) -> Any:
+  """The value of JSON text that was read from somewhere.
+
+  Args:
+    text: the JSON.
+    name: where it is from, for the message.
+    remedy: as of `read_json`, and so is the next.
+    form: a type.
+
+  Returns:
+    What `json.loads` makes of it.
+
+  Raises:
+    ValueError: As of `read_json`.
+  """
   try:
-    return json.loads(text)
+    value = json.loads(text)
   except (ValueError, RecursionError) as error:
     found = f"{len(text)} characters, {error}" if text.strip() else "no text"
     raise ValueError(
-      f"{os.fspath(path)} must be JSON: {remedy}. Received: {found}"
+      f"{name} must be JSON: {remedy}. Received: {found}"
     ) from error
+  wrong = forms.mismatch(value, form)
+  if wrong:
+    raise ValueError(f"{name} is not as it was written: {remedy}. {wrong}")
+  return value
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

@@ -41,7 +41,9 @@ class Job:
     path = os.path.join(self.directory, "summary.json")
     if not os.path.exists(path):
       return None
-    found = files.read_json(path)
+    found = files.read_json(
+      path, "remove it: the run is scored again", _Summary
+    )
     return found if found["steps"] >= self.config.steps else None
 
   def check(self):
@@ -98,7 +100,9 @@ class Job:
 
   def audited(self):
     """Its scores, a list of `tf_pcc.audit.AuditedCheckpoint`."""
-    found = files.read_json(os.path.join(self.directory, "audit", "audit.json"))
+    path = os.path.join(self.directory, "audit", "audit.json")
+    remedy = "remove its folder: the run is audited again"
+    found = files.read_json(path, remedy, _Audit)
     return [
       audit.AuditedCheckpoint(
         run=self.name,
@@ -248,7 +252,7 @@ def read_bounds(directory, trials):
     ValueError: when a bound was chosen among others than those of the trials.
   """
   path = os.path.join(directory, "bounds.json")
-  found = files.read_json(path) if os.path.exists(path) else {}
+  found = _bounds(path)
   for method, jobs in trials.items():
     tried = [bound for bound, _ in found.get(method, {}).get("tried", ())]
     now = [job.config.clipping.bound for job in jobs]
@@ -271,5 +275,61 @@ def write_bounds(directory, bounds):
       WER], ...]}; methods that are not among them are left as they are.
   """
   path = os.path.join(directory, "bounds.json")
-  before = files.read_json(path) if os.path.exists(path) else {}
-  files.write_json(path, {**before, **bounds})
+  files.write_json(path, {**_bounds(path), **bounds})
+
+
+def _bounds(path):
+  if not os.path.exists(path):
+    return {}
+  return files.read_json(
+    path, "remove it: the bounds are chosen again", dict[str, _Bound]
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Summary:
+  """What is read of a run's summary.json."""
+
+  steps: int
+  cores: int
+  training_utterances: int
+  peak_memory_gb: float
+  seconds_per_step: float | None
+  validation_wer: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Texts:
+  references: list[str]
+  transcripts: list[str]
+  edits: list[int]
+  characters: list[int]
+  losses: list[float | None] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scores:
+  inserted: _Texts
+  holdout: _Texts
+
+
+@dataclasses.dataclass(frozen=True)
+class _Checkpoint:
+  step: int
+  wer: float | None
+  scores: _Scores
+
+
+@dataclasses.dataclass(frozen=True)
+class _Audit:
+  """What is read of a run's audit.json."""
+
+  checkpoints: list[_Checkpoint]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Bound:
+  """The choice of one method in bounds.json."""
+
+  bound: float
+  tried: list[tuple[float, float]]

@@ -1,5 +1,6 @@
 """LiteRT (formerly TensorFlow Lite): a model for phones, and its use here."""
 
+import dataclasses
 import tempfile
 
 import numpy as np
@@ -42,6 +43,13 @@ def convert(function, variables):
       ) from error
 
 
+@dataclasses.dataclass(frozen=True)
+class _Metadata:
+  """What is read of an export's metadata.json."""
+
+  surfaces: list[str]
+
+
 def transcribe_function(directory, threads=1):
   """The transcribe function of an exported LiteRT model.
 
@@ -56,7 +64,9 @@ def transcribe_function(directory, threads=1):
     interpreter = tf.lite.Interpreter(
       model_content=file.read(), num_threads=threads
     )
-  metadata = files.read_json(files.join(directory, "metadata.json"))
+  metadata = files.read_json(
+    files.join(directory, "metadata.json"), "export again", _Metadata
+  )
   surfaces = metadata["surfaces"]
   run = interpreter.get_signature_runner()
 

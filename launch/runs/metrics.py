@@ -1,11 +1,21 @@
 """metrics.jsonl and TensorBoard: how a run goes, log step by log step."""
 
+import dataclasses
 import json
 import math
 
 import tensorflow as tf
 
 from tf_pcc import extras, files
+
+_REMEDY = "remove that line, or restore a copy of the file"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Line:
+  """What every line has."""
+
+  step: int
 
 
 class Writer:
@@ -54,9 +64,12 @@ def read(directory):
   Returns:
     list of dicts; a last line that was not written to its end is left out.
   """
-  with tf.io.gfile.GFile(files.join(directory, "metrics.jsonl")) as file:
-    lines = file.read().split("\n")[:-1]
-  return [json.loads(line) for line in lines]
+  path = files.join(directory, "metrics.jsonl")
+  lines = files.read_text(path).split("\n")[:-1]
+  return [
+    files.parse_json(line, f"{path}, line {number}", _REMEDY, _Line)
+    for number, line in enumerate(lines, 1)
+  ]
 
 
 def finite(values):

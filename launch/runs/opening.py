@@ -26,9 +26,7 @@ def save_tokenizer(directory, tokenizer):
 
 def load_tokenizer(directory):
   """The tokenizer of a run."""
-  return text.tokenizer_from_config(
-    files.read_json(files.join(directory, "tokenizer.json"))
-  )
+  return text.load_tokenizer(files.join(directory, "tokenizer.json"))
 
 
 def require_recogniser(directory):

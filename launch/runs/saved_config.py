@@ -1,6 +1,7 @@
 """A run's config.json: saved, loaded, compared with the config given now."""
 
 import json
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
@@ -9,6 +10,7 @@ from ml_collections import config_dict
 from launch.configs import base
 from tf_pcc import files
 
+_REMEDY = "restore a copy, or train in another --workdir"
 # Changing these between two parts of a run changes no number but their own.
 FREE_FIELDS = (
   "log_every",
@@ -79,7 +81,7 @@ def load_config(directory):
     The experiment's `ConfigDict`.
 
   Raises:
-    ValueError: when there is no run.
+    ValueError: when there is no run, or its file is damaged.
   """
   path = files.join(directory, "config.json")
   if not tf.io.gfile.exists(path):
@@ -88,12 +90,22 @@ def load_config(directory):
       f"config.json. Received: workdir={directory}"
     )
   config = base.get_config()
-  saved = files.read_json(path)
-  with config.unlocked():
-    config.update(saved)
-  for group, field in (("model", "fields"), ("optimizer", "arguments")):
-    config[group][field] = config_dict.ConfigDict(
-      saved[group][field], convert_dict=False
+  saved = files.read_json(path, _REMEDY, dict[str, Any])
+  try:
+    with config.unlocked():
+      config.update(saved)
+    for group, field in (("model", "fields"), ("optimizer", "arguments")):
+      config[group][field] = config_dict.ConfigDict(
+        saved[group][field], convert_dict=False
+      )
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise ValueError(
+      f"{path} is not as it was written: {_REMEDY}. Received: {error}"
+    ) from error
+  lost = [name for name in base.get_config() if name not in config]
+  if lost:
+    raise ValueError(
+      f"{path} is not as it was written: {_REMEDY}. Received: no {lost}"
     )
   return config
 

@@ -2,13 +2,13 @@
 
 import base64
 import collections
+import dataclasses
 import io
-import json
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tf_pcc import extras
+from tf_pcc import extras, files, forms
 from tf_pcc.data import normalizers
 from tf_pcc.data.tokenizers import (
   BLANK,
@@ -37,6 +37,7 @@ __all__ = [
 
 # The normalizer of English, of canaries, and of all where none is chosen.
 normalize = normalizers.upper
+_AGAIN = "restore a copy, or make it again with launch.vocabulary"
 
 
 def tokenizer_from_config(config: Mapping[str, Any]) -> Tokenizer:
@@ -53,34 +54,54 @@ def tokenizer_from_config(config: Mapping[str, Any]) -> Tokenizer:
     "word": WordTokenizer,
     "wordpiece": WordpieceTokenizer,
   }
-  kind = config.get("kind")
+  wrong = forms.mismatch(config, _Description, "config")
+  if wrong:
+    raise ValueError(
+      f"`config` must be as Tokenizer.get_config makes it. Received: {wrong}"
+    )
+  kind = config["kind"]
   if config.get("format") != FORMAT or kind not in {*kinds, "sentencepiece"}:
     raise ValueError(
       f"`config` must have format {FORMAT} and a known kind. Received: "
       f"format={config.get('format')!r}, kind={kind!r}"
     )
+  field = "model" if kind == "sentencepiece" else "pieces"
+  if config.get(field) is None:
+    raise ValueError(f"`config` of kind {kind} must have {field}.")
   if kind == "sentencepiece":
     return SentencepieceTokenizer(base64.b64decode(config["model"]))
   return kinds[kind](config["pieces"])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Description:
+  """What every tokenizer says of itself, and what some say."""
+
+  format: int
+  kind: str
+  pieces: list[str] | None = None
+  model: str | None = None
 
 
 def load_tokenizer(path: str | os.PathLike) -> Tokenizer:
   """Reads a tokenizer written by `Tokenizer.save`.
 
   Args:
-    path: The file.
+    path: The file, local or remote.
 
   Returns:
     A `Tokenizer` equal to the saved one.
+
+  Raises:
+    ValueError: If it is damaged or another file, with its name.
   """
-  with open(path, encoding="utf-8") as file:
-    try:
-      config = json.load(file)
-    except ValueError as error:
-      raise ValueError(
-        f"`path` must be a tokenizer file (JSON). Received: path={path}"
-      ) from error
-  return tokenizer_from_config(config)
+  config = files.read_json(path, _AGAIN)
+  try:
+    return tokenizer_from_config(config)
+  except ValueError as error:
+    raise ValueError(
+      f"{path} must be a tokenizer: {_AGAIN}. {error}"
+    ) from error
 
 
 def build_tokenizer(

@@ -279,7 +279,15 @@ class SentencepieceTokenizer(Tokenizer):
   def __init__(self, model: bytes):
     text = tensorflow_text_module()
     self._model = model
-    self._cutter = text.SentencepieceTokenizer(model=model)
+    from tensorflow import errors
+
+    try:
+      self._cutter = text.SentencepieceTokenizer(model=model)
+    except errors.OpError as error:
+      raise ValueError(
+        "`model` must be a sentencepiece model. Received: "
+        f"{len(model)} bytes, {error.message}"
+      ) from error
     size = int(self._cutter.vocab_size())
     names = self._cutter.id_to_string(np.arange(size, dtype=np.int32))
     super().__init__([name.decode() for name in names.numpy()][1:])

@@ -1,0 +1,1 @@
+"""Fault injection: damaged files and processes killed at random moments."""
