@@ -19,7 +19,6 @@ repetitions r times a pass. The plan goes along, as data/train/canaries.json.
 import dataclasses
 import sys
 
-import tensorflow as tf
 from absl import flags, logging
 
 from launch import cli
@@ -156,29 +155,6 @@ def _lengths(corpus):
     yield len(waveform) / audio.SAMPLE_RATE if readable else None
 
 
-def lacks_plan(directory, corpus):
-  """Whether a stopped call left all records of a corpus, but not its plan.
-
-  Args:
-    directory: that of --output.
-    corpus: `utterances.Corpus` with canaries.
-
-  Returns:
-    bool; False as well where something else is there.
-  """
-  there = tf.io.gfile.exists(files.join(directory, "index.json"))
-  if not there or tf.io.gfile.exists(files.join(directory, "canaries.json")):
-    return False
-  found = records.Records(directory)
-  skipped = {skip["id"] for skip in found.index["skipped"]}
-  wanted = [(u.id, u.text) for u in corpus if u.id not in skipped]
-  return (
-    wanted == list(zip(found.ids, found.texts))
-    and found.sample_rate == _RATE.value
-    and found.index["encoding"] == _ENCODING.value
-  )
-
-
 def write_left_out(corpus, index, directory):
   """Writes what is not in the records, and why, beside them.
 
@@ -218,18 +194,15 @@ def main(arguments):
     chosen = corpus
     if canaries:
       chosen = in_corpus.insert(chosen, canaries)
-    if canaries and lacks_plan(_OUTPUT.value, chosen):
-      index = records.Records(_OUTPUT.value).index
-    else:
-      index = records.write_records(
-        chosen,
-        _OUTPUT.value,
-        shards=_SHARDS.value,
-        encoding=_ENCODING.value,
-        sample_rate=_RATE.value,
-        max_skipped_share=_SKIPPED.value,
-        workers=_WORKERS.value,
-      )
+    index = records.write_records(
+      chosen,
+      _OUTPUT.value,
+      shards=_SHARDS.value,
+      encoding=_ENCODING.value,
+      sample_rate=_RATE.value,
+      max_skipped_share=_SKIPPED.value,
+      workers=_WORKERS.value,
+    )
     if canaries:
       canaries_.save(_OUTPUT.value, canaries)
     left_out = write_left_out(corpus, index, _OUTPUT.value)

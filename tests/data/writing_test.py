@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import soundfile
+import tensorflow as tf
 
 from tf_pcc.data import audio, records
 from tf_pcc.data.utterances import Utterance
@@ -115,9 +117,72 @@ def test_another_input_starts_again(tmp_path):
 
 def test_records_are_never_overwritten(tmp_path):
   _write(_pairs(), tmp_path / "r")
-  with pytest.raises(ValueError, match="never overwritten"):
-    _write(_pairs(), tmp_path / "r")
+  for other, options in ((_pairs(9), {}), (_pairs(), {"shards": 2})):
+    with pytest.raises(ValueError, match="never overwritten"):
+      _write(other, tmp_path / "r", **options)
   assert len(records.Records(tmp_path / "r")) == 10
+
+
+def test_the_same_input_again_finds_its_records(tmp_path):
+  """As when a call is killed after its last file."""
+  path = tmp_path / "r"
+  first = _write(_pairs(), path)
+  times = {p: p.stat().st_mtime_ns for p in path.iterdir()}
+  assert _write(_pairs(), path) == first
+  assert {p: p.stat().st_mtime_ns for p in path.iterdir()} == times
+  (path / "index.json").write_text("{")
+  with pytest.raises(ValueError, match="index.json must be JSON"):
+    _write(_pairs(), path)
+
+
+def test_a_sound_that_changed_is_another_input(tmp_path):
+  path = tmp_path / "a.wav"
+  soundfile.write(path, np.zeros(1600), 16000)
+  utterances = [Utterance("a", str(path), "A")]
+  _write(utterances, tmp_path / "r")
+  _write(utterances, tmp_path / "r")
+  soundfile.write(path, np.zeros(3200), 16000)
+  with pytest.raises(ValueError, match="never overwritten"):
+    _write(utterances, tmp_path / "r")
+
+
+@pytest.mark.parametrize("moment", ["parts", "plan", "rename"])
+def test_a_call_that_dies_while_it_finishes_goes_on(
+  tmp_path, monkeypatch, moment
+):
+  """Nothing is decoded twice for the sake of the last files."""
+
+  def die(path, *rest):
+    raise KeyboardInterrupt
+
+  made = []
+
+  def part():
+    made.append(1)
+    return _pairs(3)
+
+  def write():
+    return records.write_shards(
+      [(3, part)], tmp_path / "r", "k", workers=1, progress=False
+    )
+
+  with monkeypatch.context() as patch:
+    if moment == "rename":
+      patch.setattr(tf.io.gfile, "rename", die)
+    else:
+      remove = tf.io.gfile.remove
+      name = {"parts": ".tfrecord.json", "plan": "plan.json"}[moment]
+      patch.setattr(
+        tf.io.gfile,
+        "remove",
+        lambda path: die(path) if path.endswith(name) else remove(path),
+      )
+    with pytest.raises(KeyboardInterrupt):
+      write()
+  write()
+  assert len(records.Records(tmp_path / "r")) == 3
+  assert not (tmp_path / "r.partial").exists()
+  assert len(made) == 1
 
 
 @pytest.mark.parametrize(

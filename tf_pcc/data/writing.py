@@ -68,7 +68,8 @@ def write_records(
 
   Raises:
     ValueError: if there is no utterance, an id occurs twice, `output_dir`
-      exists already or cannot be written, or too many utterances were skipped.
+      exists already and is not of the same input, or cannot be written, or too
+      many utterances were skipped.
   """
   read = getattr(utterances, "waveforms", None)
   items = list(utterances)
@@ -98,7 +99,7 @@ def write_records(
     ],
     output_dir,
     key=[
-      [*dataclasses.astuple(utterance), _fingerprint(waveform)]
+      [*dataclasses.astuple(utterance), _fingerprint(utterance, waveform)]
       for utterance, waveform in pairs
     ],
     encoding=encoding,
@@ -109,9 +110,14 @@ def write_records(
   )
 
 
-def _fingerprint(waveform):
+def _fingerprint(utterance, waveform):
+  """What changes with the sound; of a file, its size and time."""
   if waveform is None:
-    return None
+    try:
+      found = os.stat(utterance.path)
+    except (OSError, ValueError):
+      return None
+    return [found.st_size, found.st_mtime_ns]
   return hashlib.sha256(np.ascontiguousarray(waveform).data).hexdigest()
 
 
@@ -188,10 +194,18 @@ def _write_alone(
   partial = output_dir + ".partial"
   try:
     if gfile.exists(output_dir):
-      raise ValueError(
-        "`output_dir` must not exist yet: records are never overwritten. "
-        f"Received: output_dir={output_dir}"
-      )
+      index = _index_of(output_dir, plan)
+      if index is None:
+        raise ValueError(
+          "`output_dir` must not exist yet, or hold the records of the same "
+          "input: records are never overwritten. "
+          f"Received: output_dir={output_dir}"
+        )
+      logging.info("%s is finished: nothing was written", output_dir)
+      return index
+    if index := _index_of(partial, plan):
+      _publish(partial, output_dir)
+      return index
     _open_partial(partial, plan)
   except errors.OpError as error:
     raise ValueError(
@@ -245,12 +259,33 @@ def _write_alone(
       f"than `max_skipped_share` allows ({shown}). "
       f"Received: max_skipped_share={max_skipped_share}"
     )
-  for number in range(len(sources)):
-    gfile.remove(f"{partial}/{shard_name(number, len(sources))}.json")
-  gfile.remove(f"{partial}/plan.json")
-  _write_json(f"{partial}/index.json", sealed(index))
-  gfile.rename(partial, output_dir)
+  _write_json(f"{partial}/index.json", sealed({**index, "plan": plan}))
+  _publish(partial, output_dir)
   return index
+
+
+def _publish(partial, output_dir):
+  """Gives a partial directory that has its index its name."""
+  from tensorflow.io import gfile
+
+  for name in gfile.listdir(partial):
+    if name.endswith(".json") and name != "index.json":
+      gfile.remove(f"{partial}/{name}")
+  gfile.rename(partial, output_dir)
+  if not files.is_remote(output_dir):
+    files.sync(os.path.dirname(os.path.abspath(output_dir)))
+
+
+def _index_of(directory, plan):
+  """The index in a directory that was made by this plan, None without one."""
+  from tensorflow.io import gfile
+
+  path = f"{directory}/index.json"
+  found = files.read_json(path, _AGAIN) if gfile.exists(path) else None
+  if not isinstance(found, dict) or found.pop("plan", None) != plan:
+    return None
+  found.pop("checksum", None)
+  return found
 
 
 def _open_partial(partial, plan):
