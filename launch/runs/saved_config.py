@@ -102,10 +102,11 @@ def load_config(directory):
     raise ValueError(
       f"{path} is not as it was written: {_REMEDY}. Received: {error}"
     ) from error
-  lost = [name for name in base.get_config() if name not in config]
-  if lost:
+  unknown = sorted(set(config) - set(base.get_config()))
+  if unknown:
     raise ValueError(
-      f"{path} is not as it was written: {_REMEDY}. Received: no {lost}"
+      f"{path} is not as it was written: {_REMEDY}. Received: fields that "
+      f"launch/configs/base.py does not know, {str(unknown)[:99]}"
     )
   return config
 

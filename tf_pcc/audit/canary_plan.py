@@ -97,7 +97,7 @@ class CanaryPlan:
     """
     try:
       fields = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
       raise ValueError(
         f"a canary plan must be JSON: {error}. Received: text={text[:60]!r}"
       ) from error

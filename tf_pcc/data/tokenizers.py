@@ -240,13 +240,19 @@ class WordpieceTokenizer(_ByWords):
   def __init__(self, pieces: Iterable[str]):
     super().__init__(pieces)
     # The unknown token shares id 0 with the blank, which no text may contain.
-    self._cutter = tensorflow_text_module().FastWordpieceTokenizer(
-      list(self.pieces),
-      suffix_indicator=JOINER,
-      max_bytes_per_word=1000,
-      unknown_token=BLANK,
-      no_pretokenization=True,
-    )
+    try:
+      self._cutter = tensorflow_text_module().FastWordpieceTokenizer(
+        list(self.pieces),
+        suffix_indicator=JOINER,
+        max_bytes_per_word=1000,
+        unknown_token=BLANK,
+        no_pretokenization=True,
+      )
+    except RuntimeError as error:
+      raise ValueError(
+        "`pieces` must be wordpieces, none of them empty or longer than 256 "
+        f"bytes. Received: {str(error)[:200]}"
+      ) from error
 
   def _cut(self, words):
     rows = self._cutter.tokenize(words).to_list()

@@ -227,7 +227,7 @@ def _write_alone(
     path = f"{partial}/{shard_name(number, len(sources))}"
     if gfile.exists(path + ".json"):
       bar.update(sources[number][0])
-      return files.read_json(path + ".json", _AGAIN)
+      return files.read_json(path + ".json", _AGAIN, _Part)
     rows = sources[number][1]()
     part = _write_shard(path, rows, encoding, sample_rate, advance)
     for row in part["rows"]:
@@ -262,6 +262,21 @@ def _write_alone(
   _write_json(f"{partial}/index.json", sealed({**index, "plan": plan}))
   _publish(partial, output_dir)
   return index
+
+
+@dataclasses.dataclass(frozen=True)
+class _Skipped:
+  id: str
+  reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+  """A shard's part of the index: what a call that goes on reads of it."""
+
+  rows: list[tuple[str, str, str, int, int, int]]
+  skipped: list[_Skipped]
+  sha256: str
 
 
 def _publish(partial, output_dir):
