@@ -32,6 +32,7 @@ from launch.runs import (
   metrics,
   opening,
   ownership,
+  rendezvous,
   resuming,
   saved_config,
 )
@@ -352,6 +353,8 @@ def report(summary):
 
 def main(arguments):
   cli.no_arguments(arguments)
+  cluster.count_workers()
+  rendezvous.meet(_CONFIG.value, _WORKDIR.value)
   strategy = cluster.make_strategy(_CONFIG.value.cores)
   try:
     summary = train(_CONFIG.value, _WORKDIR.value, strategy)
@@ -360,6 +363,16 @@ def main(arguments):
     step = f"from step {saved[-1][0]}" if saved else "from the start"
     print(f"launch.train: stopped; the same command goes on {step}")
     sys.exit(130)
+  except tf.errors.OpError as error:
+    lost = rendezvous.lost_workers()
+    if not lost:
+      raise
+    logging.debug("", exc_info=error)
+    sys.exit(
+      f"launch.train: {', '.join(lost)} of TF_CONFIG ended or is out of reach, "
+      f"since {time.strftime('%H:%M:%S')} or a little before; the same command "
+      "on all workers goes on from the last checkpoint"
+    )
   print(report(summary))
 
 

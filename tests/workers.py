@@ -21,7 +21,7 @@ def free_ports(count):
   return ports
 
 
-def run_workers(command, count=2, timeout=240):
+def run_workers(command, count=2, timeout=240, started=None):
   """Starts `count` processes with TF_CONFIG and waits for them.
 
   They run in the root of the checkout, so that "-m tests.x" is found.
@@ -31,6 +31,7 @@ def run_workers(command, count=2, timeout=240):
       an argument becomes the worker's number.
     count: number of workers.
     timeout: seconds.
+    started: how many of them are started, all by default.
 
   Returns:
     list of stdout, one a worker.
@@ -40,7 +41,7 @@ def run_workers(command, count=2, timeout=240):
   """
   addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
   processes = []
-  for task in range(count):
+  for task in range(started or count):
     config = {
       "cluster": {"worker": addresses},
       "task": {"type": "worker", "index": task},

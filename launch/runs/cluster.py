@@ -53,7 +53,7 @@ def make_strategy(cores):
     ValueError: when the TPU asked for cannot be reached, TF_CONFIG is not what
       TensorFlow reads, or --cores is given where it has no meaning.
   """
-  workers = _workers()
+  workers = count_workers()
   if CORES.value is not None and (TPU.value is not None or workers > 1):
     raise ValueError(
       "--cores is for one machine without a TPU: leave it out with --tpu and "
@@ -153,7 +153,12 @@ def gather(strategy, number):
   return [int(value) for value in first.numpy().ravel()]
 
 
-def _workers():
+def count_workers():
+  """The number of workers in TF_CONFIG, 0 without one.
+
+  Raises:
+    ValueError: when it is not what TensorFlow reads.
+  """
   described = os.environ.get("TF_CONFIG") or "{}"
   try:
     jobs = json.loads(described).get("cluster", {})

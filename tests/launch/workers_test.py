@@ -73,5 +73,30 @@ def test_workers_that_do_not_share_a_directory(write_config, tmp_path, fields):
   for name in ("ckpt-7.index", "ckpt-7.data-00000-of-00001"):
     (folder / name).write_text("")
   command = ["-m", "launch.train", path, f"--workdir={tmp_path}/run-{{task}}"]
-  with pytest.raises(AssertionError, match="one directory that all workers"):
+  with pytest.raises(AssertionError, match="worker 1 has another workdir"):
     run_workers(command)
+
+
+def test_workers_with_other_settings_are_told_before_they_start(
+  write_config, tmp_path, fields
+):
+  """Each says which field differs on which worker, without a stack trace."""
+  path = write_config(**fields)
+  command = [
+    *("-m", "launch.train", path, f"--workdir={tmp_path}/run"),
+    *("--config.seed={task}", "--config.log_every=3{task}"),
+  ]
+  with pytest.raises(AssertionError) as error:
+    run_workers(command)
+  message = str(error.value)
+  assert "seed is 1 on worker 1, 0 here" in message
+  assert "log_every is 31 on worker 1, 30 here" in message
+  assert "Traceback" not in message
+  assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_a_worker_that_never_comes_is_named(write_config, tmp_path, fields):
+  path = write_config(**fields)
+  command = ["-m", "launch.train", path, f"--workdir={tmp_path}/run"]
+  with pytest.raises(AssertionError, match=r"no word of worker 1 \(127"):
+    run_workers([*command, "--worker_wait=0.02"], started=1)
