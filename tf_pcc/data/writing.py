@@ -274,7 +274,7 @@ class _Skipped:
 class _Part:
   """A shard's part of the index: what a call that goes on reads of it."""
 
-  rows: list[tuple[str, str, str, int, int, int]]
+  rows: list[tuple[str, str, str, int, int, int, int]]
   skipped: list[_Skipped]
   sha256: str
 
