@@ -4,6 +4,7 @@ A flag is defined by the first program that asks for it, so that two programs
 can be imported in one process.
 """
 
+import errno
 import functools
 import logging as python_logging
 import os
@@ -122,6 +123,16 @@ MISFORTUNES = {
   tf.errors.DeadlineExceededError: (
     "a worker or a storage service is too slow; the same command goes on"
   ),
+}
+
+# What to do about a file that cannot be read or written.
+_REMEDIES = {
+  errno.ENOSPC: "make room, or choose another disk",
+  errno.EDQUOT: "make room within the quota, or choose another disk",
+  errno.EROFS: "choose a place that can be written",
+  errno.EACCES: "ask for the permission, or choose another place",
+  errno.EPERM: "ask for the permission, or choose another place",
+  errno.EIO: "the disk is failing: copy what is on it, and choose another",
 }
 
 # Besides, ml_collections raises the last three on a field that it does not know
@@ -285,6 +296,9 @@ def _text(error):
     error = error.args[0]
   if isinstance(error, KeyError) and len(error.args) == 1:
     return str(error.args[0])
+  if isinstance(error, OSError) and error.errno and error.filename:
+    what = [error.strerror, *filter(None, [_REMEDIES.get(error.errno)])]
+    return f"{error.filename}: {'; '.join(what)}"
   return str(error)
 
 

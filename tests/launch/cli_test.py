@@ -1,5 +1,7 @@
 """What programs say to bad input: one line, exit code 1, nothing written."""
 
+import errno
+import os
 import pathlib
 import re
 import subprocess
@@ -10,6 +12,7 @@ import tensorflow as tf
 
 from launch import __main__ as launch_main
 from launch import cli
+from tf_pcc import files
 
 
 @pytest.mark.parametrize(
@@ -286,3 +289,31 @@ def test_a_result_that_could_not_be_written(run_program, tmp_path):
     f"--json={path}",
   )
   assert f"--json={path}" in done.complaint
+
+
+@pytest.mark.parametrize(
+  ("number", "words"),
+  [
+    (errno.ENOSPC, "No space left on device; make room, or choose"),
+    (errno.EROFS, "Read-only file system; choose a place"),
+    (errno.EACCES, "Permission denied; ask for the permission"),
+    (errno.ENOENT, "No such file or directory"),
+  ],
+)
+def test_a_file_that_cannot_be_written_is_one_sentence(
+  tmp_path, monkeypatch, number, words
+):
+  """The path asked for, not that of a temporary file."""
+  path = tmp_path / "metrics.json"
+
+  def broken(*_):
+    raise OSError(number, os.strerror(number))
+
+  monkeypatch.setattr(os, "fsync", broken)
+  for write in (files.write_text, files.append_text):
+    with pytest.raises(OSError) as error:
+      write(path, "text")
+    line = cli._one_line(error.value)
+    assert line.startswith(f"{path}: {words}")
+    assert "\n" not in line and ".writing-" not in line
+  assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
