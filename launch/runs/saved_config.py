@@ -102,12 +102,6 @@ def load_config(directory):
     raise ValueError(
       f"{path} is not as it was written: {_REMEDY}. Received: {error}"
     ) from error
-  unknown = sorted(set(config) - set(base.get_config()))
-  if unknown:
-    raise ValueError(
-      f"{path} is not as it was written: {_REMEDY}. Received: fields that "
-      f"launch/configs/base.py does not know, {str(unknown)[:99]}"
-    )
   return config
 
 

@@ -189,7 +189,6 @@ def _model(config, tokenizer):
 
 def _open_config(folder, path, before):
   config = saved_config.load_config(str(folder / "run"))
-  experiment.check_fields(config)
   experiment.make_clipping(config, 2)
   experiment.make_optimizer(config)
 
