@@ -165,10 +165,10 @@ def test_real_speech_loses_nothing(
 @pytest.mark.parametrize(
   ("arguments", "kept", "reasons"),
   [
-    ([], 18, {"u03": "decoded", "u05": "decoded", "u07": "not at"}),
-    (["--first=5"], 4, {"u03": "decoded", "u05": "after", "u07": "not at"}),
-    (["--max_seconds=0.6"], 16, {"u03": "decoded", "u09": "0.75 s, longer"}),
-    (["--exclude=IDS"], 17, {"u00": "--exclude", "u03": "decoded"}),
+    ([], 18, {"u03": "truncated", "u05": "truncated", "u07": "not at"}),
+    (["--first=5"], 4, {"u03": "truncated", "u05": "after", "u07": "not at"}),
+    (["--max_seconds=0.6"], 16, {"u03": "truncated", "u09": "0.75 s, longer"}),
+    (["--exclude=IDS"], 17, {"u00": "--exclude", "u03": "truncated"}),
   ],
 )
 def test_every_line_is_in_the_records_or_left_out(

@@ -227,12 +227,12 @@ def _write_alone(
     path = f"{partial}/{shard_name(number, len(sources))}"
     if gfile.exists(path + ".json"):
       bar.update(sources[number][0])
-      return files.read_json(path + ".json", _AGAIN, _Part)
+      return _read_part(path + ".json")
     rows = sources[number][1]()
     part = _write_shard(path, rows, encoding, sample_rate, advance)
     for row in part["rows"]:
       row.insert(COLUMNS.index("shard"), number)
-    _write_json(path + ".json", part)
+    _write_json(path + ".json", sealed(part))
     return part
 
   pool = concurrent.futures.ThreadPoolExecutor(workers)
@@ -277,6 +277,17 @@ class _Part:
   rows: list[tuple[str, str, str, int, int, int, int]]
   skipped: list[_Skipped]
   sha256: str
+  checksum: str
+
+
+def _read_part(path):
+  """What a call that was stopped has written of a shard, if it is whole."""
+  part = files.read_json(path, _AGAIN, _Part)
+  if part.pop("checksum") != digest(part):
+    raise ValueError(
+      f"{path}: its content does not have its checksum; {_AGAIN}"
+    )
+  return part
 
 
 def _publish(partial, output_dir):
