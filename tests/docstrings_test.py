@@ -9,8 +9,11 @@ import doctest
 import importlib
 import pathlib
 import re
+import shlex
 
 import pytest
+
+from tests import readme_test
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
@@ -74,3 +77,36 @@ def test_every_section_of_examples_has_one():
     if re.search(r"^Examples?:", text, re.MULTILINE) and ">>> " not in text
   ]
   assert wrong == []
+
+
+def commands():
+  """The programs that docstrings start, as lists of words: [(module, words)].
+
+  Not those with "..." or "REQUEST.json" in them, which are forms of a command,
+  and not --help, which ends a program before it checks the rest.
+  """
+  lines = [
+    (module, shlex.split(line, comments=True))
+    for module, _, text in DOCSTRINGS
+    for line in text.replace("\\\n", " ").splitlines()
+    if line.strip().startswith("python -m launch")
+  ]
+  forms = {"...", "REQUEST.json", "--help"}
+  return [(m, words) for m, words in lines if not forms & set(words)]
+
+
+def test_commands_parse():
+  found = commands()
+  assert len(found) > 50
+  assert readme_test.complaints([words for _, words in found]) == []
+
+
+def test_every_program_shows_a_command():
+  """--help prints the program's docstring, so an example is in it."""
+  own = {module for module, words in commands() if module in " ".join(words)}
+  programs = {
+    f"launch.{path.stem}"
+    for path in (ROOT / "launch").glob("*.py")
+    if "flags.DEFINE" in path.read_text("utf-8")
+  }
+  assert programs - own - {"launch.cli"} == set()
