@@ -1,7 +1,8 @@
 """What a job does on a TPU, found out without one.
 
 TensorFlow's internals are used here and nowhere else; each module lists its
-own.
+own. They were tested with TensorFlow 2.17.1 and 2.21.0; a plan says which one
+traced its step.
 
 | module       | question                                                  |
 |--------------|-----------------------------------------------------------|

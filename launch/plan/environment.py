@@ -1,8 +1,8 @@
 """JAX and libtpu in a virtual environment of their own.
 
 JAX wants NumPy 2 or later, TensorFlow 2.17 an earlier one, so they cannot live
-together; `launch.plan.xla_worker` runs there and talks by files. Only PyPI is
-asked. About 1.3 GB.
+together in every supported environment; `launch.plan.xla_worker` runs there and
+talks by files. Only PyPI is asked. About 1.3 GB.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import venv
 
 from tf_pcc import files
 
-# Read together with TensorFlow 2.17.1's StableHLO; other versions may not be.
+# Compiled with these was the StableHLO of TensorFlow 2.17.1 and 2.21.0.
 PACKAGES = ("jax==0.10.2", "jaxlib==0.10.2", "libtpu==0.0.42.1")
 _WORKER = pathlib.Path(__file__).with_name("xla_worker.py")
 _READY = "ready.json"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf import text_format
 
 from launch.plan import bridge, tracing
 
@@ -49,3 +50,27 @@ def test_python_function():
 def test_float64():
   found = bridge.suspects(module(lambda x: product(tf.cast(x, tf.float64))))
   assert "float64" in found
+
+
+def test_quotes_in_a_constant_reach_the_bridge(monkeypatch):
+  """Some versions of protobuf do not escape them in the str() of a graph."""
+  texts = []
+  taken = bridge.pywrap_mlir.import_graphdef
+
+  def kept(text, *arguments):
+    texts.append(text)
+    return taken(text, *arguments)
+
+  monkeypatch.setattr(bridge.pywrap_mlir, "import_graphdef", kept)
+  # In ASCII a quote, a backslash, a quote and the end of a line.
+  content = np.array([34, 92, 34, 10], np.uint8)
+  module(
+    lambda x: x + tf.cast(tf.constant(content), tf.float32),
+    tracing.distribute(
+      tracing.tpu_strategy(CORES), [np.ones(4, np.float32)] * CORES
+    ),
+  )
+  (text,) = texts
+  graph = text_format.Parse(text, tf.compat.v1.GraphDef())
+  constants = [n.attr["value"].tensor for n in graph.node if n.op == "Const"]
+  assert b'"\\"\n' in [constant.tensor_content for constant in constants]
