@@ -15,6 +15,8 @@ import tensorflow as tf
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from tf_pcc.data import shards
+
 _DESK = os.path.join(
   os.path.dirname(os.path.abspath(__file__)), "configs", "desk.py"
 )
@@ -61,6 +63,14 @@ def saved_model_flag():
   """--saved_model=DIR."""
   return flags.DEFINE_string(
     "saved_model", None, "Directory of a SavedModel to use instead of a run."
+  )
+
+
+@functools.cache
+def verify_flag():
+  """--verify."""
+  return flags.DEFINE_bool(
+    "verify", False, "Whether to read all records first and compare them."
   )
 
 
@@ -187,7 +197,8 @@ def run(program, main, required=(), verbosity=logging.INFO):
 
   def guarded(argv):
     try:
-      return main(argv[1:])
+      with shards.damage_named():
+        return main(argv[1:])
     except MISTAKES as error:
       end(error)
     except tf.errors.UnimplementedError as error:

@@ -42,6 +42,7 @@ _EMPTY = flags.DEFINE_bool(
   False,
   "Whether utterances with an empty transcript are scored: silence, noise.",
 )
+_VERIFY = cli.verify_flag()
 _SEARCH = searching.define_flags()
 _WORST = 10
 
@@ -57,6 +58,7 @@ def evaluate(
   max_missing_share=0.05,
   allow_outside=False,
   keep_empty=False,
+  verify=False,
 ):
   """Scores a run's checkpoint, or an exported model.
 
@@ -72,6 +74,7 @@ def evaluate(
     max_missing_share: as `corpora.read_corpus` takes.
     allow_outside: as `manifests.Reading` takes.
     keep_empty: as `manifests.Reading` takes.
+    verify: bool, whether records are read and compared whole first.
 
   Returns:
     dict with step, data, search, normalizer, seconds (how long the speech is,
@@ -95,7 +98,7 @@ def evaluate(
       normalizer = saved_config.load_config(directory).data.normalizer
   normalize = normalizers.get(normalizer)
   reading = Reading(normalize, allow_outside, keep_empty)
-  records, unread = datasets.open_any(data, reading, max_missing_share)
+  records, unread = datasets.open_any(data, reading, max_missing_share, verify)
   start = time.monotonic()
   transcripts = [normalize(h.text) for h in hear(records)]
   taken = time.monotonic() - start
@@ -189,6 +192,7 @@ def main(arguments):
     _MISSING.value,
     _OUTSIDE.value,
     _EMPTY.value,
+    _VERIFY.value,
   )
   print(report(result))
   if _JSON.value:

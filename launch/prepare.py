@@ -6,7 +6,8 @@
 The corpus is a folder, a manifest, or a TensorFlow Datasets name (see
 `tf_pcc.data.corpora`). Every utterance of it is in the records or, with its
 reason, in data/train/left_out.tsv. Stopped, the same command goes on where it
-was. The exit code is 0 only if the records are whole.
+was; finished, it changes nothing, and --verify reads the records again. The
+exit code is 0 only if they are whole.
 
   python -m launch.prepare --corpus=LibriSpeech/train-clean-100 \
     --output=data/train --canaries=planned/canaries.json
@@ -79,6 +80,7 @@ _EXCLUDE = flags.DEFINE_string(
 _WORKERS = flags.DEFINE_integer(
   "workers", None, "Threads; default: the number of CPUs.", lower_bound=1
 )
+_VERIFY = cli.verify_flag()
 _CANARIES = flags.DEFINE_string(
   "canaries", None, "A canaries.json: what to put between the utterances."
 )
@@ -206,6 +208,8 @@ def main(arguments):
     if canaries:
       canaries_.save(_OUTPUT.value, canaries)
     left_out = write_left_out(corpus, index, _OUTPUT.value)
+    if _VERIFY.value:
+      records.Records(_OUTPUT.value).verify()
   except KeyboardInterrupt:
     print(
       "launch.prepare: stopped; the same command goes on from here",

@@ -42,18 +42,20 @@ from tf_pcc.data import batching, normalizers
 
 _CONFIG = cli.config_flag()
 _WORKDIR = cli.workdir_flag()
+_VERIFY = cli.verify_flag()
 _EXAMPLES = 3
 # Batches that tell the features' global statistics, where a model wants them.
 _ADAPT_STEPS = 50
 
 
-def train(config, directory, strategy):
+def train(config, directory, strategy, verify=False):
   """Trains as a config says, from the newest checkpoint of the directory.
 
   Args:
     config: the experiment's `ConfigDict`.
     directory: the run's directory.
     strategy: tf.distribute strategy.
+    verify: bool, whether the chief reads and compares all records first.
 
   Returns:
     The summary, a dict, as in DIR/summary.json.
@@ -78,10 +80,10 @@ def train(config, directory, strategy):
   clipping = experiment.make_clipping(config, per_core)
   experiment.make_optimizer(config)
   with ownership.hold(directory, cluster.is_chief(strategy)) as require_mine:
-    return _train(config, directory, strategy, clipping, require_mine)
+    return _train(config, directory, strategy, clipping, require_mine, verify)
 
 
-def _train(config, directory, strategy, clipping, require_mine):
+def _train(config, directory, strategy, clipping, require_mine, verify):
   """`train`, checked and alone; `require_mine` is that of `ownership.hold`."""
   saved_config.check_config(directory, config)
   cores = strategy.num_replicas_in_sync
@@ -91,6 +93,9 @@ def _train(config, directory, strategy, clipping, require_mine):
 
   # ---- Speech ----------------------------------------------------------------
   splits = datasets.open_splits(config, progress=chief)
+  if verify and chief:
+    for split in splits.values():
+      split.verify()
   if saved:
     tokenizer = opening.load_tokenizer(directory)
   else:
@@ -105,11 +110,15 @@ def _train(config, directory, strategy, clipping, require_mine):
     if source is not None:
       pretraining.copy_encoder(source, model)
     saver = checkpoints.Checkpoints(
-      directory, model, config.keep_checkpoints, chief
+      directory,
+      model,
+      config.keep_checkpoints,
+      chief,
+      tokenizer.digest(),
     )
     saver.restore(saved)
   if chief:
-    saved_config.save_config(directory, config)
+    saved_config.save_config(directory, config, tokenizer.digest())
     opening.save_tokenizer(directory, tokenizer)
   parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
   logging.info(
@@ -137,6 +146,7 @@ def _train(config, directory, strategy, clipping, require_mine):
     cores=cores,
     inserted=inserted and inserted.insertions(),
     total_steps=config.steps,
+    damaged_limit=config.data.damaged_limit,
   )
 
   if saved == 0 and source is None:
@@ -226,6 +236,7 @@ def _train(config, directory, strategy, clipping, require_mine):
     "parameters": parameters,
     "training_utterances": batches.utterances,
     "filtered": {why: len(ids) for why, ids in batches.filtered.items()},
+    "damaged": batches.damaged,
     "clipping": metrics.finite(
       {"method": config.clipping.method, **_clipping(model)}
     ),
@@ -357,7 +368,7 @@ def main(arguments):
   rendezvous.meet(_CONFIG.value, _WORKDIR.value)
   strategy = cluster.make_strategy(_CONFIG.value.cores)
   try:
-    summary = train(_CONFIG.value, _WORKDIR.value, strategy)
+    summary = train(_CONFIG.value, _WORKDIR.value, strategy, _VERIFY.value)
   except KeyboardInterrupt:
     saved = checkpoints.checkpoint_paths(_WORKDIR.value)
     step = f"from step {saved[-1][0]}" if saved else "from the start"

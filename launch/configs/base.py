@@ -50,6 +50,9 @@ def get_config():
   data.rate = (0.85, 1.3)
   # Largest length of each bucket in seconds; empty: one bucket that fits all.
   data.buckets_seconds = ()
+  # Largest share of the training utterances whose records may be damaged;
+  # others take their place. 0: the first ends training, with its name.
+  data.damaged_limit = 0.0
 
   config.tokenizer = config_dict.ConfigDict()
   # A file of launch.vocabulary; empty: learnt from the training texts.
@@ -57,6 +60,9 @@ def get_config():
   # character, word, wordpiece or sentencepiece, and the size of the last two.
   config.tokenizer.kind = "wordpiece"
   config.tokenizer.size = 256
+  # SHA-256 that the tokenizer must have; empty: any. A run's own config.json
+  # has that of its tokenizer.json.
+  config.tokenizer.digest = ""
 
   config.model = config_dict.ConfigDict()
   # A name of models.registry, and its own fields, which the registry checks.

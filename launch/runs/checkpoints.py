@@ -3,6 +3,7 @@
 import os
 import tempfile
 
+import numpy as np
 import tensorflow as tf
 
 from launch.runs import checkpoint_files
@@ -20,9 +21,12 @@ class Checkpoints:
     model: compiled model, its optimizer built.
     keep: number of newest checkpoints to keep, 0 for all.
     chief: bool, whether this process is the one that writes.
+    tokenizer_digest: of the tokenizer whose labels the model gives, or None.
   """
 
-  def __init__(self, directory, model, keep=0, chief=True):
+  def __init__(
+    self, directory, model, keep=0, chief=True, tokenizer_digest=None
+  ):
     self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
     self._checkpoint = tf.train.Checkpoint(
       model=model,
@@ -35,6 +39,10 @@ class Checkpoints:
     self._keep = keep
     self._chief = chief
     self._saved = None
+    self._digest = tokenizer_digest
+    self._tokenizer = None
+    if tokenizer_digest:
+      self._tokenizer = tf.Variable(_words(tokenizer_digest), trainable=False)
 
   def restore(self, step):
     """Takes a checkpoint.
@@ -42,10 +50,15 @@ class Checkpoints:
     Args:
       step: int, that of a complete checkpoint, as `resuming.saved_step` gives
         it; 0 takes none.
+
+    Raises:
+      ValueError: If it was saved with another tokenizer.
     """
     if not step:
       return
     path = checkpoint_files.path_of(self._folder, step)
+    if self._digest:
+      require_tokenizer(path, self._digest)
     self._checkpoint.restore(path).assert_existing_objects_matched()
     self._saved = int(self.step.numpy())
 
@@ -60,6 +73,9 @@ class Checkpoints:
     if self._saved == step:
       return
     self.step.assign(step)
+    if self._tokenizer is not None:
+      # Not before: what was saved without it must be restored without it.
+      self._checkpoint.tokenizer = self._tokenizer
     # `tf.train.Checkpoint.restore` looks for it in what it reads.
     self._checkpoint.save_counter.assign_add(1)
     if self._chief:
@@ -119,6 +135,37 @@ def require_plain_name(directory):
       "them for a pattern and does not find its checkpoints; choose another "
       f"name, or rename the directory. Received: workdir={directory}"
     )
+
+
+def require_tokenizer(checkpoint, digest):
+  """Refuses a checkpoint whose labels are those of another tokenizer.
+
+  Args:
+    checkpoint: path from `checkpoint_paths`.
+    digest: of the tokenizer at hand.
+
+  Raises:
+    ValueError: If the checkpoint has another digest; older ones have none.
+  """
+  try:
+    reader = tf.compat.v1.train.NewCheckpointReader(checkpoint)
+    key = "tokenizer/.ATTRIBUTES/VARIABLE_VALUE"
+    saved = reader.get_tensor(key) if reader.has_tensor(key) else None
+  except Exception as error:
+    if not checkpoint_files.is_damage(error):
+      raise
+    return  # Whoever restores it says what is wrong.
+  if saved is not None and saved.tolist() != _words(digest).tolist():
+    raise ValueError(
+      f"{checkpoint}: its labels are not those of the run's tokenizer.json; "
+      "restore a copy of that file. Received: digest="
+      f"{saved.astype('<i8').tobytes().hex()} there, {digest} here"
+    )
+
+
+def _words(digest):
+  """A SHA-256 as int64 [4], which every device can hold."""
+  return np.frombuffer(bytes.fromhex(digest), "<i8")
 
 
 def restore_weights(model, checkpoint):

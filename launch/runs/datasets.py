@@ -135,7 +135,7 @@ def _counts(utterances):
   return {name: int(count) for name, count in counts.items() if count}
 
 
-def open_any(path, reading=None, max_missing_share=0.05):
+def open_any(path, reading=None, max_missing_share=0.05, verify=False):
   """Records for evaluation from whatever holds speech and transcripts.
 
   Args:
@@ -143,6 +143,7 @@ def open_any(path, reading=None, max_missing_share=0.05):
       tfds: name.
     reading: `manifests.Reading`. Default: its defaults.
     max_missing_share: of a corpus, as `corpora.read_corpus` takes.
+    verify: bool, whether a records directory is read and compared whole first.
 
   Returns:
     `records.Records` or `records.MemoryRecords`, and a list of (id, reason) of
@@ -154,6 +155,8 @@ def open_any(path, reading=None, max_missing_share=0.05):
   if tf.io.gfile.exists(os.path.join(path, "index.json")):
     opened = records.Records(path)
     _check_rate(opened, path)
+    if verify:
+      opened.verify()
     _normalize(opened, (reading or Reading()).normalize)
     return opened, []
   corpus = corpora.read_corpus(path, max_missing_share, reading)
@@ -213,5 +216,13 @@ def make_tokenizer(config, train):
   """
   fields = config.tokenizer
   if fields.path:
-    return text.load_tokenizer(fields.path)
-  return text.build_tokenizer(fields.kind, train.texts, fields.size)
+    made = text.load_tokenizer(fields.path)
+  else:
+    made = text.build_tokenizer(fields.kind, train.texts, fields.size)
+  if fields.digest and made.digest() != fields.digest:
+    raise ValueError(
+      "tokenizer.digest must be that of the tokenizer: name its file with "
+      "tokenizer.path, or leave the digest empty. Received: tokenizer.digest="
+      f"{fields.digest}, made={made.digest()}"
+    )
+  return made

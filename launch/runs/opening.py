@@ -25,8 +25,23 @@ def save_tokenizer(directory, tokenizer):
 
 
 def load_tokenizer(directory):
-  """The tokenizer of a run."""
-  return text.load_tokenizer(files.join(directory, "tokenizer.json"))
+  """The tokenizer of a run.
+
+  Raises:
+    ValueError: If it is not the one that the run's config.json names.
+  """
+  path = files.join(directory, "tokenizer.json")
+  tokenizer = text.load_tokenizer(path)
+  if tf.io.gfile.exists(files.join(directory, "config.json")):
+    # Runs from before there was a digest have none.
+    expected = saved_config.load_config(directory).tokenizer.digest
+    if expected and expected != tokenizer.digest():
+      raise ValueError(
+        f"{path}: its labels are not those that the run was trained with; "
+        f"restore a copy of it. Received: digest={tokenizer.digest()}, "
+        f"config.json has {expected}"
+      )
+  return tokenizer
 
 
 def require_recogniser(directory):
@@ -86,5 +101,6 @@ def load_model(directory, checkpoint=None, step=None, recogniser=True):
   checkpoint = checkpoint or paths[-1][1]
   tokenizer = load_tokenizer(directory)
   model = experiment.make_model(config, tokenizer.vocab_size)
+  checkpoints.require_tokenizer(checkpoint, tokenizer.digest())
   checkpoints.restore_weights(model, checkpoint)
   return model, tokenizer, config, by_path[checkpoint]

@@ -21,6 +21,7 @@ FREE_FIELDS = (
   "steps",
   "data.cache",
   "clipping.skipped_limit",
+  "data.damaged_limit",
 )
 
 
@@ -41,6 +42,9 @@ def check_config(directory, config):
   saved = json.loads(load_config(directory).to_json_best_effort())
   given = json.loads(config.to_json_best_effort())
   free = set(FREE_FIELDS)
+  if not given["tokenizer"]["digest"]:
+    # Any will do, so that of the run.
+    free.add("tokenizer.digest")
   if given["canaries"]["insert"]:
     # Their repetitions are spread over the steps.
     free.remove("steps")
@@ -64,10 +68,17 @@ def check_config(directory, config):
     )
 
 
-def save_config(directory, config):
-  """Writes config.json to the run's directory, which is made if missing."""
+def save_config(directory, config, tokenizer_digest=""):
+  """Writes config.json to the run's directory, which is made if missing.
+
+  Args:
+    directory: the run's directory.
+    config: the experiment's `ConfigDict`.
+    tokenizer_digest: of the run's tokenizer, if it is known.
+  """
   files.make_folder(directory)
   given = json.loads(config.to_json_best_effort())
+  given["tokenizer"]["digest"] = tokenizer_digest or config.tokenizer.digest
   files.write_json(files.join(directory, "config.json"), given)
 
 

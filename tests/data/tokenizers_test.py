@@ -105,3 +105,16 @@ def test_eight_thousand_texts_are_fast(kind):
   start = time.monotonic()
   tokenizer.encode_batch(texts)
   assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_digest_is_that_of_the_labels(kind, tmp_path):
+  made = _build(kind)
+  made.save(tmp_path / "t.json")
+  assert text.load_tokenizer(tmp_path / "t.json").digest() == made.digest()
+  swapped = made.get_config()
+  if kind != "sentencepiece":
+    first, second, *rest = swapped["pieces"]
+    swapped["pieces"] = [second, first, *rest]
+    assert text.tokenizer_from_config(swapped).digest() != made.digest()
+  assert len({_build(k).digest() for k in KINDS}) == len(KINDS)

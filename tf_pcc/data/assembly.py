@@ -70,15 +70,28 @@ def share(batch: int, num_pipelines: int, pipeline: int) -> tuple[int, int]:
 
 
 def assemble(
-  sources: Sequence[Any], entries: "Sequence[Entry]", samples: int, width: int
+  utterances: Iterable[tuple[np.ndarray, Sequence[int] | None]],
+  rows: int,
+  samples: int,
+  width: int,
 ) -> tuple[np.ndarray, ...]:
-  """Reads and pads: audio int16 [b, S], lengths, labels [b, U], lengths."""
-  audio = np.zeros([len(entries), samples], np.int16)
-  labels = np.zeros([len(entries), width], np.int32)
-  lengths = np.zeros([2, len(entries)], np.int32)
-  for row, entry in enumerate(entries):
-    waveform = sources[entry.source].read(entry.index)
-    ids = (entry.labels or [])[:width]
+  """Pads utterances to arrays.
+
+  Args:
+    utterances: Iterable of `rows` pairs (int16 waveform, label ids or None).
+    rows: Their number, b.
+    samples: Width S of the audio.
+    width: Width U of the labels; more of them are cut.
+
+  Returns:
+    audio int16 `[b, S]`, its length int32 `[b]`, labels int32 `[b, U]`, their
+    length int32 `[b]`.
+  """
+  audio = np.zeros([rows, samples], np.int16)
+  labels = np.zeros([rows, width], np.int32)
+  lengths = np.zeros([2, rows], np.int32)
+  for row, (waveform, ids) in enumerate(utterances):
+    ids = (ids or [])[:width]
     audio[row, : len(waveform)] = waveform
     labels[row, : len(ids)] = ids
     lengths[:, row] = len(waveform), len(ids)

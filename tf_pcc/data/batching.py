@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import logging
 
+from tf_pcc.data import damage
 from tf_pcc.data.assembly import (
   Entry,
   as_list,
@@ -24,6 +25,7 @@ from tf_pcc.data.assembly import (
 )
 from tf_pcc.data.evaluation import EvaluationBatches, evaluation_batches
 from tf_pcc.data.ordering import Order
+from tf_pcc.data.shards import DamagedRecord
 
 if TYPE_CHECKING:
   import tensorflow as tf
@@ -87,9 +89,14 @@ class Batches:
     cores: Number of cores that share a batch. Default 1.
     inserted: Sequence of `Insertion`. Default: none.
     total_steps: Steps over which the insertions are spread.
+    damaged_limit: The largest share of the utterances that may be damaged. The
+      next of its bucket then takes the place of a damaged one. Default 0: the
+      first is an error. An insertion that is damaged always is.
 
   Attributes:
     filtered: Dict from reason to a list of utterance ids.
+    damaged: Dict from the id of each damaged record that was met so far to what
+      is wrong with it.
     shapes: Tuple with the samples S of each bucket in use.
     max_labels: Width U of the labels.
 
@@ -119,6 +126,7 @@ class Batches:
     cores: int = 1,
     inserted: Iterable[Insertion] | None = None,
     total_steps: int | None = None,
+    damaged_limit: float = 0.0,
   ):
     inserted = list(inserted or ())
     _check_arguments(global_batch, cores, inserted, total_steps)
@@ -160,6 +168,7 @@ class Batches:
       shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
       logging.warning("left out %d utterances, %s: %s", len(ids), why, shown)
     self._extra = extra
+    self._damage = damage.Damage(damaged_limit, self.utterances)
     self.max_labels = max_labels or max(
       len(entry.labels)
       for bucket in [*self._buckets, extra]
@@ -187,7 +196,8 @@ class Batches:
 
   def ids(self, step: int) -> list[str]:
     """Ids of the utterances of a step, in the order of the rows."""
-    return [self._id(entry) for entry in self._rows(step)[1]]
+    bucket, rows = self._order.rows(step)
+    return [self._id(self._entry(bucket, row)) for row in rows]
 
   def batch(
     self, step: int, start: int = 0, stop: int | None = None
@@ -203,9 +213,13 @@ class Batches:
       audio int16 `[b, S]`, its length int32 `[b]`, labels int32 `[b, U]`, their
       length int32 `[b]`.
     """
-    bucket, rows = self._rows(step)
+    bucket, rows = self._order.rows(step)
+    rows = rows[start:stop]
     return assemble(
-      self._sources, rows[start:stop], self.shapes[bucket], self.max_labels
+      (self._read(bucket, int(row)) for row in rows),
+      len(rows),
+      self.shapes[bucket],
+      self.max_labels,
     )
 
   def dataset(
@@ -242,10 +256,26 @@ class Batches:
       self.max_labels,
     )
 
-  def _rows(self, step):
-    bucket, rows = self._order.rows(step)
-    entries = self._buckets[bucket]
-    return bucket, [entries[i] if i >= 0 else self._extra[~i] for i in rows]
+  @property
+  def damaged(self):
+    return dict(self._damage.found)
+
+  def _entry(self, bucket, row):
+    return self._buckets[bucket][row] if row >= 0 else self._extra[~row]
+
+  def _read(self, bucket, row):
+    """The waveform and the labels of a row, or of the next that is whole."""
+    for _ in range(len(self._buckets[bucket])):
+      entry = self._entry(bucket, row)
+      try:
+        return self._sources[entry.source].read(entry.index), entry.labels
+      except DamagedRecord as error:
+        if row < 0:
+          raise
+        self._damage.note(self._id(entry), error)
+        last = error
+      row = (row + 1) % len(self._buckets[bucket])
+    raise last
 
   def _samples(self, entry):
     return int(self._sources[entry.source].samples[entry.index])

@@ -95,7 +95,10 @@ class EvaluationBatches:
       self._entries[i if i >= 0 else rows[0]] for i in rows[start:stop]
     ]
     arrays = assemble(
-      [self._records], entries, self.shapes[step], self.max_labels
+      ((self._records.read(e.index), e.labels) for e in entries),
+      len(entries),
+      self.shapes[step],
+      self.max_labels,
     )
     return *arrays, (rows[start:stop] >= 0).astype(np.float32)
 

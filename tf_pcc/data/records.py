@@ -62,6 +62,8 @@ class Records:
       columns[name] for name in index_.NUMBERS
     )
     self.sample_rate = self.index["sample_rate"]
+    # What each record holds, whatever becomes of `texts`.
+    self._described = (self.ids, self.texts, self.speakers, self.samples)
     self._shards = shards_.Shards(self.paths())
 
   def __len__(self):
@@ -142,24 +144,48 @@ class Records:
     return shards.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
 
   def verify(self) -> None:
-    """Reads everything and compares it with the index's SHA-256.
+    """Reads everything and compares it with the index and its SHA-256.
 
     Raises:
-      ValueError: naming the first shard that is damaged.
+      ValueError: naming the first shard that is damaged, or the first record
+        that is not the one that the index describes.
     """
     import tensorflow as tf
 
+    path = f"{self.directory}/index.json"
+    if digest(self.index["shards"]) != self.index["sha256"]:
+      raise index_.wrong(path, "it is damaged: its sha256")
+    i = 0
     for path, expected in zip(self.paths(), self.index["shards"]):
       content = hashlib.sha256()
       try:
         for data in tf.data.TFRecordDataset(path).as_numpy_iterator():
           content.update(bytes(data))
-      except tf.errors.OpError as error:
-        raise ValueError(f"{path} is damaged: {error.message}") from error
+          if i < len(self):
+            self._compare(i, tf.train.Example.FromString(data))
+          i += 1
+      except tf.errors.DataLossError as error:
+        if i >= len(self):
+          raise index_.wrong(path, "it is damaged at its end") from error
+        raise self._damaged(i, "its bytes or their framing") from error
       if content.hexdigest() != expected:
-        raise ValueError(f"{path} is damaged: its SHA-256 is not the index's.")
-    if digest(self.index["shards"]) != self.index["sha256"]:
-      raise ValueError(f"{self.directory}/index.json is damaged: sha256.")
+        raise index_.wrong(
+          path, "it is damaged: its SHA-256 is not the index's"
+        )
+
+  def _compare(self, i, example):
+    """Raises a DamagedRecord if the index says something else of a record."""
+    features = example.features.feature
+    found = [
+      *(
+        features[name].bytes_list.value[0].decode()
+        for name in ("id", "text", "speaker")
+      ),
+      features["samples"].int64_list.value[0],
+    ]
+    expected = [column[i] for column in self._described]
+    if found != expected:
+      raise self._damaged(i, f"it has {found}, the index {expected}")
 
   def _damaged(self, i, what):
     path = self._shards.paths[self._shard[i]]

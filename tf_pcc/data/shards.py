@@ -5,7 +5,9 @@ masked CRC32C. TensorFlow's own readers check it where they scan a file; here it
 is checked where a record is read by its offset.
 """
 
+import contextlib
 import os
+import re
 import struct
 import threading
 from collections.abc import Iterable
@@ -26,6 +28,24 @@ def masked_crc(data: bytes) -> int:
   """The checksum that TFRecord files hold: CRC32C, rotated, plus a constant."""
   crc = google_crc32c.value(data)
   return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+@contextlib.contextmanager
+def damage_named():
+  """Makes damage found inside tf.data what it is outside: a `DamagedRecord`.
+
+  TensorFlow wraps what a Python function in a data set raises in an error of
+  its own, whose message ends in a trace.
+  """
+  from tensorflow import errors
+
+  try:
+    yield
+  except errors.OpError as error:
+    found = re.search(rf"{DamagedRecord.__name__}: (.*)", error.message)
+    if not found:
+      raise
+    raise DamagedRecord(found[1]) from error
 
 
 class Shards:

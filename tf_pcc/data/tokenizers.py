@@ -6,6 +6,7 @@ batch may be padded with 0 and the network's output size is `vocab_size`.
 
 import abc
 import base64
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -113,6 +114,11 @@ class Tokenizer(abc.ABC):
       "kind": self.kind,
       "pieces": list(self.pieces[1:]),
     }
+
+  def digest(self) -> str:
+    """SHA-256 of all that decides the labels: equal for equal tokenizers."""
+    content = json.dumps(self.get_config(), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
   def save(self, path: str | os.PathLike) -> None:
     """Writes the tokenizer to a JSON file, whole or not at all."""
