@@ -18,8 +18,8 @@ from tf_pcc import bars, files
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What the program is made by: folders with all that is below them, of tf_pcc
-# what is not for the audit, and the files of launch that tracing imports.
-_FOLDERS = ("models", "tf_pcc/data")
+# what is not for the audit, and more of launch that tracing imports.
+_FOLDERS = ("models", "tf_pcc/data", "launch/runs")
 _NAMED = (
   *(
     f"launch/plan/{name}.py"
@@ -36,9 +36,6 @@ _NAMED = (
     )
   ),
   "launch/configs/base.py",
-  "launch/runs/experiment.py",
-  "launch/runs/fused_adam.py",
-  "launch/runs/saved_config.py",
 )
 
 
