@@ -188,9 +188,7 @@ def _model(config, tokenizer):
 
 
 def _open_config(folder, path, before):
-  config = saved_config.load_config(str(folder / "run"))
-  experiment.make_clipping(config, 2)
-  experiment.make_optimizer(config)
+  saved_config.load_config(str(folder / "run"))
 
 
 def _open_tokenizer(folder, path, before):
