@@ -102,7 +102,9 @@ def complaints(listed):
 def complaint_of(name, arguments):
   """What is wrong with a command that is no program of `launch`, or ""."""
   if name in PYTHONS:
-    if arguments[:2] not in (["-m", "venv"], ["-m", "pytest"]):
+    if arguments[:1] != ["-m"] or arguments[1] not in (
+      *("venv", "pytest", "tests.faults"),
+    ):
       return "no such module"
     paths = [a for a in arguments if a.startswith("tests/")]
     return "".join(f"no {p}. " for p in paths if not (ROOT / p).exists())

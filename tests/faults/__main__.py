@@ -15,6 +15,7 @@ import argparse
 import collections
 import os
 import pathlib
+import signal
 import sys
 import tempfile
 import time
@@ -58,8 +59,13 @@ def damage(chosen, minutes, first, cases, folder, report):
     if whole["outcome"] != "read" or whole["lost"] or whole["silent"]:
       raise AssertionError(f"undamaged files must be read: {whole}")
   end, seed = time.monotonic() + 60 * minutes, first
+  stopped = []
+  # Asked to stop, it says what it has found so far.
+  signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
   while time.monotonic() < end and (not cases or seed < first + cases):
     for name, server in servers.items():
+      if stopped:
+        return counts
       for number in range(seed, seed + min(_ROUND, cases or _ROUND)):
         found = server.attempt(number)
         count = counts[name]
