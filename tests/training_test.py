@@ -184,7 +184,9 @@ def test_functional_use_leaves_the_class_alone(make_strategy):
   assert float(second.compute_loss(None, None, np.float32([2, 4]))) == 3.0
   # Other ways to say the same.
   inputs = keras.Input((SIZE,))
-  named = tf_pcc.PerCoreModel(inputs=inputs, outputs=inputs, name="mine")
+  named = tf_pcc.PerCoreModel(
+    inputs=inputs, outputs=keras.layers.Identity()(inputs), name="mine"
+  )
   assert named.name == "mine"
   assert isinstance(named, type(first))
 

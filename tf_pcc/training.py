@@ -19,7 +19,9 @@ from tf_pcc.units import WholeBatch
 def _functional_class():
   """Keras' functional model class, which has no public name."""
   inputs = keras.Input(())
-  return type(keras.Model(inputs, inputs))
+  # Before 3.13 Keras refuses a model without a layer.
+  outputs = keras.layers.Identity(name="same")(inputs)
+  return type(keras.Model(inputs, outputs))
 
 
 @keras.saving.register_keras_serializable("tf_pcc")
