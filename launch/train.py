@@ -96,6 +96,16 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
   if verify and chief:
     for split in splits.values():
       split.verify()
+  shared = datasets.shared(splits) if chief else {}
+  for name, count in shared.items():
+    if count:
+      logging.warning(
+        "%d of the %d utterances of data.%s are in the training set: its error "
+        "rates are not those of unseen speech",
+        count,
+        len(splits[name]),
+        name,
+      )
   if saved:
     tokenizer = opening.load_tokenizer(directory)
   else:
@@ -243,6 +253,7 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
     "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     / 2**20,
     "seed": config.seed,
+    "shared_with_training": shared,
   }
   if chief:
     if not timed and tf.io.gfile.exists(summary_path):
@@ -336,6 +347,11 @@ def _final_scores(model, tokenizer, splits, config):
   return result
 
 
+def _outside(summary):
+  shared = summary["shared_with_training"].get("test", 0)
+  return f"{shared} of them in" if shared else "outside"
+
+
 def report(summary):
   """The summary in words."""
   seconds = summary["seconds_per_step"]
@@ -348,7 +364,8 @@ def report(summary):
   if "wer" in summary:
     lines.append(
       f"test: WER {summary['wer']:.1%}, CER {summary['cer']:.1%} on "
-      f"{summary['test_utterances']} utterances outside the training set"
+      f"{summary['test_utterances']} utterances, "
+      f"{_outside(summary)} the training set"
     )
   if summary.get("masked_accuracy") is not None:
     lines.append(

@@ -27,8 +27,11 @@ def get_config():
   # synthetic: spoken by a voice engine; digits: joined from single recorded
   # digits; records: prepared by launch.prepare.
   data.kind = "records"
-  # records: directories. Only train is needed.
+  # records: directories. Only train is needed; it may be several, with commas
+  # between them, and then a pass has each as often as its weight says (twice,
+  # half of it); no weights: once.
   data.train = ""
+  data.weights = ()
   data.validation = ""
   data.test = ""
   # What the transcripts go through, and those of the model when it is scored: a

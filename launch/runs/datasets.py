@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
@@ -9,6 +10,7 @@ from tf_pcc.data import (
   audio,
   corpora,
   joining,
+  mixing,
   normalizers,
   records,
   synthetic,
@@ -19,6 +21,8 @@ from tf_pcc.data.manifests import Reading
 
 KINDS = ("synthetic", "digits", "records")
 SPLITS = ("train", "validation", "test")
+# Training utterances of one text and length that are compared with another.
+_COMPARED = 20
 # Shares of each speaker's recordings of a digit; those of test are the same
 # with and without a validation set.
 _SHARES = {"train": 0.8, "test": 0.2}
@@ -52,6 +56,8 @@ def open_splits(config, progress=True):
         f"Received: data.train={data.train!r}"
       )
     paths = {name: data[name] for name in SPLITS if data[name]}
+    if not _is_records(data.train):
+      paths["train"] = [path.strip() for path in data.train.split(",")]
   else:
     cache = os.path.expanduser(data.cache)
     counts = _counts(data.utterances)
@@ -84,7 +90,7 @@ def open_splits(config, progress=True):
       "Canaries are in upper case: they need data.normalizer=upper. Received: "
       f"data.normalizer={data.normalizer!r}, canaries.insert=True"
     )
-  splits = {name: records.Records(path) for name, path in paths.items()}
+  splits = {name: _open(path, data.weights) for name, path in paths.items()}
   for name, split in splits.items():
     _check_rate(split, paths[name])
     dropped = _normalize(split, normalize)
@@ -102,6 +108,53 @@ def open_splits(config, progress=True):
         f"Received: data.{name}={paths[name]!r}, {len(split)} utterances"
       )
   return splits
+
+
+def _is_records(path):
+  return tf.io.gfile.exists(os.path.join(path, "index.json"))
+
+
+def _open(path, weights):
+  if isinstance(path, str):
+    return records.Records(path)
+  if len(path) == 1 and not weights:
+    return records.Records(path[0])
+  return mixing.MixedRecords([records.Records(one) for one in path], weights)
+
+
+def shared(splits):
+  """How many utterances of the other splits are in the training set, too.
+
+  Of those with the transcript and the length of a training utterance the sound
+  is compared.
+
+  Args:
+    splits: of `open_splits`.
+
+  Returns:
+    dict from the names of the other splits to counts.
+  """
+  train, found = splits["train"], {}
+  places = {}
+  for row, what in enumerate(zip(train.texts, train.samples.tolist())):
+    places.setdefault(what, []).append(row)
+  for name in splits.keys() - {"train"}:
+    split, count = splits[name], 0
+    for row, what in enumerate(zip(split.texts, split.samples.tolist())):
+      for other in places.get(what, ())[:_COMPARED]:
+        if _equal(split, row, train, other):
+          count += 1
+          break
+    found[name] = count
+  return found
+
+
+def _equal(one, row, other, place):
+  try:
+    return np.array_equal(one.read(row), other.read(place))
+  except records.DamagedRecord:
+    # Training says so, and what becomes of it.
+    return False
 
 
 def _normalize(opened, normalize):

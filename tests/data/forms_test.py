@@ -315,6 +315,18 @@ def test_kaldi_entries_that_are_skipped(tmp_path, line, reason, monkeypatch):
   assert not (tmp_path / "ran").exists()
 
 
+def test_kaldi_recordings_without_a_segment_are_skipped(tmp_path):
+  kaldi_segments(tmp_path)
+  with open(tmp_path / "wav.scp", "a") as file:
+    file.write("more audio/x.wav\npiped cat x |\n")
+  with open(tmp_path / "segments", "a") as file:
+    file.write("v rec 0 1\n")
+  corpus = corpora.read_corpus(tmp_path, max_missing_share=0.5)
+  assert len(corpus) == COUNT
+  assert [skip.id for skip in corpus.skips] == ["more", "piped", "v"]
+  assert corpus.missing_text == ("more", "v")
+
+
 @pytest.mark.parametrize(
   ("name", "line"),
   [

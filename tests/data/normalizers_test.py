@@ -84,6 +84,15 @@ def test_what_is_dropped_is_counted():
   assert str(dropped).endswith(f"and {others} other characters")
 
 
+def test_case_by_the_rules_of_turkish_loses_nothing():
+  before = "I\u015f\u0131k \u0130ki in"
+  dropped = normalizers.Dropped()
+  dropped.add("u", before, normalizers.turkish(before))
+  assert not dropped.counts
+  dropped.add("u", before, normalizers.upper(before))
+  assert dropped.counts == {"\u015f": 1, "\u0131": 1}
+
+
 @pytest.mark.parametrize("given", SCRIPTS)
 @pytest.mark.parametrize("kind", ["character", "word", "wordpiece"])
 def test_vocabularies_are_learnt_and_come_back(given, kind):

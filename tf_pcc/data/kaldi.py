@@ -59,7 +59,8 @@ def read_rows(root: str | os.PathLike) -> Iterator[manifests.Row]:
     yield _row(
       where, key, text, recording, part, reason, sources, speakers, channels
     )
-  for key, (recording, part) in (segments or _whole(sources)).items():
+  named |= {recording for recording, _ in segments.values()}
+  for key, (recording, part) in {**_whole(sources), **segments}.items():
     if key not in named:
       where = sources.get(recording, ("", root))[1]
       yield _row(

@@ -147,7 +147,12 @@ class Dropped:
     """
     if before.casefold() == after.casefold():
       return
-    lost = _characters(before) - _characters(after)
+    there, left = _characters(before), _characters(after)
+    lost = there - left
+    # The dotless letter is the small one of I in Turkish.
+    dotless = min((left - there)["\u0131"], before.count("I"))
+    if lost["i"] and dotless:
+      lost = lost - collections.Counter({"i": dotless})
     if lost and len(self.examples) < _EXAMPLES and lost.keys() - self.counts:
       self.examples.append((key, before, after))
     self.counts += lost
@@ -167,7 +172,7 @@ def name(character: str) -> str:
 
 
 def _characters(text):
-  text = unicodedata.normalize("NFC", text).casefold()
+  text = unicodedata.normalize("NFC", text).replace("\u0130", "i").casefold()
   return collections.Counter(c for c in text if not c.isspace())
 
 

@@ -131,3 +131,34 @@ def test_transcripts_go_through_the_normalizer(make_config, tmp_path, caplog):
   config = make_config(data={"normalizer": "lower"}, canaries={"insert": True})
   with pytest.raises(ValueError, match="need data.normalizer=upper"):
     datasets.open_splits(config)
+
+
+def test_several_training_sets_with_weights(make_config, corpus):
+  one, two = corpus / "train", corpus / "validation"
+  data = {"train": f"{one}, {two}", "weights": (0.5, 3.0)}
+  train = datasets.open_splits(make_config(data=data))["train"]
+  assert len(train) == 12 + 3 * 3
+  parts = [records.Records(path) for path in (one, two)]
+  assert train.ids[12:] == parts[1].ids * 3
+  for row, key in enumerate(train.ids):
+    part = parts[row >= 12]
+    place = part.ids.index(key)
+    assert train.texts[row] == part.texts[place]
+    np.testing.assert_array_equal(train.read(row), part.read(place))
+  data = {"train": f"{one},{two}"}
+  assert len(datasets.open_splits(make_config(data=data))["train"]) == 24 + 3
+  for weights in ((1.0,), (1.0, 0.0), (1.0, 1.0, 1.0)):
+    config = make_config(data={**data, "weights": weights})
+    with pytest.raises(ValueError, match="one positive number for each set"):
+      datasets.open_splits(config)
+
+
+def test_what_is_in_the_training_set_too(make_config, corpus):
+  splits = datasets.open_splits(make_config())
+  assert datasets.shared(splits) == {"test": 0}
+  splits["validation"] = splits["train"]
+  assert datasets.shared(splits) == {"test": 0, "validation": 24}
+  data = {"train": f"{corpus / 'train'},{corpus / 'test'}"}
+  assert datasets.shared(datasets.open_splits(make_config(data=data))) == {
+    "test": 5
+  }
