@@ -62,6 +62,10 @@ def test_every_method_leaves_a_whole_run(run_of, method):
   assert summary["wer"] >= 0 and summary["cer"] >= 0
   assert len(summary["examples"]) == 3
   assert summary["clipping"]["method"] == method
+  assert summary["shared_with_training"] == {"validation": 0, "test": 0}
+  assert "5 utterances, outside the training set" in train.report(summary)
+  summary["shared_with_training"]["test"] = 2
+  assert "5 utterances, 2 of them in the training set" in train.report(summary)
   lines = [
     strict(line)
     for line in (directory / "metrics.jsonl").read_text().splitlines()

@@ -1,6 +1,7 @@
 """Other sample rates and other speeds, by SciPy's polyphase filter."""
 
 import fractions
+import functools
 import math
 
 import numpy as np
@@ -8,12 +9,17 @@ import numpy as np
 from tf_pcc import extras
 
 SAMPLE_RATE = 16000
+# Of the filter: attenuation, and periods of the lower rate on either side.
+_DECIBELS, _HALF_LENGTH = 70.0, 48
 
 
 def resample(
   waveform: np.ndarray, rate: int, sample_rate: int = SAMPLE_RATE
 ) -> np.ndarray:
   """Resamples by a polyphase filter (scipy.signal.resample_poly).
+
+  What the lower rate cannot hold is 70 dB down; up to nine tenths of half the
+  lower rate nothing is lost.
 
   Args:
     waveform: float array `[samples]` in [-1, 1].
@@ -30,7 +36,8 @@ def resample(
       f"Received: rate={rate}, sample_rate={sample_rate}"
     )
   ratio = fractions.Fraction(int(sample_rate), int(rate))
-  return _polyphase(waveform, ratio)
+  longer = max(ratio.numerator, ratio.denominator)
+  return _polyphase(waveform, ratio, lambda: _taps(longer))
 
 
 def speed(waveform: np.ndarray, factor: float) -> np.ndarray:
@@ -49,10 +56,26 @@ def speed(waveform: np.ndarray, factor: float) -> np.ndarray:
       f"`factor` must be positive and finite. Received: factor={factor}"
     )
   ratio = 1 / fractions.Fraction(factor).limit_denominator(100)
-  return _polyphase(waveform, ratio)
+  # SciPy's own short filter: canaries planned before stay as they are.
+  return _polyphase(waveform, ratio, lambda: ("kaiser", 5.0))
 
 
-def _polyphase(waveform, ratio):
+@functools.lru_cache(maxsize=8)
+def _taps(longer):
+  """A low-pass filter for a ratio of numbers, the longer one of which is given.
+
+  Its stop band of 70 dB begins at half the lower rate (Kaiser's formulas).
+  """
+  signal = extras.load("scipy.signal", "Resampling", "speech")
+  width = (_DECIBELS - 7.95) / (2.285 * 2 * _HALF_LENGTH * math.pi)
+  return signal.firwin(
+    2 * _HALF_LENGTH * longer + 1,
+    (1 - width / 2) / longer,
+    window=("kaiser", signal.kaiser_beta(_DECIBELS)),
+  ).astype(np.float32)
+
+
+def _polyphase(waveform, ratio, window):
   waveform = np.asarray(waveform, np.float32)
   if waveform.ndim != 1 or not waveform.size:
     raise ValueError(
@@ -62,5 +85,7 @@ def _polyphase(waveform, ratio):
   if ratio == 1:
     return waveform
   signal = extras.load("scipy.signal", "Resampling", "speech")
-  result = signal.resample_poly(waveform, ratio.numerator, ratio.denominator)
+  result = signal.resample_poly(
+    waveform, ratio.numerator, ratio.denominator, window=window()
+  )
   return np.clip(result, -1, 1).astype(np.float32)
