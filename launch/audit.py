@@ -25,7 +25,7 @@ from absl import flags
 from launch import cli
 from launch.canaries import masking, scores
 from launch.canaries import of_run as canaries_
-from launch.recognition import recognisers
+from launch.recognition import functions
 from launch.runs import opening
 from tf_pcc import audit, files
 
@@ -107,9 +107,9 @@ def run():
     )
   if external:
     function = (
-      recognisers.saved_model_function(_SAVED_MODEL.value)
+      functions.saved_model_function(_SAVED_MODEL.value)
       if _SAVED_MODEL.value
-      else recognisers.import_function(_TRANSCRIBE.value)
+      else functions.import_function(_TRANSCRIBE.value)
     )
     entries, notes, seconds = scores.audit_function(
       function, external, canaries, directory, _BATCH.value

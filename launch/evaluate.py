@@ -16,10 +16,10 @@ import numpy as np
 from absl import flags
 
 from launch import cli
-from launch.recognition import error_rates, searching
+from launch.recognition import error_rates, searching, transcribing
 from launch.runs import datasets, saved_config
 from tf_pcc import files
-from tf_pcc.data import normalizers
+from tf_pcc.data import audio, normalizers
 from tf_pcc.data.manifests import Reading
 
 _WORKDIR = cli.workdir_flag()
@@ -78,18 +78,18 @@ def evaluate(
 
   Returns:
     dict with step, data, search, normalizer, seconds (how long the speech is,
-    and how long transcribing took, TensorFlow's compilation included), wer,
-    cer, substitutions, deletions, insertions, words, utterances, silence (of
-    the utterances with an empty reference: how many, their seconds, the
-    insertions and the insertions a minute), unread (list of [id, reason]), and
-    worst: the ten utterances with the most word errors, each with id, errors,
-    reference and transcript.
+    and how long reading and transcribing took, TensorFlow's compilation
+    included), wer, cer, substitutions, deletions, insertions, words,
+    utterances, silence (of the utterances with an empty reference: how many,
+    their seconds, the insertions and the insertions a minute), unread (list of
+    [id, reason]), and worst: the ten utterances with the most word errors, each
+    with id, errors, reference and transcript.
 
   Raises:
     ValueError: when there is no run, no model or no speech.
   """
   search = search or searching.Search()
-  hear, step = searching.open_recogniser(
+  recogniser, step = transcribing.open_recogniser(
     directory, exported, search, step, batch_size
   )
   if not normalizer:
@@ -98,19 +98,36 @@ def evaluate(
       normalizer = saved_config.load_config(directory).data.normalizer
   normalize = normalizers.get(normalizer)
   reading = Reading(normalize, allow_outside, keep_empty)
-  records, unread = datasets.open_any(data, reading, max_missing_share, verify)
+  speech = datasets.open_any(data, reading, max_missing_share, verify)
+  unread, samples = [], {}
+
+  def blocks():
+    for row, sound in enumerate(speech.sounds()):
+      if isinstance(sound, Exception):
+        unread.append((speech.ids[row], str(sound)))
+        continue
+      samples[row] = len(sound)
+      yield row, [sound if sound.dtype == np.int16 else audio.to_int16(sound)]
+
   start = time.monotonic()
-  transcripts = [normalize(h.text) for h in hear(records)]
+  found = recogniser(blocks(), audio.SAMPLE_RATE, len(speech.ids))
+  transcripts = {row: normalize(t.text) for row, t in found}
   taken = time.monotonic() - start
-  found = error_rates.score(records.texts, transcripts)
-  order = sorted(range(len(records)), key=lambda i: -found.errors[i])
+  if not samples:
+    raise ValueError(f"No utterance of {data} could be read: {unread[:3]}")
+  rows = sorted(transcripts)
+  found = error_rates.score(
+    [speech.texts[row] for row in rows], [transcripts[row] for row in rows]
+  )
+  errors = dict(zip(rows, found.errors))
+  order = sorted(rows, key=lambda row: -errors[row])
   return {
     "step": step,
     "data": data,
     "search": dataclasses.asdict(search),
     "normalizer": normalizer,
     "seconds": {
-      "speech": float(np.sum(records.samples) / records.sample_rate),
+      "speech": sum(samples.values()) / audio.SAMPLE_RATE,
       "transcribing": taken,
     },
     "wer": found.wer,
@@ -120,24 +137,24 @@ def evaluate(
     "insertions": found.insertions,
     "words": found.words,
     "utterances": found.utterances,
-    "silence": _silence(records, found.errors),
+    "silence": _silence(speech, samples, errors),
     "unread": unread,
     "worst": [
       {
-        "id": records.ids[i],
-        "errors": found.errors[i],
-        "reference": records.texts[i],
-        "transcript": transcripts[i],
+        "id": speech.ids[row],
+        "errors": errors[row],
+        "reference": speech.texts[row],
+        "transcript": transcripts[row],
       }
-      for i in order[:_WORST]
+      for row in order[:_WORST]
     ],
   }
 
 
-def _silence(records, errors):
-  rows = [i for i, text in enumerate(records.texts) if not text]
-  seconds = float(sum(records.samples[i] for i in rows) / records.sample_rate)
-  insertions = sum(errors[i] for i in rows)
+def _silence(speech, samples, errors):
+  rows = [row for row in errors if not speech.texts[row]]
+  seconds = sum(samples[row] for row in rows) / audio.SAMPLE_RATE
+  insertions = sum(errors[row] for row in rows)
   return {
     "utterances": len(rows),
     "seconds": seconds,

@@ -21,6 +21,7 @@ from absl import logging
 
 from launch import cli
 from launch.canaries import of_run
+from launch.recognition import driver as driver_
 from launch.recognition import error_rates, pretraining
 from launch.runs import (
   checkpoints,
@@ -188,6 +189,7 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
     dynamic_ncols=True,
   )
   run = _step_function(model, strategy)
+  evaluation = driver_.Driver(model, tokenizer, config.evaluation_batch)
   iterator = iter(strategy.distribute_datasets_from_function(pipeline))
   seconds, timed, step = 0.0, 0, saved
   alone = not replicas.spans_workers(strategy)
@@ -222,7 +224,7 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
         )
       progress.update(count)
       if due(config.validate_every) and chief and "validation" in splits:
-        found = _validate(model, tokenizer, splits["validation"], config)
+        found = _validate(evaluation, splits["validation"], config)
         line |= {f"validation_{name}": value for name, value in found.items()}
       require_mine()
       if chief and line:
@@ -260,7 +262,7 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
       # The run was at its end already.
       earlier = files.read_json(summary_path, "remove it", dict[str, Any])
       summary["seconds_per_step"] = earlier.get("seconds_per_step")
-    summary |= _final_scores(model, tokenizer, splits, config)
+    summary |= _final_scores(evaluation, splits, config)
     files.write_json(summary_path, summary)
   return summary
 
@@ -305,21 +307,19 @@ def _clipping(model):
   return model.optimizer.statistics()
 
 
-def _evaluate(model, tokenizer, records, config):
-  found = error_rates.transcribe(
-    model, tokenizer, records, config.evaluation_batch
-  )
+def _evaluate(driver, records, config):
+  found = driver.transcribe(records)
   plain = map(normalizers.get(config.data.normalizer), found)
   return error_rates.score(records.texts, list(plain)), found
 
 
-def _validate(model, tokenizer, records, config):
+def _validate(driver, records, config):
   if registry.is_recogniser(config.model.name):
-    return {"wer": _evaluate(model, tokenizer, records, config)[0].wer}
-  return pretraining.score(model, records, tokenizer, config.evaluation_batch)
+    return {"wer": _evaluate(driver, records, config)[0].wer}
+  return pretraining.score(driver, records)
 
 
-def _final_scores(model, tokenizer, splits, config):
+def _final_scores(driver, splits, config):
   result = {}
   for name in ("validation", "test"):
     if name not in splits:
@@ -327,11 +327,11 @@ def _final_scores(model, tokenizer, splits, config):
     records = splits[name]
     prefix = "" if name == "test" else f"{name}_"
     if not registry.is_recogniser(config.model.name):
-      found = _validate(model, tokenizer, records, config)
+      found = _validate(driver, records, config)
       result |= {f"{prefix}{key}": value for key, value in found.items()}
       result[f"{name}_utterances"] = len(records)
       continue
-    found, transcripts = _evaluate(model, tokenizer, records, config)
+    found, transcripts = _evaluate(driver, records, config)
     result |= {
       f"{prefix}wer": found.wer,
       f"{prefix}cer": found.cer,

@@ -17,6 +17,12 @@ a frame or two, so a word sounds on after its "end".
 ignored. The search runs on the host, in Python, one utterance after another:
 minutes of speech, not days.
 
+Files are read as they are needed, and lines come in their order. Of any number
+and any length of files no more than a few minutes of sound are in memory. Sound
+of more than a minute goes through the model in windows of 20 seconds that
+overlap, and an export, which tells no times, in sections of at most 30 seconds
+that end where it is quiet.
+
 Files that cannot be read are named on standard error, the rest is still done,
 and the exit code is then 1.
 """
@@ -27,8 +33,8 @@ import sys
 from absl import flags, logging
 
 from launch import cli
-from launch.recognition import searching
-from tf_pcc.data import audio, records
+from launch.recognition import searching, transcribing
+from tf_pcc.data import audio, long_audio
 
 _WORKDIR = cli.workdir_flag()
 _SAVED_MODEL = cli.saved_model_flag()
@@ -43,49 +49,36 @@ _TIMESTAMPS = flags.DEFINE_bool(
 )
 
 
-def read_all(paths):
-  """Reads audio files.
-
-  Args:
-    paths: list of paths.
-
-  Returns:
-    dict from path to float32 [samples], and dict from path to the reason why it
-    cannot be read.
-  """
-  found, failed = {}, {}
-  for path in paths:
-    try:
-      found[path] = audio.load(path)
-    except (ValueError, OSError) as error:
-      failed[path] = str(error)
-  return found, failed
-
-
 def main(paths):
   if not paths:
     raise ValueError("name at least one audio file. Received: none")
-  hear, _ = searching.open_recogniser(
+  recogniser, _ = transcribing.open_recogniser(
     _WORKDIR.value,
     _SAVED_MODEL.value,
     _SEARCH(nbest=_NBEST.value, timestamps=_TIMESTAMPS.value),
     _STEP.value,
     _BATCH.value,
   )
-  found, failed = read_all(paths)
-  for path, reason in failed.items():
-    print(f"launch.transcribe: {path}: {reason}", file=sys.stderr)
-  heard = {}
-  if found:
-    speech = records.MemoryRecords(list(found.values()), [""] * len(found))
-    heard = dict(zip(found, hear(speech)))
-  for path in paths:
-    if path not in heard:
+  failed = set()
+
+  def blocks(number, path):
+    try:
+      yield from long_audio.blocks(path)
+    except (ValueError, OSError) as error:
+      failed.add(number)
+      print(f"launch.transcribe: {path}: {error}", file=sys.stderr)
+
+  # By number, because a path may be given twice.
+  sounds = ((i, blocks(i, path)) for i, path in enumerate(paths))
+  for number, transcript in recogniser(sounds, audio.SAMPLE_RATE, len(paths)):
+    if number in failed:
+      # Part of it could be read.
       continue
+    path = paths[number]
     if _NBEST.value or _TIMESTAMPS.value:
-      print(json.dumps({"id": path, **heard[path].to_dict()}))
+      print(json.dumps({"id": path, **transcript.to_dict()}), flush=True)
     else:
-      print(f"{path}\t{heard[path].text}")
+      print(f"{path}\t{transcript.text}", flush=True)
   sys.exit(1 if failed else 0)
 
 

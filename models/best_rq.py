@@ -202,6 +202,22 @@ class BestRQ(recogniser.SpeechModel):
     best = tf.argmax(outputs["logits"], axis=-1, output_type=tf.int32)
     return tf.cast(best == outputs["codes"], tf.float32)
 
+  def predictions(self, outputs):
+    """What scores are made of: masked, codes, `correct`, `frame_losses`.
+
+    Args:
+      outputs: what `call` returned.
+
+    Returns:
+      Four tensors [B, T].
+    """
+    return (
+      outputs["masked"],
+      outputs["codes"],
+      self.correct(outputs),
+      self.frame_losses(outputs),
+    )
+
   def frame_losses(self, outputs):
     """float32 [B, T], -log P(code) of every frame, in nats."""
     return tf.nn.sparse_softmax_cross_entropy_with_logits(

@@ -148,6 +148,13 @@ class SpeechModel(PerCoreModel):
     """Output frames for `samples` samples (an int or an integer array)."""
     return self.encoder.frames(self.log_mel.frames(samples))
 
+  @property
+  def frame_seconds(self) -> float:
+    """Seconds between two output frames."""
+    # An hour has a whole number of frames.
+    hour = 3600 * self.log_mel.sample_rate
+    return 3600 / float(self.frames(2 * hour) - self.frames(hour))
+
   def fits(self, labels, samples) -> bool:
     """Whether an utterance can be learnt: here, whether it has a frame.
 

@@ -7,10 +7,8 @@ says a word in few frames, early or late in its sound. The hold-out, masked
 alike, tells what guessing gives.
 """
 
-import tensorflow as tf
-
 from launch.canaries import scores
-from launch.recognition import error_rates, recognisers, searching
+from launch.recognition import driver as driver_
 from launch.runs import opening
 from models.decoding import alignment
 from tf_pcc import audit
@@ -51,13 +49,13 @@ def attack_run(directory, canaries, mask, batch_size=64, step=None):
       f"spoken; {type(model).__name__} has none. Received: mask={mask}"
     )
   scores.require_vocabulary(tokenizer, canaries)
-  log_probs = frame_log_probs(model, tokenizer, canaries.records, batch_size)
+  driver = driver_.Driver(model, tokenizer, batch_size)
+  log_probs = frame_log_probs(driver, canaries.records)
   log_probs = [log_probs[row] for row in canaries.rows(plan.all)]
-  found = locate(canaries, log_probs, tokenizer, searching.frame_seconds(model))
-  recogniser = recognisers.Recogniser(model, tokenizer, batch_size)
+  found = locate(canaries, log_probs, tokenizer, model.frame_seconds)
 
   def transcribe(waveforms, sample_rate):
-    return recogniser.transcribe(
+    return driver.transcribe(
       records.MemoryRecords(
         waveforms, [""] * len(waveforms), sample_rate=sample_rate
       )
@@ -76,19 +74,17 @@ def attack_run(directory, canaries, mask, batch_size=64, step=None):
   return attack(plan, found, transcribe, rate, mask), notes
 
 
-def frame_log_probs(model, tokenizer, spoken, batch_size):
-  """CTC's log-probabilities, a list of float32 [T, V] for `Records`."""
+def frame_log_probs(driver, spoken):
+  """CTC's log-probabilities, a list of float32 [T, V].
 
-  @tf.function(reduce_retracing=False, autograph=False)
-  def run(x):
-    return model.frame_log_probs(model(x, training=False))
-
+  Args:
+    driver: `launch.recognition.driver.Driver` of a model with a CTC output.
+    spoken: `Records`.
+  """
   result = [None] * len(spoken)
-  for rows, x in error_rates.batches(spoken, tokenizer, batch_size):
-    log_probs, lengths = (t.numpy() for t in run(x))
-    for row, values, length in zip(rows, log_probs, lengths):
-      if row >= 0:
-        result[row] = values[:length]
+  found = driver.run(driver.model.frame_log_probs, spoken)
+  for row, (log_probs, length) in found:
+    result[row] = log_probs[:length]
   return result
 
 

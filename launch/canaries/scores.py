@@ -5,7 +5,7 @@ import time
 import numpy as np
 from absl import logging
 
-from launch.recognition import error_rates, recognisers
+from launch.recognition import driver, error_rates
 from launch.runs import checkpoints, datasets, opening, saved_config
 from tf_pcc import audit, bars
 from tf_pcc.data import text
@@ -31,7 +31,7 @@ def audit_run(directory, canaries, which="last", batch_size=64, step=None):
   """
   model, tokenizer, config, _ = opening.load_model(directory, step=step)
   require_vocabulary(tokenizer, canaries)
-  recogniser = recognisers.Recogniser(model, tokenizer, batch_size)
+  recogniser = driver.Driver(model, tokenizer, batch_size)
   test = datasets.open_splits(config).get("test")
   paths = checkpoints.checkpoint_paths(directory)
   steps = [s for s, _ in paths]
@@ -42,7 +42,7 @@ def audit_run(directory, canaries, which="last", batch_size=64, step=None):
   method = config.clipping.method
   entries, seconds = [], 0.0
   for step, path in bars.make(paths, desc="audit", unit="checkpoint"):
-    recogniser.restore(path)
+    checkpoints.restore_weights(model, path)
     start = time.monotonic()
     losses, transcripts = recogniser.score(canaries.records)
     seconds += time.monotonic() - start
@@ -156,20 +156,28 @@ def audit_function(transcribe, name, canaries, directory=None, batch_size=64):
         f"Received: {type(error).__name__}: {error}"
       ) from error
 
-  def heard(waveforms, rate):
-    return audit.transcribe_in_batches(guarded, waveforms, rate, batch_size)
+  def transcripts_of(records, rows):
+    # In their order: a function may remember what it has transcribed before.
+    found = driver.run_function(
+      guarded,
+      ((row, records.read(row)) for row in rows),
+      records.sample_rate,
+      batch_size,
+      by_length=False,
+      total=len(rows),
+    )
+    return [transcript for _, transcript in found]
 
   start = time.monotonic()
-  transcripts = heard(canaries.waveforms(), canaries.records.sample_rate)
+  transcripts = transcripts_of(
+    canaries.records, canaries.rows(canaries.plan.all)
+  )
   seconds = time.monotonic() - start
   wer, notes = None, []
   if directory:
     test = datasets.open_splits(saved_config.load_config(directory)).get("test")
     if test is not None:
-      waveforms = [
-        test.read(row).astype(np.float32) / 2**15 for row in range(len(test))
-      ]
-      transcribed = heard(waveforms, test.sample_rate)
+      transcribed = transcripts_of(test, range(len(test)))
       plain = [text.normalize(line) for line in transcribed]
       wer = error_rates.score(test.texts, plain).wer
       notes.append(f"Word error rate: {len(test)} test utterances.")

@@ -113,7 +113,7 @@ def arguments(module):
 
 
 def aliases(text):
-  """Which result of @main is the new value of which argument.
+  """Which result of @main is the new value of which argument; for tests.
 
   Args:
     text: from `convert`.

@@ -9,7 +9,6 @@ import itertools
 import numpy as np
 from absl import logging
 
-from launch.recognition import error_rates
 from launch.runs import opening
 
 # Fields of the features that change no number outside training.
@@ -71,14 +70,12 @@ def copy_encoder(source, model):
     ours.assign(theirs)
 
 
-def score(model, records, tokenizer, batch_size=32):
+def score(driver, records):
   """How well a best_rq model tells the codes of masked frames.
 
   Args:
-    model: `models.best_rq.BestRQ`.
+    driver: `launch.recognition.driver.Driver` of a `models.best_rq.BestRQ`.
     records: `Records` or `MemoryRecords`.
-    tokenizer: the run's.
-    batch_size: int.
 
   Returns:
     dict with masked_accuracy, masked_loss (nats), both means over all masked
@@ -86,24 +83,12 @@ def score(model, records, tokenizer, batch_size=32):
     their codes.
   """
 
-  def predict(x):
-    outputs = model(x, training=False)
-    return (
-      outputs["masked"],
-      outputs["codes"],
-      model.correct(outputs),
-      model.frame_losses(outputs),
-    )
-
-  predict, batch_size = error_rates.compiled(model, predict, batch_size)
   codes, correct, losses = [], [], []
-  for rows, x in error_rates.batches(records, tokenizer, batch_size):
-    masked, *values = (t.numpy() for t in predict(x))
-    masked &= np.asarray(rows)[:, None] >= 0
+  for _, (masked, *values) in driver.run(driver.model.predictions, records):
     for found, value in zip((codes, correct, losses), values):
       found.append(value[masked])
   codes, correct, losses = map(np.concatenate, (codes, correct, losses))
-  size = model.config["codebook_size"]
+  size = driver.model.config["codebook_size"]
   frames = len(codes)
   return {
     "masked_accuracy": float(correct.mean()) if frames else None,

@@ -1,6 +1,7 @@
 """How speech is turned into text: greedy, by beam, with a language model.
 
-The flags and what they mean are here once, for every program that transcribes.
+The flags and what they mean are here once, for every program that transcribes;
+`Searcher` is a model that searches as they say.
 """
 
 import dataclasses
@@ -8,11 +9,8 @@ import functools
 import math
 
 import numpy as np
-import tensorflow as tf
 from absl import flags
 
-from launch.recognition import error_rates, recognisers
-from launch.runs import opening
 from models.decoding import alignment, fusion, ngram
 
 _BEAM_WIDTH = 16
@@ -126,156 +124,112 @@ class Transcript:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def open_recogniser(directory, exported, search, step=None, batch_size=32):
-  """What --workdir or --saved_model names.
+class Searcher:
+  """A model that transcribes as a search says.
 
   Args:
-    directory: a run's directory, or None.
-    exported: directory that `launch.export` wrote, or another SavedModel (see
-      `recognisers.saved_model_function`), or None.
+    driver: `launch.recognition.driver.Driver` of the model.
     search: `Search`.
-    step: int, which checkpoint of the run; default: the newest.
-    batch_size: int.
-
-  Returns:
-    function from `Records` or `MemoryRecords` to a list of `Transcript`, and
-    the step of the checkpoint, None where it is not known.
-
-  Raises:
-    ValueError: when not exactly one is given, or the search or the step is more
-      than an exported model offers.
-  """
-  if bool(directory) == bool(exported):
-    raise ValueError(
-      "give one of --workdir and --saved_model. Received: "
-      f"workdir={directory}, saved_model={exported}"
-    )
-  if directory:
-    model, tokenizer, _, step = opening.load_model(directory, step=step)
-    return lambda r: hear(model, tokenizer, r, batch_size, search), step
-  if search.width or search.timestamps or step is not None:
-    raise ValueError(
-      "an exported model transcribes greedily: --nbest, --beam_width, --arpa, "
-      "--timestamps and --step need --workdir. Received: "
-      f"saved_model={exported}, {search}, step={step}"
-    )
-  transcribe = recognisers.saved_model_function(exported)
-
-  def hear_exported(records):
-    found = [None] * len(records)
-    # Of much the same length, so that little is padding.
-    order = np.argsort(records.samples, kind="stable")
-    for start in range(0, len(order), batch_size):
-      rows = order[start : start + batch_size]
-      waveforms = [(records.read(i) / 2**15).astype(np.float32) for i in rows]
-      texts = transcribe(waveforms, records.sample_rate)
-      for row, text in zip(rows, texts):
-        found[row] = Transcript(text)
-    return found
-
-  return hear_exported, None
-
-
-def hear(model, tokenizer, records, batch_size, search):
-  """Transcribes records as a search says.
-
-  Args:
-    model: built model of `models.registry`.
-    tokenizer: the model's `tf_pcc.data.text.Tokenizer`.
-    records: `Records` or `MemoryRecords`.
-    batch_size: int.
-    search: `Search`.
-
-  Returns:
-    list of `Transcript`, in the order of the records.
 
   Raises:
     ValueError: when the model has no CTC output and arpa needs one, or arpa is
       no language model.
   """
-  has_ctc = model.has_ctc
-  if search.arpa and not has_ctc:
-    raise ValueError(
-      f"--arpa needs a model with a CTC output, which {type(model).__name__} "
-      f"has not. Received: arpa={search.arpa}"
-    )
-  fused = None
-  if search.arpa:
-    fused = fusion.Fusion(
-      ngram.NgramModel(search.arpa),
-      search.lm_weight,
-      search.word_bonus,
-      search.width,
-    )
 
-  @tf.function(reduce_retracing=False, autograph=False)
-  def recognise(x):
-    outputs = model(x, training=False)
+  def __init__(self, driver, search):
+    self._driver, self._search = driver, search
+    model = driver.model
+    if search.arpa and not model.has_ctc:
+      raise ValueError(
+        f"--arpa needs a model with a CTC output, which {type(model).__name__} "
+        f"has not. Received: arpa={search.arpa}"
+      )
+    self._fused = None
+    if search.arpa:
+      self._fused = fusion.Fusion(
+        ngram.NgramModel(search.arpa),
+        search.lm_weight,
+        search.word_bonus,
+        search.width,
+      )
+
+  def __call__(self, sounds, sample_rate, total=None):
+    """Transcribes.
+
+    Args:
+      sounds: iterable of (key, int16 [samples]), read as needed.
+      sample_rate: Hz.
+      total: number of utterances, for the bar.
+
+    Yields:
+      (key, `Transcript`), a batch at a time.
+    """
+    for key, found in self._driver.run_sounds(
+      self._in_graph, sounds, sample_rate, total=total
+    ):
+      yield key, self._transcript(found)
+
+  def _in_graph(self, outputs):
+    """What of a search is TensorFlow's part: a dict of tensors [B, ...]."""
+    model, search = self._driver.model, self._search
     found = {}
-    if has_ctc and (search.timestamps or fused):
+    if model.has_ctc and (search.timestamps or self._fused):
       found["frames"] = model.frame_log_probs(outputs)
     elif search.timestamps:
       found["encoded"] = outputs["encoded"], outputs["length"]
-    if search.width and not fused:
+    if search.width and not self._fused:
       found["beam"] = model.n_best(outputs, search.width, search.width)
-    elif not fused:
+    elif not self._fused:
       found["greedy"] = model.decode(outputs)
     return found
 
-  results = [None] * len(records)
-  for rows, x in error_rates.batches(records, tokenizer, batch_size):
-    found = tf.nest.map_structure(lambda t: t.numpy(), recognise(x))
-    for i, row in enumerate(rows):
-      if row >= 0:
-        results[row] = _heard(
-          tf.nest.map_structure(lambda t, i=i: t[i], found),
-          model,
-          tokenizer,
-          search,
-          fused,
+  def _transcript(self, found):
+    """`Transcript` of one utterance's row of `_in_graph`."""
+    tokenizer, search = self._driver.tokenizer, self._search
+    texts = _by_text(self._hypotheses(found), tokenizer)
+    words = self._words(found, texts[0][1]) if search.timestamps else None
+    nbest = None
+    if search.nbest:
+      nbest = [{"text": text, **s} for text, _, s in texts[: search.nbest]]
+    return Transcript(texts[0][0], nbest, words)
+
+  def _hypotheses(self, found):
+    """List of (token ids, dict of scores)."""
+    if self._fused:
+      log_probs, length = found["frames"]
+      return [
+        (h.ids, {"score": h.score, "acoustic": h.acoustic, "lm": h.lm})
+        for h in fusion.search(
+          log_probs[:length],
+          self._driver.tokenizer.surfaces,
+          self._fused,
+          self._search.width,
         )
-  return results
-
-
-def _heard(found, model, tokenizer, search, fused):
-  """`Transcript` of one utterance's row of outputs."""
-  log_probs = None
-  if "frames" in found:
-    log_probs, length = found["frames"]
-    log_probs = log_probs[:length]
-  if fused:
-    hypotheses = [
-      (h.ids, {"score": h.score, "acoustic": h.acoustic, "lm": h.lm})
-      for h in fusion.search(log_probs, tokenizer.surfaces, fused, search.width)
-    ]
-  elif "beam" in found:
-    hypotheses = [
-      (tuple(ids[:count].tolist()), {"score": float(score)})
-      for ids, count, score in zip(*found["beam"])
-      if score > -math.inf
-    ]
-  else:
+      ]
+    if "beam" in found:
+      return [
+        (tuple(ids[:count].tolist()), {"score": float(score)})
+        for ids, count, score in zip(*found["beam"])
+        if score > -math.inf
+      ]
     ids, count = found["greedy"]
-    hypotheses = [(tuple(ids[:count].tolist()), {})]
-  texts = _by_text(hypotheses, tokenizer)
-  words = None
-  if search.timestamps:
-    ids = texts[0][1]
+    return [(tuple(ids[:count].tolist()), {})]
+
+  def _words(self, found, ids):
+    """The times of the words that token ids make."""
+    model = self._driver.model
     if "frames" in found:
-      spans = alignment.align(log_probs, ids)
+      log_probs, length = found["frames"]
+      spans = alignment.align(log_probs[:length], ids)
     else:
       encoded, length = found["encoded"]
       spans = alignment.align_transducer(
         *model.label_log_probs(encoded[:length], ids)
       )
-    words = []
-    if spans:
-      surfaces = [tokenizer.surfaces[i] for i in ids]
-      words = alignment.word_times(surfaces, *spans, frame_seconds(model))
-  nbest = None
-  if search.nbest:
-    nbest = [{"text": text, **s} for text, _, s in texts[: search.nbest]]
-  return Transcript(texts[0][0], nbest, words)
+    if not spans:
+      return []
+    surfaces = [self._driver.tokenizer.surfaces[i] for i in ids]
+    return alignment.word_times(surfaces, *spans, model.frame_seconds)
 
 
 def _by_text(hypotheses, tokenizer):
@@ -294,10 +248,3 @@ def _by_text(hypotheses, tokenizer):
   found = [(text, *rest) for text, rest in texts.items()]
   # Greedy has no scores, and one text.
   return sorted(found, key=lambda item: -item[2].get("score", 0.0))
-
-
-def frame_seconds(model):
-  """Seconds between two output frames of a model, a float."""
-  # An hour has a whole number of frames.
-  hour = 3600 * model.log_mel.sample_rate
-  return 3600 / float(model.frames(2 * hour) - model.frames(hour))

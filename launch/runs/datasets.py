@@ -1,6 +1,8 @@
 """From `config.data`, `config.tokenizer` and paths to records and texts."""
 
+import dataclasses
 import os
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -188,19 +190,33 @@ def _counts(utterances):
   return {name: int(count) for name, count in counts.items() if count}
 
 
+@dataclasses.dataclass(frozen=True)
+class Speech:
+  """Transcribed speech that is read as it is needed.
+
+  Attributes:
+    ids: tuple of names.
+    texts: tuple of transcripts.
+    sounds: function () -> iterator over float or int16 [samples], or the
+      ValueError that says why it cannot be read, of each utterance.
+  """
+
+  ids: tuple[str, ...]
+  texts: tuple[str, ...]
+  sounds: Callable
+
+
 def open_any(path, reading=None, max_missing_share=0.05, verify=False):
-  """Records for evaluation from whatever holds speech and transcripts.
+  """Speech for evaluation from whatever holds speech and transcripts.
 
   Args:
-    path: a records directory, a LibriSpeech-like folder, a manifest, or a
-      tfds: name.
+    path: a records directory, or anything that `corpora.read_corpus` reads.
     reading: `manifests.Reading`. Default: its defaults.
     max_missing_share: of a corpus, as `corpora.read_corpus` takes.
     verify: bool, whether a records directory is read and compared whole first.
 
   Returns:
-    `records.Records` or `records.MemoryRecords`, and a list of (id, reason) of
-    utterances that could not be read.
+    `Speech`.
 
   Raises:
     ValueError: when there is nothing to evaluate at `path`.
@@ -211,23 +227,17 @@ def open_any(path, reading=None, max_missing_share=0.05, verify=False):
     if verify:
       opened.verify()
     _normalize(opened, (reading or Reading()).normalize)
-    return opened, []
+    return Speech(
+      opened.ids,
+      opened.texts,
+      lambda: (opened.read(row) for row in range(len(opened))),
+    )
   corpus = corpora.read_corpus(path, max_missing_share, reading)
-  found, unread = [], []
-  for utterance, waveform in zip(corpus, corpus.waveforms()):
-    if isinstance(waveform, Exception):
-      unread.append((utterance.id, str(waveform)))
-    else:
-      found.append((utterance, waveform))
-  if not found:
-    raise ValueError(f"No utterance of {path} could be read: {unread[:3]}")
-  utterances, waveforms = zip(*found)
-  return records.MemoryRecords(
-    waveforms,
-    [u.text for u in utterances],
-    ids=[u.id for u in utterances],
-    speakers=[u.speaker for u in utterances],
-  ), unread
+  return Speech(
+    tuple(utterance.id for utterance in corpus),
+    tuple(utterance.text for utterance in corpus),
+    corpus.waveforms,
+  )
 
 
 def read_texts(path, ids=False, reading=None):

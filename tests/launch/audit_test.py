@@ -11,7 +11,7 @@ import tensorflow as tf
 from launch import train
 from launch.canaries import of_run, scores
 from launch.configs import base
-from launch.recognition import recognisers
+from launch.recognition import functions
 from launch.runs import checkpoints, cluster, opening
 from tf_pcc import audit
 from tf_pcc.data import records
@@ -191,7 +191,7 @@ def _with_path(folder, function, directory):
   try:
     name = f"looked_up:{function}"
     return scores.audit_function(
-      recognisers.import_function(name),
+      functions.import_function(name),
       name,
       of_run.load(str(directory)),
       str(directory),

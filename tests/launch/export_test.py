@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from launch import evaluate, export
-from launch.recognition import error_rates, litert, recognisers
+from launch.recognition import driver, functions, litert
 from launch.runs import opening
 from tests.launch import exported_main
 from tf_pcc import files
@@ -52,7 +52,7 @@ def speech():
 def transcripts(saved_run, speech):
   """What the run itself hears in the utterances."""
   model, tokenizer, *_ = opening.load_model(str(saved_run))
-  found = error_rates.transcribe(model, tokenizer, speech)
+  found = driver.Driver(model, tokenizer).transcribe(speech)
   assert len(set(found)) > 5
   return found
 
@@ -115,7 +115,7 @@ def test_fifty_utterances_where_only_tensorflow_is_installed(
 
 
 def test_litert_hears_the_same(phone, speech, transcripts):
-  transcribe = recognisers.saved_model_function(str(phone))
+  transcribe = functions.saved_model_function(str(phone))
   assert transcribe(sounds(speech)[:20], 16000) == transcripts[:20]
   assert sorted(p.name for p in phone.iterdir()) == [
     "metadata.json",

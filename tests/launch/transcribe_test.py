@@ -1,10 +1,14 @@
 """launch.transcribe: a line a file, whatever the others are."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import soundfile
 
-from launch.recognition import error_rates
+from launch.recognition import driver
 from launch.runs import opening
 from tf_pcc.data import records
 
@@ -34,8 +38,8 @@ def test_formats_rates_and_channels(run_program, saved_run, speech, tmp_path):
   lines = dict(line.split("\t") for line in done.stdout.splitlines())
   assert list(lines) == paths
   model, tokenizer, *_ = opening.load_model(str(saved_run))
-  (expected,) = error_rates.transcribe(
-    model, tokenizer, records.MemoryRecords([speech], [""])
+  (expected,) = driver.Driver(model, tokenizer).transcribe(
+    records.MemoryRecords([speech], [""])
   )
   assert expected
   by_name = {path.rsplit("/", 1)[1]: text for path, text in lines.items()}
@@ -61,6 +65,39 @@ def test_unreadable_files_are_named_and_the_rest_is_done(
   ]
   for path in [*bad, tmp_path]:
     assert f"launch.transcribe: {path}: " in done.stderr
+
+
+def test_nothing_is_imported_that_greedy_search_does_not_use():
+  """What TensorFlow and Keras import by themselves cannot be helped."""
+  ours = "launch.", "models.", "tf_pcc."
+  code = (
+    "import sys, tensorflow, keras, ml_collections.config_flags\n"
+    "before = set(sys.modules)\n"
+    "import launch.transcribe\n"
+    "print(*sorted(set(sys.modules) - before))"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code],
+    stdout=subprocess.PIPE,
+    text=True,
+    check=True,
+  )
+  found = [name for name in done.stdout.split() if not name.startswith(ours)]
+  packages = {name.partition(".")[0] for name in found}
+  heavy = {"scipy", "matplotlib", "jiwer", "jinja2", "soundfile", "kenlm"}
+  assert not packages & (heavy | {"tensorflow_io", "tensorflow_text"})
+  assert "tf_pcc.audit" not in done.stdout.split()
+
+
+def test_a_pipe_does_not_block(run_program, saved_run, speech, tmp_path):
+  good = tmp_path / "good.wav"
+  soundfile.write(good, speech, 16000)
+  os.mkfifo(tmp_path / "pipe.wav")
+  done = run_program(
+    "transcribe", f"--workdir={saved_run}", tmp_path / "pipe.wav", good
+  )
+  assert done.code == 1 and "pipe.wav: " in done.stderr
+  assert done.stdout.startswith(f"{good}\t")
 
 
 def test_without_files(run_program, saved_run):

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from launch.recognition import error_rates, recognisers, searching
+from launch.recognition import driver, searching
 from launch.runs import metrics, opening
 from models import registry
 from tf_pcc.data import records, text
@@ -45,15 +45,23 @@ def speech(recordings):
   return records.MemoryRecords(waveforms, list(recordings.values()))
 
 
+def search(loaded, speech, **fields):
+  searcher = searching.Searcher(
+    driver.Driver(*loaded, 3), searching.Search(**fields)
+  )
+  found = dict(searcher(driver.sounds_of(speech), speech.sample_rate))
+  return [found[row] for row in range(len(speech))]
+
+
 def test_trains_is_restored_and_is_heard(trained, directory, speech):
   rows = metrics.read(str(directory / "run"))
   losses = [row["loss"] for row in rows if "loss" in row]
   assert len(losses) == 3 and all(map(math.isfinite, losses))
-  heard = searching.hear(*trained, speech, 3, searching.Search())
+  heard = search(trained, speech)
   greedy = [h.text for h in heard]
-  assert greedy == error_rates.transcribe(*trained, speech) and any(greedy)
+  assert greedy == driver.Driver(*trained).transcribe(speech) and any(greedy)
   # What the audit asks for.
-  losses, transcripts = recognisers.Recogniser(*trained).score(speech)
+  losses, transcripts = driver.Driver(*trained).score(speech)
   assert transcripts == greedy
   assert np.all(np.isfinite(losses)) and np.all(losses > 0)
 
@@ -67,8 +75,7 @@ def test_pure_transducers_tell_times_too(speech):
     "conformer_transducer", fields, tokenizer.vocab_size
   )
   model.build_from_signature()
-  search = searching.Search(timestamps=True)
-  heard = searching.hear(model, tokenizer, speech, 3, search)
+  heard = search((model, tokenizer), speech, timestamps=True)
   assert any(h.text for h in heard)
   for h, samples in zip(heard, speech.samples):
     assert [w["word"] for w in h.words] == h.text.split()
@@ -102,9 +109,8 @@ def test_arcs_of_an_alignment_are_those_of_the_search():
 
 
 def test_n_best_and_timestamps(trained, speech):
-  search = searching.Search(nbest=3, beam_width=4, timestamps=True)
   timed = 0
-  for h in searching.hear(*trained, speech, 3, search):
+  for h in search(trained, speech, nbest=3, beam_width=4, timestamps=True):
     scores = [row["score"] for row in h.nbest]
     assert h.nbest[0]["text"] == h.text
     assert scores == sorted(scores, reverse=True) and max(scores) <= 1e-4

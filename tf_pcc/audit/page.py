@@ -128,8 +128,7 @@ def _runs_section(audit):
       else "No distribution could be fitted to the hold-out's scores, so "
       "exposure is not extrapolated."
     )
-    # An audit.json of an earlier version has no such field.
-    about += "".join(f" {w}." for w in table.get("unresolved", {}).values())
+    about += "".join(f" {w}." for w in table["unresolved"].values())
     headings = ["times inserted", "canaries"]
     headings += [
       f"{name}, {unit}" if unit else name for _, name, unit in COLUMNS

@@ -1,4 +1,4 @@
-"""Padded arrays and tf.data pipelines: what both kinds of batch share."""
+"""Padded arrays and tf.data pipelines of them."""
 
 import collections
 from collections.abc import Callable, Iterable, Sequence
@@ -103,24 +103,23 @@ def pipeline_of(
   read: Callable[..., Any],
   audio_shape: Sequence[int | None],
   width: int,
-  weighted: bool = False,
 ) -> Any:
   """Maps step numbers to batches; 16-bit audio becomes float in the graph."""
   import tensorflow as tf
 
   rows = audio_shape[0]
-  types = [tf.int16, tf.int32, tf.int32, tf.int32] + [tf.float32] * weighted
-  shapes = [audio_shape, [rows], [rows, width], [rows]] + [[rows]] * weighted
+  types = [tf.int16, tf.int32, tf.int32, tf.int32]
+  shapes = [audio_shape, [rows], [rows, width], [rows]]
 
   def load(step):
     arrays = tf.numpy_function(read, [step], types, stateful=False)
     for array, shape in zip(arrays, shapes):
       array.set_shape(shape)
-    audio, audio_length, labels, label_length = arrays[:4]
+    audio, audio_length, labels, label_length = arrays
     audio = tf.cast(audio, tf.float32) / 32768
     x = {"audio": audio, "audio_length": audio_length}
     y = {"labels": labels, "label_length": label_length}
-    return (x, y, arrays[4]) if weighted else (x, y)
+    return x, y
 
   loaded = steps.map(
     load, num_parallel_calls=_PARALLEL_READS, deterministic=True

@@ -12,7 +12,7 @@ import io
 import os
 import re
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 __all__ = [
   "FORMATS",
   "SAMPLE_RATE",
+  "check_rate",
   "decode",
   "decode_flac",
   "decode_in_graph",
   "encode_flac",
   "header",
   "load",
+  "mended",
   "resample",
   "sniff",
   "speed",
@@ -194,7 +196,7 @@ def _decode(file, backend, segment, longest=None):
     raise ValueError(f"Decoding audio needs a library: {_INSTALL}.")
   if not waveform.size:
     raise ValueError(_NO_SAMPLES)
-  _check_rate(rate)
+  check_rate(rate)
   if reader is None:  # soundfile decoded no more than the segment
     waveform = waveform[slice(*segment.bounds(len(waveform), rate))]
   waveform = segment.mix(waveform)
@@ -203,7 +205,15 @@ def _decode(file, backend, segment, longest=None):
   return np.clip(waveform, -1, 1), int(rate)
 
 
-def _check_rate(rate):
+def check_rate(rate: int) -> None:
+  """Refuses a sample rate that no recording has.
+
+  Args:
+    rate: Rate in Hz.
+
+  Raises:
+    ValueError: If it is not from 4 to 384 kHz.
+  """
   if not _RATES[0] <= rate <= _RATES[1]:
     raise ValueError(
       f"The sample rate must be from {_RATES[0]} to {_RATES[1]} Hz. Received: "
@@ -217,11 +227,11 @@ def _undecodable(reason):
 
 
 def _decode_soundfile(source, soundfile, segment, longest):
-  source = _mended(source)
+  source = mended(source)
   try:
     with soundfile.SoundFile(source) as file:
       rate, first, expected = file.samplerate, 0, file.frames
-      _check_rate(rate)
+      check_rate(rate)
       if expected:
         first, last = segment.bounds(expected, rate)
         expected = last - first
@@ -247,8 +257,14 @@ def _decode_soundfile(source, soundfile, segment, longest):
   return waveform[skipped:], rate
 
 
-def _mended(file):
+def mended(file: BinaryIO) -> BinaryIO:
   """A WAV or AIFF file as libsndfile should read it.
+
+  Args:
+    file: An open file, of any format.
+
+  Returns:
+    A file to read from its beginning.
 
   Raises:
     ValueError: If it is shorter than its header states.

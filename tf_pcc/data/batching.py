@@ -1,4 +1,4 @@
-"""Batches of static shape for training and for evaluation.
+"""Batches of static shape for training.
 
 Utterances go to buckets by length, and all batches of a bucket have one shape;
 one bucket, so one shape, is the usual case on a TPU. Their order is that of
@@ -23,7 +23,6 @@ from tf_pcc.data.assembly import (
   pipeline_of,
   share,
 )
-from tf_pcc.data.evaluation import EvaluationBatches, evaluation_batches
 from tf_pcc.data.ordering import Order
 from tf_pcc.data.shards import DamagedRecord
 
@@ -34,10 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = [
   "Batches",
-  "EvaluationBatches",
   "Insertion",
   "ctc_length",
-  "evaluation_batches",
 ]
 
 _ENDLESS = 2**62

@@ -40,6 +40,17 @@ def resample(
   return _polyphase(waveform, ratio, lambda: _taps(longer))
 
 
+def ratio(rate: int, sample_rate: int) -> tuple[int, int]:
+  """(up, down), the smallest whole numbers with up / down the rates' ratio.
+
+  Args:
+    rate: Rate in Hz.
+    sample_rate: The wanted rate in Hz.
+  """
+  reduced = fractions.Fraction(int(sample_rate), int(rate))
+  return reduced.numerator, reduced.denominator
+
+
 def speed(waveform: np.ndarray, factor: float) -> np.ndarray:
   """Plays a waveform `factor` times faster; the pitch rises with it.
 

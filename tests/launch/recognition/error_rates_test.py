@@ -4,12 +4,8 @@ import functools
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from launch.plan import bridge, tracing
 from launch.recognition import error_rates
-from tests.launch.plan import recognisers
-from tf_pcc.data import records
 
 
 def distance(a, b):
@@ -68,59 +64,3 @@ def test_counts_of_a_known_case():
 def test_nothing_to_score(references, hypotheses):
   with pytest.raises(ValueError, match=f"{len(references)} references"):
     error_rates.score(references, hypotheses)
-
-
-def test_transcripts_come_in_the_order_of_the_records():
-  """A network that says how long its input is, over several buckets."""
-
-  class Lengths:
-    def __call__(self, x, training):
-      return x["audio_length"]
-
-    def decode(self, lengths):
-      return lengths[:, None], lengths * 0 + 1
-
-  class Tokenizer:
-    def encode_batch(self, texts, strict):
-      return [[] for _ in texts]
-
-    def decode(self, ids):
-      return str(*ids)
-
-  lengths = [5, 900, 40, 40, 1000, 7, 130, 1]
-  spoken = records.MemoryRecords([np.zeros(n) for n in lengths], [""] * 8)
-  for batch_size in (1, 3, 8, 50):
-    found = error_rates.transcribe(Lengths(), Tokenizer(), spoken, batch_size)
-    assert found == [str(n) for n in lengths]
-
-
-def test_the_cores_share_a_batch(make_strategy):
-  strategy = make_strategy(4)
-  seen = []
-
-  def double(x):
-    seen.append(x["a"].shape)
-    return 2 * x["a"], tf.reduce_sum(x["b"], axis=1)
-
-  x = {
-    "a": tf.range(8),
-    "b": tf.reshape(tf.range(24.0), [8, 3]),
-  }
-  doubled, sums = error_rates.on_all_cores(strategy, double)(x)
-  np.testing.assert_array_equal(doubled, 2 * np.arange(8))
-  np.testing.assert_array_equal(sums, np.arange(24.0).reshape(8, 3).sum(1))
-  assert set(map(tuple, seen)) == {(2,)}
-
-
-def test_a_tpu_can_decode():
-  """The bridge takes greedy decoding: static shapes and no strings."""
-  strategy = tracing.tpu_strategy(2)
-  model = recognisers.conformer(strategy, None)
-  batches = [recognisers.speech(core)[0] for core in range(2)]
-
-  def decode(x):
-    return model.decode(model(x, training=False))
-
-  data = tracing.distribute(strategy, batches)
-  module = bridge.run(tracing.trace(strategy, decode, data))
-  assert bridge.suspects(module) == {}

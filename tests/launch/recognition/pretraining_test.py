@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from launch import train
-from launch.recognition import pretraining
+from launch.recognition import driver, pretraining
 from launch.runs import checkpoints, experiment, metrics, opening
 from tf_pcc.data import records
 
@@ -75,7 +75,7 @@ def test_score_is_that_of_the_network(run, corpus):
   np.testing.assert_allclose(summary["masked_accuracy"], np.mean(right))
   assert summary["codes_in_use"] == len(set(codes)) / 16
   for batch in (2, 5):
-    again = pretraining.score(model, test, tokenizer, batch)
+    again = pretraining.score(driver.Driver(model, tokenizer, batch), test)
     np.testing.assert_allclose(again["masked_loss"], summary["masked_loss"])
 
 

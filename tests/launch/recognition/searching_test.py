@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from launch import evaluate
-from launch.recognition import error_rates, searching
+from launch.recognition import driver, searching
 from launch.runs import opening
 from tf_pcc.data import records
 
@@ -52,12 +52,15 @@ def arpa(tmp_path):
 
 
 def hear(loaded, speech, batch=3, **search):
-  return searching.hear(*loaded, speech, batch, searching.Search(**search))
+  found = driver.Driver(*loaded, batch)
+  searcher = searching.Searcher(found, searching.Search(**search))
+  found = dict(searcher(driver.sounds_of(speech), speech.sample_rate))
+  return [found[row] for row in range(len(speech))]
 
 
 def test_greedy_is_what_scoring_hears(loaded, speech):
   heard = hear(loaded, speech)
-  assert [h.text for h in heard] == error_rates.transcribe(*loaded, speech)
+  assert [h.text for h in heard] == driver.Driver(*loaded).transcribe(speech)
   assert heard[0].to_dict() == {"transcript": heard[0].text}
 
 
@@ -103,7 +106,7 @@ def test_words_are_those_of_the_transcript_in_order(loaded, speech):
 
 
 def test_frames_are_40_ms_apart(loaded):
-  assert searching.frame_seconds(loaded[0]) == 0.04
+  assert loaded[0].frame_seconds == 0.04
 
 
 def test_a_language_model_without_weight_changes_nothing(loaded, speech, arpa):

@@ -1,4 +1,4 @@
-"""What can be audited: a trained model, a SavedModel, any function."""
+"""Recognisers that are functions: a SavedModel, a LiteRT model, any other."""
 
 import importlib
 import os
@@ -8,83 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from launch.recognition import litert
-from launch.runs import checkpoints
 from tf_pcc import files
-from tf_pcc.data import batching
-
-
-class Recogniser:
-  """Losses and greedy transcripts of a model, checkpoint after checkpoint.
-
-  Everything is traced once for all checkpoints.
-
-  Args:
-    model: built model of `models.registry`.
-    tokenizer: its `tf_pcc.data.text.Tokenizer`.
-    batch_size: int.
-  """
-
-  def __init__(self, model, tokenizer, batch_size=64):
-    self.model, self._tokenizer = model, tokenizer
-    self._batch_size = batch_size
-
-    @tf.function(autograph=False)
-    def transcribe(x, y):
-      del y
-      return model.decode(model(x, training=False))
-
-    @tf.function(autograph=False)
-    def score(x, y):
-      outputs = model(x, training=False)
-      return *model.decode(outputs), model.example_losses(y, outputs)
-
-    self._transcribe, self._score = transcribe, score
-
-  def restore(self, checkpoint):
-    """Takes the weights of a checkpoint."""
-    checkpoints.restore_weights(self.model, checkpoint)
-
-  def transcribe(self, records):
-    """Greedy transcripts of `Records` or `MemoryRecords`, a list of strings."""
-    transcripts = [""] * len(records)
-    for row, _, ids, _ in self._results(self._transcribe, records):
-      transcripts[row] = self._tokenizer.decode(ids)
-    return transcripts
-
-  def score(self, records):
-    """Losses and greedy transcripts.
-
-    Args:
-      records: `Records` or `MemoryRecords`.
-
-    Returns:
-      float64 [n], losses in nats per token (NaN where the text is outside the
-      vocabulary), and a list of n transcripts.
-    """
-    losses = np.full(len(records), np.nan)
-    transcripts = [""] * len(records)
-    for row, tokens, ids, rest in self._results(self._score, records):
-      transcripts[row] = self._tokenizer.decode(ids)
-      if tokens:
-        losses[row] = rest[0] / tokens
-    return losses, transcripts
-
-  def _results(self, function, records):
-    """Yields (row of the records, number of labels, ids heard, the rest)."""
-    longest = max(records.samples) / records.sample_rate
-    batches = batching.evaluation_batches(
-      records,
-      self._tokenizer,
-      min(self._batch_size, len(records)),
-      # Few shapes, each at most half padding.
-      bucket_boundaries_seconds=[longest * 2.0**-i for i in (2, 1, 0)],
-    )
-    for rows, (x, y, _) in zip(batches.rows, batches):
-      ids, lengths, *rest = (t.numpy() for t in function(x, y))
-      tokens = y["label_length"].numpy()
-      for i, row in enumerate(rows):
-        if row >= 0:
-          yield row, tokens[i], ids[i][: lengths[i]], [r[i] for r in rest]
 
 
 def saved_model_function(directory):

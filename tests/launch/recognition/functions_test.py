@@ -1,0 +1,66 @@
+"""Recognisers that are functions: signatures and names."""
+
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from launch.recognition import functions
+
+
+class _Exported(tf.Module):
+  """Hears how many samples there are."""
+
+  def __init__(self, with_lengths=True, strings=True):
+    super().__init__()
+    waveforms = tf.TensorSpec([None, None], tf.float32, "waveforms")
+    lengths = tf.TensorSpec([None], tf.int32, "lengths")
+
+    def answer(count):
+      count = tf.cast(count, tf.int32)
+      heard = tf.strings.as_string(count) if strings else count
+      return {"transcripts": heard, "scores": tf.cast(count, tf.float32)}
+
+    if with_lengths:
+
+      @tf.function(input_signature=[waveforms, lengths])
+      def serve(waveforms, lengths):
+        del waveforms
+        return answer(lengths)
+
+    else:
+
+      @tf.function(input_signature=[waveforms])
+      def serve(waveforms):
+        return answer(tf.math.count_nonzero(waveforms, axis=1))
+
+    self.serve = serve
+
+
+@pytest.mark.parametrize("with_lengths", [True, False])
+def test_saved_model_transcribes(tmp_path, with_lengths):
+  module = _Exported(with_lengths)
+  tf.saved_model.save(module, str(tmp_path / "m"), module.serve)
+  transcribe = functions.saved_model_function(str(tmp_path / "m"))
+  sounds = [np.ones(n, np.float32) for n in (5, 9, 2)]
+  assert transcribe(sounds, 16000) == ["5", "9", "2"]
+
+
+def test_saved_model_without_strings_is_refused(tmp_path):
+  module = _Exported(strings=False)
+  tf.saved_model.save(module, str(tmp_path / "m"), module.serve)
+  with pytest.raises(ValueError, match="to strings.*waveforms.*transcripts"):
+    functions.saved_model_function(str(tmp_path / "m"))
+  with pytest.raises(ValueError, match="saved_model.pb.*nothing"):
+    functions.saved_model_function(str(tmp_path / "nothing"))
+
+
+def test_functions_by_name(tmp_path, monkeypatch):
+  (tmp_path / "heard_elsewhere.py").write_text("def hear(w, r): return []\n")
+  monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+  hear = functions.import_function("heard_elsewhere:hear")
+  assert hear([], 16000) == []
+  for wrong in ("heard_elsewhere", "heard_elsewhere:no", "nowhere:f", ""):
+    with pytest.raises(ValueError, match="MODULE:FUNCTION.*transcribe="):
+      functions.import_function(wrong)
