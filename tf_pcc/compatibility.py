@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Mapping
 
 # Oldest that works, newest that the tests ran with.
 PYTHON = ((3, 10), (3, 13))
@@ -33,7 +34,7 @@ _TENSORFLOWS = (
 )
 
 
-def check():
+def check() -> None:
   """Refuses what does not work, and warns of what was never tested.
 
   Raises:
@@ -50,7 +51,7 @@ def check():
     warnings.warn(newer, stacklevel=3)
 
 
-def installed():
+def installed() -> dict[str, str]:
   """Versions of the installed packages of `VERSIONS`, dict str -> str."""
   found = {}
   for name in VERSIONS:
@@ -64,7 +65,7 @@ def installed():
   return found
 
 
-def complaint(found, legacy_keras=False):
+def complaint(found: Mapping[str, str], legacy_keras: bool = False) -> str:
   """What is too old.
 
   Args:
@@ -90,7 +91,7 @@ def complaint(found, legacy_keras=False):
   return ""
 
 
-def untested(found):
+def untested(found: Mapping[str, str]) -> str:
   """What is newer than the tests know: one sentence, or ""."""
   newer = [
     f"{name}=={found[name]}"
@@ -117,7 +118,7 @@ def _numpy_of(found):
   return wanted, parse(found["numpy"])[0]
 
 
-def supported(verb="needs"):
+def supported(verb: str = "needs") -> str:
   """The versions in one sentence."""
   ranges = [
     f"{title} {oldest[0]}.{oldest[1]} to {newest[0]}.{newest[1]}"
@@ -129,6 +130,6 @@ def supported(verb="needs"):
   return f"tf_pcc {verb} {', '.join(ranges)}."
 
 
-def parse(version):
+def parse(version: str) -> tuple[int, ...]:
   """(major, minor) of a version such as "2.22.0-dev20260101"."""
   return tuple(int(part) for part in re.findall(r"\d+", version)[:2])

@@ -13,7 +13,7 @@ from tf_pcc.clipping_spec import Clipping
 from tf_pcc.units import Units, WholeBatch
 
 
-def check_library(optimizer):
+def check_library(optimizer: Any) -> None:
   """Refuses an optimizer of another library than Keras 3.
 
   Args:
