@@ -66,9 +66,8 @@ def resampled(
     yield from waveforms
     return
   up, down = resampling.ratio(rate, sample_rate)
-  # Half the filter of scipy.signal.resample_poly, which is 10 max(up, down) at
-  # `up` times the rate, in whole steps of `down`.
-  context = (10 * max(up, down) // up // down + 2) * down
+  # In whole steps of `down`, which are whole samples of the result.
+  context = (resampling.reach(rate, sample_rate) // down + 2) * down
   # The start of what is held, then sound whose output is still to come.
   held, before = np.zeros(0, np.float32), 0
   for waveform in waveforms:

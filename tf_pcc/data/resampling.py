@@ -51,6 +51,17 @@ def ratio(rate: int, sample_rate: int) -> tuple[int, int]:
   return reduced.numerator, reduced.denominator
 
 
+def reach(rate: int, sample_rate: int) -> int:
+  """Samples at `rate` on either side that a resampled one depends on.
+
+  Args:
+    rate: Rate in Hz.
+    sample_rate: The wanted rate in Hz.
+  """
+  up, down = ratio(rate, sample_rate)
+  return -(-_HALF_LENGTH * max(up, down) // up)
+
+
 def speed(waveform: np.ndarray, factor: float) -> np.ndarray:
   """Plays a waveform `factor` times faster; the pitch rises with it.
 
