@@ -26,6 +26,8 @@ BOUNDS = {
 }
 STEPS = 5
 PER_CORE = 4
+# Batch clipping after.
+BATCH = {"batch_clip_norm": 0.2}
 
 
 def relative_error(found, expected):
@@ -46,6 +48,7 @@ def run(
   door,
   microbatches=1,
   batch_clip_norm=None,
+  normalize="auto",
 ):
   """Error of one run after five steps, and how far the weights moved."""
   seed = [ord(c) for c in kind + optimizer + bound + door] + [cores]
@@ -66,7 +69,10 @@ def run(
       model = keras.Model(inputs, outputs)
       model.compile(
         tf_pcc.PerCoreClipping(
-          make_optimizer(), rule, batch_clip_norm=batch_clip_norm
+          make_optimizer(),
+          rule,
+          batch_clip_norm=batch_clip_norm,
+          normalize=normalize,
         ),
         loss="mse",
       )
@@ -76,7 +82,10 @@ def run(
         make_optimizer(),
         loss="mse",
         clipping=tf_pcc.Clipping(
-          rule, microbatches=microbatches, batch_clip_norm=batch_clip_norm
+          rule,
+          microbatches=microbatches,
+          batch_clip_norm=batch_clip_norm,
+          normalize=normalize,
         ),
       )
   model.set_weights(plain.get_weights())
@@ -104,11 +113,22 @@ def run(
     rows = range(step * cores * PER_CORE, (step + 1) * cores * PER_CORE, part)
     units = [gradients(x[r : r + part], y[r : r + part]) for r in rows]
     mean = reference.clipped_mean(
-      units, numpy_rule, batch_clip_norm=batch_clip_norm
+      units,
+      numpy_rule,
+      batch_clip_norm=batch_clip_norm,
+      normalize=divides(normalize, optimizer, bound, len(units)),
     )
     weights = numpy_optimizer(weights, mean)
     errors.append(relative_error(trajectory.weights[step], weights))
   return max(errors), relative_error(weights, start)
+
+
+def divides(normalize, optimizer, bound, units):
+  """What "auto" is: Adam, a bound that adapts, something to compare with."""
+  if normalize != "auto":
+    return normalize
+  comparable = bound == "running" or units > 1
+  return optimizer == "adam" and bound != "fixed" and comparable
 
 
 class Trajectory(keras.callbacks.Callback):
@@ -188,6 +208,53 @@ def test_microbatches(make_strategy, kind, cores, bound, microbatches):
     microbatches=microbatches,
   )
   check(error, moved)
+
+
+@pytest.mark.parametrize(
+  ("policy", "bound", "optimizer", "door", "normalize", "options"),
+  [
+    ("float32", "min", "adam", "model", "auto", {}),
+    ("float64", "min", "adam", "optimizer", False, {}),
+    ("float64", "min", "momentum", "optimizer", True, {}),
+    ("float32", "min", "momentum", "model", True, {"microbatches": 2}),
+    ("mixed_bfloat16", "min", "momentum", "model", True, {"microbatches": 4}),
+    (
+      "float64",
+      "quantile",
+      "momentum",
+      "model",
+      True,
+      {"batch_clip_norm": 0.2},
+    ),
+    ("float32", "running", "momentum", "model", True, {"microbatches": 4}),
+    ("mixed_bfloat16", "running", "adam", "optimizer", "auto", {}),
+    (
+      "float32",
+      "fixed",
+      "momentum",
+      "optimizer",
+      True,
+      {"batch_clip_norm": 0.2},
+    ),
+    ("float64", "fixed", "momentum", "model", True, {"microbatches": 2}),
+  ],
+)
+def test_divided_by_the_bound(
+  make_strategy, policy, bound, optimizer, door, normalize, options
+):
+  check(
+    *run(
+      make_strategy,
+      "dense",
+      8,
+      policy,
+      optimizer,
+      bound,
+      door,
+      normalize=normalize,
+      **options,
+    )
+  )
 
 
 @pytest.mark.parametrize("door", ["optimizer", "model"])

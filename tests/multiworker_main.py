@@ -119,9 +119,9 @@ def subclassed_case(strategy):
   return {"weights": model.get_weights(), "history": history.history}
 
 
-def loop_case(strategy, bound):
+def loop_case(strategy, bound, **options):
   """`strategy.run(model.train_step)` without fit."""
-  model, x, y = per_core_model(strategy, bound)
+  model, x, y = per_core_model(strategy, bound, **options)
   start = model.get_weights()
   loop(strategy, model.train_step, dataset(x, y))
   return {"start": start, "weights": model.get_weights()}
@@ -223,6 +223,8 @@ def main():
     ("min", tf_pcc.MinBound()),
   ):
     results[f"fit {name}"] = fit_case(strategy, bound)
+    divided = {"clipping": {"normalize": True}}
+    results[f"divided {name}"] = loop_case(strategy, bound, **divided)
     results[f"loop {name}"] = loop_case(strategy, bound)
     results[f"optimizer {name}"] = optimizer_case(strategy, bound)
     for door in doors.DOORS:

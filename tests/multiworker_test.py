@@ -34,7 +34,7 @@ def test_both_workers_end_with_the_same_weights(results):
       np.testing.assert_array_equal(a, b, err_msg=case)
 
 
-def expected_weights(start, bound, epochs=1):
+def expected_weights(start, bound, epochs=1, normalize=False):
   """The same training in NumPy: weights and the mean loss of every step."""
   inputs, outputs, (x, y) = worker.network()
   plain = keras.Model(inputs, outputs)
@@ -53,7 +53,8 @@ def expected_weights(start, bound, epochs=1):
         gradients(*parts)
         for parts in zip(*(np.split(b, worker.WORKERS) for b in batch))
       ]
-      weights = optimizer(weights, reference.clipped_mean(units, rule))
+      mean = reference.clipped_mean(units, rule, normalize=normalize)
+      weights = optimizer(weights, mean)
   plain.set_weights([w.astype(np.float32) for w in weights])
   return weights, losses, plain, (x, y)
 
@@ -65,10 +66,12 @@ def check(found, expected, start):
 
 
 @pytest.mark.parametrize("bound", BOUNDS)
-@pytest.mark.parametrize("case", ["loop", "optimizer"])
+@pytest.mark.parametrize("case", ["loop", "optimizer", "divided"])
 def test_loop_of_ones_own_matches_numpy(results, case, bound):
   found = results[0][f"{case} {bound}"]
-  expected, *_ = expected_weights(found["start"], bound)
+  expected, *_ = expected_weights(
+    found["start"], bound, normalize=case == "divided"
+  )
   check(found["weights"], expected, found["start"])
 
 

@@ -44,19 +44,37 @@ class Bound:
     return {"min": np.min, "mean": np.mean}[statistic](running)
 
 
-def clipped_mean(units, bound, dead="fixed", batch_clip_norm=None):
-  """Mean of the clipped units' gradients; None if no unit is live."""
+def clipped_mean(
+  units,
+  bound,
+  dead="fixed",
+  batch_clip_norm=None,
+  normalize=False,
+  weights=None,
+):
+  """Mean of the clipped units' gradients; None if no unit is live.
+
+  Args:
+    units: list of lists of arrays, the gradients of each unit.
+    bound: `Bound`.
+    dead: "fixed" or "live".
+    batch_clip_norm: None or a number.
+    normalize: whether the mean is divided by the bound, before batch clipping.
+    weights: None, or what each unit counts.
+  """
   norms = [norm(g) for g in units]
   live = [np.isfinite(n) and n > 0 for n in norms]
   if not any(live):
     return None
   rho = bound(norms)
-  count = sum(live) if dead == "live" else len(units)
+  weights = np.ones(len(units)) if weights is None else np.asarray(weights)
+  count = np.sum(weights[live] if dead == "live" else weights)
   total = [np.zeros(g.shape, np.float64) for g in units[0]]
-  for gradients, n, alive in zip(units, norms, live):
+  for gradients, n, alive, weight in zip(units, norms, live, weights):
     if alive:
+      factor = min(1 / rho, 1 / n) if normalize else min(1.0, rho / n)
       for i, g in enumerate(gradients):
-        total[i] += g.astype(np.float64) * min(1.0, rho / n) / count
+        total[i] += g.astype(np.float64) * factor * weight / count
   if batch_clip_norm is not None:
     n = norm(total)
     total = [g * min(1.0, batch_clip_norm / n) for g in total]

@@ -38,6 +38,27 @@ class Bound:
     return None
 
   @property
+  def compares_units(self) -> bool:
+    """Whether a single unit, which has no other to compare with, is unclipped.
+
+    True by default for what is not a number.
+    """
+    return self.fixed_value is None
+
+  def local_bound(self, normalize: bool) -> float | None:
+    """What clips a core's units without waiting for the other cores' norms.
+
+    Args:
+      normalize: bool, whether the update is divided by the bound.
+
+    Returns:
+      A float that gives the same factors as rho (`clipping.clip_factor`), or
+      None when they depend on norms of other cores.
+    """
+    del normalize
+    return self.fixed_value
+
+  @property
   def state_names(self) -> tuple[str, ...]:
     """Names of the per-unit state vectors."""
     return ()
@@ -141,8 +162,14 @@ class MinBound(Bound):
 
   Nothing is tuned and nothing is remembered. Every unit ends at the same norm,
   so the update is `rho * mean(g / ||g||)`. With one core and no micro-batches
-  there is nothing to compare with, and nothing is clipped.
+  there is nothing to compare with, and nothing is clipped. Divided by the bound
+  (`normalize` of `tf_pcc.Clipping`) the update is `mean(g / ||g||)`, and no
+  gradient waits for another core's norm.
   """
+
+  def local_bound(self, normalize: bool) -> float | None:
+    # No norm is below the smallest: each unit is divided by its own.
+    return 0.0 if normalize else None
 
   def compute(
     self, norms: tf.Tensor, live: tf.Tensor, state: dict[str, tf.Tensor]
@@ -188,6 +215,11 @@ class RunningBound(Bound):
     self.decay = decay
     self.statistic = statistic
     self.quantile = _fraction("quantile", quantile)
+
+  @property
+  def compares_units(self) -> bool:
+    # One unit is compared with its own past.
+    return self.decay == 0
 
   @property
   def state_names(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ class Plan:
   """What one core does with its units in this step.
 
   Attributes:
-    factors: float32 [microbatches], `min(1, rho / ||g||)`, 0 if not live.
+    factors: float32 [microbatches], of `clipping.clip_factor`, 0 if not live.
     weights: float32 [microbatches], what each clipped unit counts in the mean
       of all units; 1 unless cores are dead or uneven.
     any_live: bool scalar, whether any unit of any core is live.
@@ -54,7 +54,7 @@ class Clipper:
   def build(self) -> None:
     """Creates the state, under the current strategy."""
     units = replicas.count() * self.clipping.microbatches
-    if units == 1 and self.clipping.bound.fixed_value is None:
+    if units == 1 and self.clipping.bound.compares_units:
       logging.warning(
         "%r on one core and without micro-batches clips nothing: there is no "
         "other norm to compare with. Use more cores, microbatches or a "
@@ -74,13 +74,19 @@ class Clipper:
       self.load(self._pending)
       self._pending = None
 
-  def plan(self, norms: tf.Tensor, examples: tf.Tensor | None = None) -> Plan:
+  def plan(
+    self,
+    norms: tf.Tensor,
+    examples: tf.Tensor | None = None,
+    normalize: bool = False,
+  ) -> Plan:
     """Decides this step, from this core's norms and everyone else's.
 
     Args:
       norms: float32 [microbatches], norms of the unit's mean gradients.
       examples: float32 scalar, rows of this core's batch; needed with
         core_weights="examples".
+      normalize: bool, whether the factors are divided by the bound.
 
     Returns:
       A `Plan`.
@@ -146,8 +152,11 @@ class Clipper:
       "dead_core_steps": dead + tf.reduce_sum(tf.cast(~cores, tf.int32)),
     }
     replicas.assign([self.variables[name] for name in new], new.values())
+    local = bound_rule.local_bound(normalize)
     return Plan(
-      factors=clipping.clip_factor(norms, bound),
+      factors=clipping.clip_factor(
+        norms, bound if local is None else local, normalize
+      ),
       weights=weights,
       any_live=any_live,
     )

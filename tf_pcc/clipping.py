@@ -5,10 +5,13 @@ of all trainable variables together, `||g||` its L2 norm, `rho` the bound, and
 
     clip(g, rho) = g * min(1, rho / ||g||).
 
+The normalised form divides this by the bound: `g * min(1 / rho, 1 / ||g||)`.
+
 | gradient                  | result                                          |
 |---------------------------|-------------------------------------------------|
-| `||g|| <= rho`            | `g`, the same bits                              |
-| `rho` infinite            | `g`, the same bits                              |
+| `||g|| <= rho`            | `g`, the same bits; normalised: `g / rho`       |
+| `rho` infinite            | `g`, the same bits; normalised: zeros           |
+| `rho` zero, normalised    | `g / ||g||`                                     |
 | all zero                  | not live; zeros                                 |
 | a NaN or an infinity      | not live; zeros (selected, never multiplied)    |
 | norm overflows float32    | not live, as an infinity                        |
@@ -22,6 +25,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
+
+# No float32 norm above zero is smaller: squares below 1e-45 are zero. It keeps
+# the factor of a bound of zero finite, with room for a weight.
+_SMALLEST_NORM = 1e-30
 
 
 def densify(gradients: Sequence[Any]) -> list[tf.Tensor | None]:
@@ -83,20 +90,37 @@ def is_live(norms: tf.Tensor) -> tf.Tensor:
   return tf.math.is_finite(norms) & (norms > 0)
 
 
-def clip_factor(norms: tf.Tensor, bound: tf.Tensor | float) -> tf.Tensor:
+def clip_factor(
+  norms: tf.Tensor, bound: tf.Tensor | float, normalize: bool = False
+) -> tf.Tensor:
   """`min(1, rho / ||g||)`, exactly 1 where the norm is within the bound.
 
   Args:
     norms: float32 tensor of any shape.
-    bound: float32 scalar above zero; infinity means no clipping.
+    bound: float32 scalar above zero; infinity means no clipping. It may be zero
+      where it is divided by.
+    normalize: bool, whether the factor is divided by the bound:
+      `min(1 / rho, 1 / ||g||)`. One division by the larger of the two, so
+      neither a tiny nor a huge bound overflows.
 
   Returns:
     float32 tensor of the shape of `norms`: the factor of each gradient, 0 where
     it is not live.
+
+  Example:
+
+  >>> clip_factor(tf.constant([1.0, 8.0]), 2.0).numpy().tolist()
+  [1.0, 0.25]
+  >>> clip_factor(tf.constant([1.0, 8.0]), 2.0, normalize=True).numpy().tolist()
+  [0.5, 0.125]
   """
   live = is_live(norms)
   safe = tf.where(live, norms, 1.0)
-  factor = tf.where(safe > bound, bound / safe, 1.0)
+  if normalize:
+    larger = tf.where(safe < bound, bound, safe)
+    factor = 1.0 / tf.maximum(larger, _SMALLEST_NORM)
+  else:
+    factor = tf.where(safe > bound, bound / safe, 1.0)
   return tf.where(live, factor, 0.0)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_pcc import bounds
+from tf_pcc import bounds, normalization
 
 DEAD_CORES = ("fixed", "live")
 CORE_WEIGHTS = ("equal", "examples")
@@ -30,7 +30,8 @@ class Clipping:
       `microbatches` sets, because their bound depends on all norms.
     batch_clip_norm: None, or a number above zero: the aggregated gradient is
       clipped to this norm afterwards (batch clipping). It costs a second
-      all-reduce of the gradients.
+      all-reduce of the gradients. Where the update is divided by the bound it
+      is in units of the bound: from 1 on it does nothing.
     dead_cores: what the sum of the clipped gradients is divided by when a unit
       is not live (zero, NaN or infinite gradient): "fixed", all units, so the
       step shrinks; or "live", the live ones.
@@ -39,6 +40,23 @@ class Clipping:
       uneven batches.
     track_cosine: whether to measure cos(update, unclipped mean), at the price
       of one or two more all-reduces of the gradients.
+    normalize: whether the update is divided by the bound of the step, so that
+      a unit's factor is `min(1 / rho, 1 / ||g||)`. False is the paper's form.
+      True with a fixed bound is nothing but a change of the learning rate. An
+      infinite bound cannot be divided by, nor one that compares units where
+      there is only one. "auto": True when the bound adapts and the optimizer is
+      invariant to the gradient's scale (`normalization.is_scale_invariant`:
+      Adam and its kin), False for SGD, fixed bounds and one unit.
+
+  What `normalize` does to the learning rate: every unit of the divided update
+  has a norm of at most 1. A step of SGD is then at most the learning rate long,
+  and no longer the learning rate times rho: a rate that was tuned without must
+  be multiplied by rho, and it no longer falls as rho does. Adam divides by the
+  size that gradients had in the last 1 / (1 - beta_2) steps. A constant rho
+  makes no difference to it, but rho falls in training, and every step is then
+  too small by the ratio of rho to what it was; divided by rho, the learning
+  rate means what it says. Entries of the divided update are of the size of
+  1 / sqrt(number of weights), to be compared with the optimizer's epsilon.
 
   Raises:
     ValueError: on an argument outside these ranges.
@@ -51,6 +69,7 @@ class Clipping:
   dead_cores: str = "fixed"
   core_weights: str = "equal"
   track_cosine: bool = False
+  normalize: bool | str = "auto"
 
   def __post_init__(self):
     def put(name, value):
@@ -80,6 +99,7 @@ class Clipping:
           f"{name} must be one of {known}. "
           f"Received: {name}={getattr(self, name)!r}"
         )
+    normalization.check(self.normalize, self.bound)
 
   def get_config(self) -> dict[str, Any]:
     """The constructor's arguments, the bound serialised."""
@@ -90,4 +110,4 @@ class Clipping:
   @classmethod
   def from_config(cls, config: dict[str, Any]) -> "Clipping":
     """The inverse of `get_config`."""
-    return cls(**config)
+    return cls(**normalization.complete(config))

@@ -72,6 +72,7 @@ def units(
   bound: float | None,
   with_unclipped: bool,
   spec: Any,
+  normalize: bool = False,
 ) -> tuple[StackedMicrobatches | SummedMicrobatches, tf.Tensor, Any]:
   """Runs the micro-batches one after the other.
 
@@ -86,6 +87,7 @@ def units(
     with_unclipped: whether the sum without clipping is wanted too.
     spec: structure of `tf.TensorSpec` like the outputs, without the loop's
       axis.
+    normalize: bool, whether what is clipped at once is divided by the bound.
 
   Returns:
     The units; the mean of the finite losses, float32 scalar, NaN if there is
@@ -120,7 +122,8 @@ def units(
     if bound is None:
       stacked = [a.write(index, g) for a, g in zip(stacked, dense)]
     else:
-      clipped = _add(clipped, dense, clipping.clip_factor(norm, bound))
+      factor = clipping.clip_factor(norm, bound, normalize)
+      clipped = _add(clipped, dense, factor)
       if with_unclipped:
         live = tf.cast(clipping.is_live(norm), tf.float32)
         unclipped = _add(unclipped, dense, live)

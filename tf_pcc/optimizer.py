@@ -5,8 +5,9 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from absl import logging
 
-from tf_pcc import bounds, replicas
+from tf_pcc import bounds, normalization, replicas
 from tf_pcc import clipping as clipping_lib
 from tf_pcc.clipper import Clipper
 from tf_pcc.clipping_spec import Clipping
@@ -52,6 +53,8 @@ class PerCoreClipping(keras.optimizers.Optimizer):
     core_weights: "equal" only. An optimizer does not see how many examples a
       core had; `tf_pcc.PerCoreModel` does.
     track_cosine: see `tf_pcc.Clipping`.
+    normalize: "auto", True or False: whether the update is divided by the bound
+      of the step; see `tf_pcc.Clipping` for what it does to the learning rate.
     name: str.
 
   Raises:
@@ -86,6 +89,7 @@ class PerCoreClipping(keras.optimizers.Optimizer):
     dead_cores: str = "fixed",
     core_weights: str = "equal",
     track_cosine: bool = False,
+    normalize: bool | str = "auto",
     name: str = "per_core_clipping",
   ):
     if core_weights == "examples":
@@ -102,6 +106,7 @@ class PerCoreClipping(keras.optimizers.Optimizer):
         dead_cores=dead_cores,
         core_weights=core_weights,
         track_cosine=track_cosine,
+        normalize=normalize,
       ),
       name,
     )
@@ -154,6 +159,12 @@ class PerCoreClipping(keras.optimizers.Optimizer):
         "keras.callbacks.SwapEMAWeights. Received: ema_overwrite_frequency="
         f"{self.inner_optimizer.ema_overwrite_frequency}"
       )
+    # What has no meaning raises here, and not in the first step.
+    logging.info(
+      "%r: the update is %s by the bound",
+      self.clipping.bound,
+      "divided" if self.normalizes else "not divided",
+    )
     if not self.inner_optimizer.built:
       self.inner_optimizer.build(var_list)
     self._clipper.build()
@@ -184,6 +195,21 @@ class PerCoreClipping(keras.optimizers.Optimizer):
     """A core's mean gradient over the gradient the tape yields."""
     return replicas.count() / (self.inner_optimizer.loss_scale_factor or 1.0)
 
+  @property
+  def normalizes(self) -> bool:
+    """Whether the update is divided by the bound, under the current strategy.
+
+    Raises:
+      ValueError: when `normalize=True` has no meaning there: see
+        `normalization.resolve`.
+    """
+    return normalization.resolve(
+      self.clipping.normalize,
+      self.clipping.bound,
+      self.inner_optimizer,
+      replicas.count() * self.clipping.microbatches,
+    )
+
   def apply_units(
     self,
     units: Units,
@@ -202,7 +228,7 @@ class PerCoreClipping(keras.optimizers.Optimizer):
     if trainable_variables is None:
       trainable_variables = self._trainable_variables or []
     variables = list(trainable_variables)
-    plan = self._clipper.plan(units.norms, examples)
+    plan = self._clipper.plan(units.norms, examples, self.normalizes)
     gradients = units.clipped(plan.factors, plan.weights)
     if self.clipping.track_cosine:
       self._clipper.observe_cosine(gradients, units.unclipped(plan.weights))
@@ -354,7 +380,7 @@ class PerCoreClipping(keras.optimizers.Optimizer):
     config: Mapping[str, Any],
     custom_objects: Mapping[str, Any] | None = None,
   ) -> "PerCoreClipping":
-    config = dict(config)
+    config = normalization.complete(config)
     config["inner_optimizer"] = keras.saving.deserialize_keras_object(
       config["inner_optimizer"], custom_objects=custom_objects
     )

@@ -305,9 +305,10 @@ class PerCoreModel(keras.Model):
       parts,
       variables=self.trainable_variables,
       scale=self.optimizer.mean_scale,
-      bound=clipping.bound.fixed_value,
+      bound=clipping.bound.local_bound(self.optimizer.normalizes),
       with_unclipped=clipping.track_cosine,
       spec=self._output_spec(parts[0]) if wanted else (),
+      normalize=self.optimizer.normalizes,
     )
     self.optimizer.apply_units(units, self.trainable_variables, _rows(x))
     return loss, microbatches.join(outputs) if wanted else None

@@ -99,7 +99,7 @@ class StackedMicrobatches:
 
 
 class SummedMicrobatches:
-  """Micro-batches under a fixed bound, clipped as they came and added up.
+  """Micro-batches that wait for no other norm, clipped as they came, added up.
 
   Args:
     clipped: list of dense tensors or None, the sum of the clipped gradients.

@@ -76,8 +76,13 @@ def get_config():
   config.init_from = ""
 
   config.optimizer = optimizer = config_dict.ConfigDict()
-  # A name of keras.optimizers, and more of its arguments.
+  # A name of keras.optimizers.
   optimizer.name = "adam"
+  # Of Adam, AdamW, Adamax and Nadam; others have none: the second moments
+  # remember 1 / (1 - beta_2) steps, and with them the large gradients of the
+  # first steps. Keras' default; a short run wants less.
+  optimizer.beta_2 = 0.999
+  # More arguments of that optimizer.
   optimizer.arguments = config_dict.ConfigDict(convert_dict=False)
   # The rate rises linearly for warmup_steps, then falls to 0: "cosine", with
   # the inverse square root of the step: "rsqrt", or stays: "constant".
@@ -103,6 +108,11 @@ def get_config():
   # Steps in a row in which no core had a live gradient that stop the run with
   # an error, looked at with every line of the log; 0: none.
   clipping.skipped_limit = 100
+  # auto, true or false: whether the update is divided by the bound of the step.
+  # auto: with apcc and running and an optimizer invariant to the gradient's
+  # scale, such as adam; not with sgd. batch_clip_norm is then in units of the
+  # bound. See normalize of tf_pcc.Clipping.
+  clipping.normalize = "auto"
 
   config.canaries = canaries = config_dict.ConfigDict()
   # Whether to insert canaries for launch.audit, what a canary says (words,

@@ -23,6 +23,7 @@ def get_config():
   }
   config.steps = 500
   config.optimizer.learning_rate = 1e-3
+  config.optimizer.beta_2 = 0.999
   config.optimizer.warmup_steps = 50
   config.log_every = 20
   config.checkpoint_every = 200

@@ -69,6 +69,7 @@ def get_config():
   config.cores = 1
   config.steps = 840
   config.optimizer.learning_rate = 1e-3
+  config.optimizer.beta_2 = 0.999
   config.optimizer.warmup_steps = 50
   config.clipping.microbatches = 24
   config.canaries.insert = True

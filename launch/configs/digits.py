@@ -27,5 +27,6 @@ def get_config():
   config.batch = 32
   config.steps = 500
   config.optimizer.learning_rate = 1e-3
+  config.optimizer.beta_2 = 0.999
   config.optimizer.warmup_steps = 50
   return config

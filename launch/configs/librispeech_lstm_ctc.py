@@ -24,5 +24,6 @@ def get_config():
   config.model.fields = {"size": "L", "encoder": {"bidirectional": True}}
   config.optimizer.schedule = "cosine"
   config.optimizer.learning_rate = 1e-3
+  config.optimizer.beta_2 = 0.999
   config.optimizer.warmup_steps = 2000
   return config

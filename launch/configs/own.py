@@ -17,6 +17,7 @@ def get_config():
   config.tokenizer.size = 512
   config.steps = 20_000
   config.optimizer.learning_rate = 1e-3
+  config.optimizer.beta_2 = 0.999
   config.optimizer.warmup_steps = 2000
   config.data.buckets_seconds = (4.0, 8.0, 12.0, 16.0, 20.0)
   config.log_every = 100

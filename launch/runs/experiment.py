@@ -21,6 +21,10 @@ METHODS = ("none", "batch", "pcc", "apcc", "running", "per_example")
 # Those that clip no core, and so take no micro-batches.
 WITHOUT_CORES = ("none", "batch")
 POLICIES = ("float32", "mixed_bfloat16")
+# Values of config.clipping.normalize, and of tf_pcc.Clipping.
+NORMALIZE = {"auto": "auto", "true": True, "false": False}
+# Optimizers whose beta_2 is that of second moments (that of Lion is not).
+WITH_BETA_2 = ("adam", "adamw", "adamax", "nadam")
 # Smallest value of each whole number.
 _SMALLEST = {
   "seed": 0,
@@ -36,6 +40,7 @@ _SMALLEST = {
   "clipping.microbatches": 1,
   "clipping.batch_clip_norm": 0,
   "clipping.skipped_limit": 0,
+  "optimizer.beta_2": 0,
   "optimizer.warmup_steps": 0,
 }
 # Arguments of Keras optimizers that `config.clipping` stands for.
@@ -93,6 +98,11 @@ def check_fields(config):
       "optimizer.learning_rate must be a finite number above 0. "
       f"Received: optimizer.learning_rate={rate}"
     )
+  if not config.optimizer.beta_2 < 1:
+    raise ValueError(
+      "optimizer.beta_2 must be below 1. "
+      f"Received: optimizer.beta_2={config.optimizer.beta_2}"
+    )
   buckets = config.data.buckets_seconds
   if any(not seconds > 0 for seconds in buckets):
     raise ValueError(
@@ -134,6 +144,18 @@ def make_clipping(config, per_core_batch):
       f"clipping.microbatches={fields.microbatches}, "
       f"clipping.batch_clip_norm={fields.batch_clip_norm}"
     )
+  if fields.normalize.lower() not in NORMALIZE:
+    raise ValueError(
+      f"clipping.normalize must be one of {tuple(NORMALIZE)}. "
+      f"Received: clipping.normalize={fields.normalize!r}"
+    )
+  normalize = NORMALIZE[fields.normalize.lower()]
+  if fields.method in WITHOUT_CORES and normalize is True:
+    raise ValueError(
+      f"clipping.method={fields.method} has no bound to divide by: "
+      "clipping.normalize must be auto or false. "
+      f"Received: clipping.normalize={fields.normalize!r}"
+    )
   if fields.method == "none":
     return None
   batch_clip_norm = fields.batch_clip_norm or None
@@ -159,6 +181,7 @@ def make_clipping(config, per_core_batch):
     batch_clip_norm=batch_clip_norm,
     dead_cores=fields.dead_cores,
     track_cosine=fields.track_cosine,
+    normalize=normalize,
   )
 
 
@@ -238,14 +261,20 @@ def make_optimizer(config):
         f"Received: optimizer.arguments.{name}={fields.arguments[name]!r}"
       )
   schedule = make_schedule(config)
+  arguments = {"learning_rate": schedule, **fields.arguments.to_dict()}
+  if fields.name.lower() in WITH_BETA_2:
+    if "beta_2" in fields.arguments:
+      raise ValueError(
+        "optimizer.arguments must not have beta_2: use optimizer.beta_2. "
+        "Received: optimizer.arguments.beta_2="
+        f"{fields.arguments['beta_2']!r}"
+      )
+    arguments["beta_2"] = fields.beta_2
   try:
     optimizer = keras.optimizers.get(
       {
         "class_name": fields.name,
-        "config": {
-          "learning_rate": schedule,
-          **fields.arguments.to_dict(),
-        },
+        "config": arguments,
       }
     )
   except (ValueError, TypeError) as error:

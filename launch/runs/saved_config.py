@@ -8,6 +8,7 @@ from absl import logging
 from ml_collections import config_dict
 
 from launch.configs import base
+from launch.runs import experiment
 from tf_pcc import files
 
 _REMEDY = "restore a copy, or train in another --workdir"
@@ -103,6 +104,7 @@ def load_config(directory):
   config = base.get_config()
   saved = files.read_json(path, _REMEDY, dict[str, Any])
   try:
+    saved = _complete(saved)
     with config.unlocked():
       config.update(saved)
     for group, field in (("model", "fields"), ("optimizer", "arguments")):
@@ -114,6 +116,24 @@ def load_config(directory):
       f"{path} is not as it was written: {_REMEDY}. Received: {error}"
     ) from error
   return config
+
+
+def _complete(saved):
+  """A saved config of any version, with what its run had where it matters.
+
+  Fields that younger versions added have their defaults, unless their absence
+  meant something else.
+  """
+  clipping, optimizer = saved.get("clipping", {}), saved["optimizer"]
+  # An adaptive bound did not divide the update; others do not by default.
+  if clipping.get("method", "apcc") in ("apcc", "running"):
+    saved["clipping"] = {"normalize": "false", **clipping}
+  # beta_2 was one of the arguments.
+  arguments = optimizer["arguments"]
+  has_field = optimizer.get("name", "adam").lower() in experiment.WITH_BETA_2
+  if has_field and "beta_2" not in optimizer and "beta_2" in arguments:
+    optimizer["beta_2"] = arguments.pop("beta_2")
+  return saved
 
 
 def _differences(saved, given, prefix=""):

@@ -36,6 +36,9 @@ def run(model, steps, strategy):
     ("model", "running", {"microbatches": 2}),
     ("optimizer", "fixed", {}),
     ("optimizer", "running", {"batch_clip_norm": 0.3}),
+    ("optimizer", "min", {"normalize": True, "batch_clip_norm": 0.3}),
+    ("model", "min", {"normalize": True, "microbatches": 2}),
+    ("model", "running", {"normalize": True, "dead_cores": "live"}),
   ],
 )
 def test_five_steps_equal_numpy(door, kind, options):
@@ -51,6 +54,8 @@ def test_five_steps_equal_numpy(door, kind, options):
     reference.Bound(kind, **numbers),
     options.get("microbatches", 1),
     options.get("batch_clip_norm"),
+    options.get("normalize", False),
+    options.get("dead_cores", "fixed"),
   )
   assert recognisers.differences(model, before) > 0.01
   assert recognisers.differences(model, expected) < 1e-6

@@ -136,7 +136,16 @@ def traced(strategy, model, batches):
   return tracing.trace(strategy, model.train_step, data), data
 
 
-def numpy_training(model, weights, steps, bound, parts=1, norm=None):
+def numpy_training(
+  model,
+  weights,
+  steps,
+  bound,
+  parts=1,
+  norm=None,
+  normalize=False,
+  dead="fixed",
+):
   """The method in NumPy, on the gradients of a model without a strategy.
 
   Args:
@@ -146,6 +155,8 @@ def numpy_training(model, weights, steps, bound, parts=1, norm=None):
     bound: `tests.reference.Bound`.
     parts: micro-batches of a core's batch.
     norm: bound of batch clipping, or None.
+    normalize: whether the update is divided by the bound.
+    dead: "fixed" or "live".
 
   Returns:
     list of arrays after the steps.
@@ -171,7 +182,7 @@ def numpy_training(model, weights, steps, bound, parts=1, norm=None):
       for batch in batches
       for part in range(parts)
     ]
-    total = reference.clipped_mean(units, bound, batch_clip_norm=norm)
+    total = reference.clipped_mean(units, bound, dead, norm, normalize)
     if total is not None:
       weights = optimizer(weights, total)
   return weights

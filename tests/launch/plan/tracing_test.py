@@ -59,6 +59,32 @@ def test_clip_before_the_sum(door, bound, microbatches):
   assert waits == (set() if fixed else {norms.name})
 
 
+@pytest.mark.parametrize(
+  ("bound", "microbatches", "waits"),
+  [
+    (tf_pcc.MinBound(), 1, False),
+    # Nor are the micro-batches kept for it.
+    (tf_pcc.MinBound(), 2, False),
+    (tf_pcc.FixedBound(2.5), 1, False),
+    (tf_pcc.QuantileBound(), 1, True),
+    (tf_pcc.RunningBound(), 2, True),
+  ],
+  ids=str,
+)
+def test_divided_by_the_bound(bound, microbatches, waits):
+  """No collective more; by the smallest norm, no gradient waits for another."""
+  strategy = tracing.tpu_strategy(CORES)
+  model = recognisers.compiled(
+    strategy, "model", bound, microbatches=microbatches, normalize=True
+  )
+  batches = recognisers.five_steps()[0]
+  function, _ = recognisers.traced(strategy, model, batches)
+  gradients, norms, rest = check(function, model, microbatches)
+  assert rest == []
+  found = set().union(*(c.waits_for for c in gradients))
+  assert found == ({norms.name} if waits else set())
+
+
 def test_batch_clipping_comes_after_a_sum_of_its_own():
   strategy = tracing.tpu_strategy(CORES)
   model = recognisers.compiled(

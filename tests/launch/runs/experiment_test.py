@@ -31,6 +31,11 @@ from launch.runs import experiment, fused_adam
     ({"method": "per_example"}, {"microbatches": 6}),
     ({"method": "pcc", "microbatches": 3}, {"microbatches": 3}),
     ({"method": "pcc", "track_cosine": True}, {"track_cosine": True}),
+    ({"method": "apcc"}, {"normalize": "auto"}),
+    ({"method": "apcc", "normalize": "true"}, {"normalize": True}),
+    ({"method": "pcc", "normalize": "True"}, {"normalize": True}),
+    ({"method": "running", "normalize": "False"}, {"normalize": False}),
+    ({"method": "batch", "normalize": "false"}, {"normalize": False}),
   ],
 )
 def test_methods(make_config, fields, expected):
@@ -40,6 +45,18 @@ def test_methods(make_config, fields, expected):
     return
   for name, value in expected.items():
     assert repr(getattr(found, name)) == repr(value)
+
+
+@pytest.mark.parametrize(
+  ("method", "normalize"),
+  [("apcc", "on"), ("none", "true"), ("batch", "True"), ("none", "")],
+)
+def test_bad_normalize(make_config, method, normalize):
+  config = make_config(clipping={"method": method, "normalize": normalize})
+  with pytest.raises(
+    ValueError, match=f"Received: clipping.normalize='{normalize}'$"
+  ):
+    experiment.make_clipping(config, 6)
 
 
 def rates(config, steps):
@@ -83,9 +100,32 @@ def test_schedules(make_config):
 
 def test_optimizer_arguments_reach_keras(make_config):
   config = make_config(optimizer={"name": "adamw"})
-  config.optimizer.arguments = {"weight_decay": 0.25, "beta_2": 0.9}
+  config.optimizer.arguments = {"weight_decay": 0.25, "beta_1": 0.8}
   optimizer = experiment.make_optimizer(config)
-  assert (optimizer.weight_decay, optimizer.beta_2) == (0.25, 0.9)
+  assert (optimizer.weight_decay, optimizer.beta_1) == (0.25, 0.8)
+
+
+@pytest.mark.parametrize("name", ["adam", "AdamW", "nadam", "adamax"])
+def test_beta_2_is_a_field(make_config, name):
+  config = make_config(optimizer={"name": name, "beta_2": 0.75})
+  assert experiment.make_optimizer(config).beta_2 == 0.75
+  config.optimizer.arguments = {"beta_2": 0.9}
+  with pytest.raises(ValueError, match=r"arguments\.beta_2=0\.9$"):
+    experiment.make_optimizer(config)
+
+
+def test_beta_2_of_lion_is_another_thing(make_config):
+  config = make_config(optimizer={"name": "lion", "beta_2": 0.75})
+  assert experiment.make_optimizer(config).beta_2 == 0.99
+  config.optimizer.arguments = {"beta_2": 0.9}
+  assert experiment.make_optimizer(config).beta_2 == 0.9
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, 1.5, math.nan])
+def test_bad_beta_2(make_config, value):
+  config = make_config(optimizer={"beta_2": value})
+  with pytest.raises(ValueError, match=f"Received: optimizer.beta_2={value}$"):
+    experiment.check_fields(config)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A run's directory: written whole, opened again, its checkpoints."""
 
+import json
 import math
 import os
 
@@ -21,6 +22,34 @@ def test_a_config_comes_back(make_config, tmp_path):
   assert found.to_json() == config.to_json()
   assert tuple(found.data.buckets_seconds) == (1.0, 2.0)
   assert found.clipping.bound == math.inf
+
+
+@pytest.mark.parametrize(
+  ("method", "normalize"),
+  [("apcc", "false"), ("running", "false"), ("pcc", "auto"), ("none", "auto")],
+)
+def test_a_config_of_before_a_field_has_what_its_run_had(
+  make_config, tmp_path, method, normalize
+):
+  config = make_config(clipping={"method": method})
+  saved_config.save_config(str(tmp_path), config)
+  path = tmp_path / "config.json"
+  saved = json.loads(path.read_text())
+  del saved["clipping"]["normalize"], saved["optimizer"]["beta_2"]
+  saved["optimizer"]["arguments"] = {"beta_2": 0.98, "epsilon": 1e-9}
+  path.write_text(json.dumps(saved))
+  found = saved_config.load_config(str(tmp_path))
+  assert found.clipping.normalize == normalize
+  assert found.optimizer.beta_2 == 0.98
+  assert found.optimizer.arguments.to_dict() == {"epsilon": 1e-9}
+  # Going on with it is going on as it was.
+  config.optimizer.beta_2 = 0.98
+  config.optimizer.arguments = {"epsilon": 1e-9}
+  if normalize == "auto":
+    saved_config.check_config(str(tmp_path), config)
+  else:
+    with pytest.raises(ValueError, match="normalize: 'false' there, 'auto' no"):
+      saved_config.check_config(str(tmp_path), config)
 
 
 @pytest.mark.parametrize(

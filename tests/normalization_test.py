@@ -1,0 +1,463 @@
+"""The update divided by the bound: when, how exactly, and what it is for."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_pcc
+from tests import doors, reference
+from tests.clipping_test import MODES
+from tests.exactness_test import Trajectory
+from tf_pcc import clipping, normalization, units
+
+NAN, INF = np.nan, np.inf
+CORES = 8
+
+
+# Which optimizers.
+
+
+def make(name, **options):
+  return getattr(keras.optimizers, name)(learning_rate=0.01, **options)
+
+
+def moved(optimizer, factor):
+  """How far 20 steps move two variables when all gradients have one factor."""
+  rng = np.random.default_rng(1)
+  variables = [
+    keras.Variable(rng.normal(size=shape).astype("f"), name=name)
+    for name, shape in (("kernel", (6, 5)), ("bias", (5,)))
+  ]
+  optimizer.build(variables)
+  before = [v.numpy() for v in variables]
+  for _ in range(20):
+    # Sizes of 0.5 to 1.5, so that no epsilon counts.
+    gradients = [
+      rng.uniform(0.5, 1.5, v.shape) * rng.choice([-1, 1], v.shape)
+      for v in variables
+    ]
+    optimizer.apply([tf.constant(g * factor, tf.float32) for g in gradients])
+  return [v.numpy() - old for v, old in zip(variables, before)]
+
+
+@pytest.mark.parametrize(
+  ("name", "options", "invariant"),
+  [
+    ("Adadelta", {}, True),
+    ("Adafactor", {}, True),
+    ("Adagrad", {}, False),
+    ("Adagrad", {"initial_accumulator_value": 0.0}, True),
+    ("Adam", {}, True),
+    ("Adam", {"amsgrad": True, "weight_decay": 0.1}, True),
+    ("AdamW", {}, True),
+    ("Adamax", {}, True),
+    ("Ftrl", {}, False),
+    ("Lamb", {}, True),
+    ("Lion", {}, True),
+    ("Nadam", {}, True),
+    ("RMSprop", {}, True),
+    ("RMSprop", {"momentum": 0.9, "centered": True}, True),
+    ("SGD", {}, False),
+    ("SGD", {"momentum": 0.9, "nesterov": True}, False),
+    # Of Keras versions later than the oldest that is supported.
+    *(
+      (name, {}, True)
+      for name in ("Muon", "ScheduleFreeAdamW")
+      if hasattr(keras.optimizers, name)
+    ),
+  ],
+  ids=str,
+)
+def test_is_scale_invariant(name, options, invariant):
+  """What is answered is what the optimizer does with scaled gradients."""
+  assert normalization.is_scale_invariant(make(name, **options)) is invariant
+  plain = moved(make(name, **options), 1.0)
+  error = max(
+    np.abs(a - b).max() / np.abs(b).max()
+    for factor in (1 / 16, 16.0)
+    for a, b in zip(moved(make(name, **options), factor), plain)
+  )
+  if invariant:
+    assert error < 1e-2
+  else:
+    assert error > 0.1
+
+
+def test_optimizers_of_ones_own():
+  class Mine(keras.optimizers.AdamW):
+    pass
+
+  class Unknown(keras.optimizers.Optimizer):
+    pass
+
+  assert normalization.is_scale_invariant(Mine(0.1))
+  assert not normalization.is_scale_invariant(Unknown(0.1))
+
+
+# When.
+
+MIN, RUNNING = tf_pcc.MinBound(), tf_pcc.RunningBound()
+
+
+@pytest.mark.parametrize(
+  ("bound", "optimizer", "count", "expected"),
+  [
+    (MIN, "Adam", 2, True),
+    (MIN, "Adam", 1, False),
+    (MIN, "SGD", 2, False),
+    (tf_pcc.QuantileBound(), "Lion", 2, True),
+    (tf_pcc.QuantileBound(), "Lion", 1, False),
+    (RUNNING, "AdamW", 2, True),
+    # One unit is compared with its own past.
+    (RUNNING, "AdamW", 1, True),
+    (tf_pcc.RunningBound(0.0), "AdamW", 1, False),
+    (tf_pcc.FixedBound(2.0), "Adam", 2, False),
+    (tf_pcc.FixedBound(INF), "Adam", 2, False),
+  ],
+)
+def test_auto(bound, optimizer, count, expected):
+  assert (
+    normalization.resolve("auto", bound, make(optimizer), count) is expected
+  )
+  assert normalization.resolve(False, bound, make(optimizer), count) is False
+
+
+@pytest.mark.parametrize("value", ["on", "True", None, 1, 0, 1.0, [True]])
+def test_other_values_are_refused(value):
+  with pytest.raises(ValueError, match="normalize must be .*Received: norm"):
+    tf_pcc.Clipping(1.0, normalize=value)
+  with pytest.raises(ValueError, match="normalize must be .*Received: norm"):
+    tf_pcc.PerCoreClipping("sgd", 1.0, normalize=value)
+
+
+@pytest.mark.parametrize("bound", [INF, 1e39, 1e300])
+def test_an_infinite_bound_cannot_be_divided_by(bound):
+  """1e39 is infinite in float32."""
+  with pytest.raises(ValueError, match=r"infinite.*bound=FixedBound\(norm="):
+    tf_pcc.Clipping(bound, normalize=True)
+  assert tf_pcc.Clipping(bound).normalize == "auto"
+  assert tf_pcc.Clipping(bound, normalize=False).bound.norm == bound
+
+
+@pytest.mark.parametrize("bound", [MIN, tf_pcc.RunningBound(0.0)])
+@pytest.mark.parametrize("door", doors.DOORS)
+def test_one_core_has_nothing_to_divide_by(door, bound, make_strategy):
+  strategy = make_strategy(1)
+  model = doors.compiled(door, strategy, 2, bound, clipping={"normalize": True})
+  with pytest.raises(ValueError, match="on one core without.*Received:"):
+    model.fit(doors.batches([[[3, 4]]]), verbose=0)
+  # "auto" leaves Adam what it is alone.
+  found, alone = (
+    doors.update(
+      doors.compiled(door, strategy, 2, b, lambda: make("Adam")), [[[3, 4]]] * 2
+    )
+    for b in (bound, None)
+  )
+  np.testing.assert_array_equal(found, alone)
+
+
+def test_one_core_with_microbatches_or_a_past(make_strategy):
+  strategy = make_strategy(1)
+  x = np.array([[3, 4], [0, 0.5]], "f")
+  model = doors.compiled(
+    "model", strategy, 2, MIN, clipping={"normalize": True, "microbatches": 2}
+  )
+  model.fit(x, np.zeros((2, 1)), batch_size=2, shuffle=False, verbose=0)
+  np.testing.assert_allclose(
+    -model.get_weights()[0][:, 0], [0.3, 0.9], rtol=1e-6
+  )
+  model = doors.compiled(
+    "optimizer", strategy, 2, RUNNING, clipping={"normalize": True}
+  )
+  np.testing.assert_allclose(
+    doors.update(model, [[[3, 4]]]), [0.6, 0.8], rtol=1e-5
+  )
+
+
+# How exactly.
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+  "bound", [0.0, 1e-38, 1e-30, 1e-12, 0.3, 1.0, 1e12, 1e37, 3e38, INF, NAN]
+)
+def test_factors_of_tiny_and_huge_bounds(bound, mode):
+  """1 / rho and 1 / ||g|| would overflow, or lose a denormal."""
+  norms = np.float32([1e-29, 1e-12, 0.3, 1, 7, 1e12, 1e37, 0, NAN, INF])
+  live = np.isfinite(norms) & (norms > 0)
+  found = MODES[mode](lambda n: clipping.clip_factor(n, bound, normalize=True))(
+    tf.constant(norms)
+  ).numpy()
+  assert np.isfinite(found).all()
+  np.testing.assert_array_equal(found[~live], 0)
+  larger = np.fmax(norms[live].astype(np.float64), np.float32(bound))
+  np.testing.assert_allclose(found[live], 1 / larger, rtol=3e-7, atol=1e-38)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize("bound", [0.0, 1e-30, 1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("size", [1e-12, 1.0, 1e12])
+def test_divided_gradients(size, bound, dtype):
+  """The norm is at most 1, and exact to the gradient's own precision."""
+  rng = np.random.default_rng(0)
+  exact = rng.normal(size=(64, 33)) * size
+  gradient = tf.cast(tf.constant(exact), dtype)
+  unit = units.WholeBatch([gradient, None], scale=1.0)
+  factors = clipping.clip_factor(unit.norms, bound, normalize=True)
+  found, none = unit.clipped(factors, tf.ones(1))
+  assert none is None
+  assert found.dtype == dtype
+  found = tf.cast(found, tf.float64).numpy()
+  gradient = tf.cast(gradient, tf.float64).numpy()
+  expected = gradient / max(bound, np.linalg.norm(gradient))
+  rtol = 2**-8 if dtype == "bfloat16" else 2e-6
+  np.testing.assert_allclose(found, expected, rtol=rtol)
+  assert np.linalg.norm(found) <= 1 + rtol
+
+
+# Norms 5, 10, 13, 1 and dead ones; None: all dead.
+STEPS = np.float32(
+  [
+    [[3, 4], [6, 8], [5, 12], [0.6, 0.8], [0, 0], [NAN, 1], [INF, 0], [0, 2]],
+    [[NAN, NAN]] * 8,
+    [[3, 4], [0, 0], [0, 0], [0, 0], [0, 0], [NAN, 1], [INF, 0], [0, -INF]],
+    [[30, 40], [6, 8], [5, 1], [6, 8], [1, 1], [2, 1], [0, 0.1], [0, 2]],
+  ]
+)
+BOUNDS = {
+  "fixed": (tf_pcc.FixedBound(3.0), {"kind": "fixed", "norm": 3.0}),
+  "min": (MIN, {"kind": "min"}),
+  "quantile": (
+    tf_pcc.QuantileBound(0.4),
+    {"kind": "quantile", "quantile": 0.4},
+  ),
+  "running": (
+    tf_pcc.RunningBound(0.7),
+    {"kind": "running", "decay": 0.7, "statistic": "min"},
+  ),
+}
+
+
+@pytest.mark.parametrize(
+  ("door", "bound", "dead_cores", "batch_clip_norm"),
+  [
+    ("model", "fixed", "fixed", 0.3),
+    ("optimizer", "fixed", "live", None),
+    ("model", "min", "live", 1.0),
+    ("optimizer", "min", "fixed", None),
+    ("model", "quantile", "fixed", None),
+    ("optimizer", "quantile", "live", 0.3),
+    ("model", "running", "live", None),
+    ("optimizer", "running", "fixed", 0.3),
+  ],
+)
+def test_dead_cores_and_batch_clipping(
+  door, bound, dead_cores, batch_clip_norm, make_strategy
+):
+  rule, numbers = BOUNDS[bound]
+  model = doors.compiled(
+    door,
+    make_strategy(CORES),
+    2,
+    rule,
+    clipping={
+      "normalize": True,
+      "dead_cores": dead_cores,
+      "batch_clip_norm": batch_clip_norm,
+    },
+  )
+  rule = reference.Bound(**numbers)
+  trajectory = Trajectory()
+  doors.update(model, STEPS, callbacks=[trajectory])
+  weights = np.zeros(2)
+  for step, (now,) in zip(STEPS, trajectory.weights):
+    found, weights = weights - now[:, 0], now[:, 0]
+    expected = reference.clipped_mean(
+      [[g] for g in step], rule, dead_cores, batch_clip_norm, normalize=True
+    )
+    expected = np.zeros(2) if expected is None else expected[0]
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
+    # A step of SGD(1) is at most 1 long.
+    assert np.linalg.norm(found) <= min(1.0, batch_clip_norm or 1.0) + 1e-5
+  assert model.optimizer.statistics()["skipped_steps"] == 1
+
+
+def test_batch_clipping_from_one_on_does_nothing(make_strategy):
+  """It bounds the divided update, whose norm is at most 1."""
+  found = [
+    doors.update(
+      doors.compiled(
+        "model",
+        make_strategy(2),
+        2,
+        MIN,
+        clipping={"normalize": True, "batch_clip_norm": norm},
+      ),
+      [[[3, 4], [3, 5]]],
+    )
+    for norm in (None, 1.0)
+  ]
+  np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("bound", BOUNDS)
+@pytest.mark.parametrize("microbatches", [1, 2])
+def test_cores_that_count_by_examples(bound, microbatches, make_strategy):
+  """Four rows on the first core, two on the second."""
+  x = np.array([[3, 4]] * 2 + [[0, 2]] * 2 + [[6, 8], [0, 0.5]], "f")
+  rule, numbers = BOUNDS[bound]
+  strategy = make_strategy(2)
+  model = doors.compiled(
+    "model",
+    strategy,
+    2,
+    rule,
+    clipping={
+      "normalize": True,
+      "microbatches": microbatches,
+      "core_weights": "examples",
+    },
+  )
+  with strategy.scope():
+    model.optimizer.build(model.trainable_variables)
+  values = strategy.experimental_distribute_values_from_function(
+    lambda context: tf.constant(
+      x[:4] if context.replica_id_in_sync_group == 0 else x[4:]
+    )
+  )
+
+  def step(part):
+    model.train_step((part, tf.zeros((len(part), 1))))
+
+  tf.function(lambda v: strategy.run(step, args=(v,)))(values)
+  rows = [
+    part for core in (x[:4], x[4:]) for part in np.split(core, microbatches)
+  ]
+  expected = reference.clipped_mean(
+    [[part.mean(0)] for part in rows],
+    reference.Bound(**numbers),
+    normalize=True,
+    weights=[len(part) for part in rows],
+  )
+  np.testing.assert_allclose(
+    -model.get_weights()[0][:, 0], expected[0], rtol=1e-5
+  )
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_divided_by_the_smallest_norm_no_microbatch_is_kept(
+  normalize, monkeypatch
+):
+  """Every unit is divided by its own norm, whatever the others' are."""
+  stacked = []
+  original = units.StackedMicrobatches
+
+  def spy(*args):
+    stacked.append(args)
+    return original(*args)
+
+  monkeypatch.setattr("tf_pcc.microbatches.StackedMicrobatches", spy)
+  model = doors.compiled(
+    "model",
+    tf.distribute.get_strategy(),
+    2,
+    MIN,
+    clipping={"normalize": normalize, "microbatches": 2, "track_cosine": True},
+  )
+  x = np.array([[3, 4], [0, 0.5]], "f")
+  model.fit(x, np.zeros((2, 1)), batch_size=2, shuffle=False, verbose=0)
+  assert bool(stacked) is not normalize
+  # The statistics are in units of the gradient all the same.
+  statistics = model.optimizer.statistics()
+  assert statistics["clip_bound"] == 0.5
+  update, mean = np.array([0.6, 1.8]), np.array([3, 4.5])
+  np.testing.assert_allclose(
+    statistics["update_cosine"],
+    update @ mean / np.linalg.norm(update) / np.linalg.norm(mean),
+    rtol=1e-6,
+  )
+
+
+# What for.
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_adam_keeps_its_step_when_gradients_fall(normalize, make_strategy):
+  """Fifteen times smaller after 40 steps, as in the first of a recogniser."""
+  rng = np.random.default_rng(0)
+  steps = 60
+  sizes = np.geomspace(300, 20, 40).tolist() + [20.0] * (steps - 40)
+  gradients = rng.normal(size=(steps, 2, 50)) + 1
+  gradients *= np.array(sizes)[:, None, None]
+  model = doors.compiled(
+    "model",
+    make_strategy(2),
+    50,
+    MIN,
+    lambda: keras.optimizers.Adam(1.0),
+    clipping={"normalize": normalize},
+  )
+  doors.update(model, gradients[:-1])
+  found = np.abs(doors.update(model, gradients[-1:])).mean()
+  if normalize:
+    assert found > 0.8
+  else:
+    assert found < 0.3
+
+
+# Saving.
+
+
+def test_config_round_trip():
+  for normalize in ("auto", True, False):
+    for thing in (
+      tf_pcc.Clipping(MIN, normalize=normalize),
+      tf_pcc.PerCoreClipping("adam", MIN, normalize=normalize),
+    ):
+      config = keras.saving.serialize_keras_object(thing)
+      other = keras.saving.deserialize_keras_object(
+        json.loads(json.dumps(config))
+      )
+      assert other.get_config() == thing.get_config()
+      assert other.get_config()["normalize"] == normalize
+
+
+@pytest.mark.parametrize("door", doors.DOORS)
+def test_configs_of_older_versions_do_not_divide(
+  door, make_strategy, tmp_path, monkeypatch
+):
+  strategy = make_strategy(2)
+  whole = tf_pcc.Clipping.get_config
+
+  def without(self):
+    config = whole(self)
+    del config["normalize"]
+    return config
+
+  def fit():
+    model = doors.compiled(
+      door,
+      strategy,
+      2,
+      MIN,
+      lambda: keras.optimizers.Adam(0.1),
+      clipping={"normalize": False},
+    )
+    doors.update(model, STEPS[3:, :2])
+    return model
+
+  model = fit()
+  with monkeypatch.context() as patch:
+    patch.setattr(tf_pcc.Clipping, "get_config", without)
+    model.save(tmp_path / "old.keras")
+  with strategy.scope():
+    other = keras.saving.load_model(
+      tmp_path / "old.keras", custom_objects={"linear_loss": doors.linear_loss}
+    )
+  assert other.optimizer.clipping.normalize is False
+  np.testing.assert_array_equal(
+    doors.update(other, STEPS[:1, :2]), doors.update(model, STEPS[:1, :2])
+  )
