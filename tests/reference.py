@@ -19,7 +19,7 @@ class Bound:
 
   def __init__(self, kind, **options):
     self.kind, self.options = kind, options
-    self.average, self.weight = None, None
+    self.units = None
 
   def __call__(self, norms):
     norms = np.asarray(norms, np.float64)
@@ -30,18 +30,50 @@ class Bound:
       return norms[live].min()
     if self.kind == "quantile":
       return np.quantile(norms[live], self.options["quantile"])
-    decay = self.options["decay"]
-    if self.average is None:
-      self.average = np.zeros_like(norms)
-      self.weight = np.zeros_like(norms)
-    for i in np.flatnonzero(live):
-      self.average[i] = decay * self.average[i] + (1 - decay) * norms[i]
-      self.weight[i] = decay * self.weight[i] + (1 - decay)
-    running = self.average[live] / self.weight[live]
+    if self.units is None:
+      self.units = [RunningNorm(**self.options) for _ in norms]
+    for unit in np.flatnonzero(live):
+      self.units[unit].observe(norms[unit])
+    units = [unit for unit, alive in zip(self.units, live) if alive]
+    if self.options["decay"] > 0:
+      limit = np.log(self.options.get("outlier_factor", 10.0))
+      median = np.median([unit.log for unit in units])
+      units = [u for u in units if abs(u.log - median) <= limit] or units
+      units = [u for u in units if u.streak == 0] or units
+    logs = [unit.log for unit in units]
     statistic = self.options["statistic"]
     if statistic == "quantile":
-      return np.quantile(running, self.options["quantile"])
-    return {"min": np.min, "mean": np.mean}[statistic](running)
+      return np.exp(np.quantile(logs, self.options["quantile"]))
+    return np.exp(
+      {"min": np.min, "mean": np.mean, "median": np.median}[statistic](logs)
+    )
+
+
+class RunningNorm:
+  """What one unit remembers of its norms: a weighted mean of logarithms."""
+
+  def __init__(self, decay, outlier_factor=10.0, **_):
+    self.decay, self.factor = decay, outlier_factor
+    self.logs, self.streak = [], 0
+
+  @property
+  def log(self):
+    """The mean of what was counted; the newest weighs most."""
+    ages = np.arange(len(self.logs))[::-1]
+    return np.average(self.logs, weights=self.decay ** ages.astype(float))
+
+  def observe(self, norm):
+    log = np.log(norm)
+    if self.logs and self.decay > 0:
+      now, limit = self.log, np.log(self.factor)
+      off = (log > now + limit) - (log < now - limit)
+      same = self.streak * off > 0
+      self.streak = self.streak + off if same else off
+      if abs(self.streak) == 3:
+        self.logs, self.streak = [], 0
+      elif off:
+        log = now + limit * off
+    self.logs.append(log)
 
 
 def clipped_mean(

@@ -12,10 +12,11 @@ __version__ = "0.2.0"
 compatibility.check()
 
 try:
-  from tf_pcc.bounds import FixedBound, MinBound, QuantileBound, RunningBound
+  from tf_pcc.bounds import FixedBound, MinBound, QuantileBound
   from tf_pcc.clipping_spec import Clipping
   from tf_pcc.monitoring import ClippingMonitor
   from tf_pcc.optimizer import PerCoreClipping
+  from tf_pcc.running_bound import RunningBound
   from tf_pcc.training import PerCoreModel
 except ModuleNotFoundError as error:
   if (error.name or "").split(".")[0] not in ("keras", "tensorflow"):

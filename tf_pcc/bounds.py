@@ -10,9 +10,9 @@ micro-batch when each core's batch is cut. It never sees a gradient.
 | `QuantileBound` | APCC with a quantile     | a quantile of this step's norms |
 | `RunningBound`  | APCC, running statistics | a statistic of running norms    |
 
-Sources: Wang et al., Interspeech 2024 (arXiv 2406.02004) for PCC and APCC;
-Wang, ICLR 2025 (arXiv 2408.16204) for micro-batches. The running form and its
-defaults are this package's.
+`RunningBound` is in running_bound.py. Sources: Wang et al., Interspeech 2024
+(arXiv 2406.02004) for PCC and APCC; Wang, ICLR 2025 (arXiv 2408.16204) for
+micro-batches.
 """
 
 import math
@@ -27,9 +27,9 @@ import tensorflow as tf
 class Bound:
   """Base class: chooses rho from the norms of one step.
 
-  Subclasses implement `compute`, and `state_names` when they keep state. State
-  is one float32 slot a unit, the same on every core, because every core sees
-  every norm.
+  Subclasses implement `compute`, and `state_names` when they keep state, which
+  is one float32 slot a unit. `observe` is for state that a unit can keep of
+  itself, from its own norm; `compute` sees all units.
   """
 
   @property
@@ -63,16 +63,35 @@ class Bound:
     """Names of the per-unit state vectors."""
     return ()
 
+  def observe(
+    self, norms: tf.Tensor, live: tf.Tensor, state: dict[str, tf.Tensor]
+  ) -> dict[str, tf.Tensor]:
+    """The state after this step's norms, each unit's from its own alone.
+
+    Every core calls it for its own units, before it knows of the others.
+
+    Args:
+      norms: float32 [some units], norms of the per-unit mean gradients. What is
+        not live holds anything, NaN included.
+      live: bool [some units].
+      state: dict from each of `state_names` to float32 [some units].
+
+    Returns:
+      dict like `state`.
+    """
+    del norms, live
+    return state
+
   def compute(
     self, norms: tf.Tensor, live: tf.Tensor, state: dict[str, tf.Tensor]
   ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """The bound of this step and the new state.
 
     Args:
-      norms: float32 [units], norms of the per-unit mean gradients. What is not
-        live holds anything, NaN included.
+      norms: float32 [units], as `observe` has seen those of each core.
       live: bool [units]. At least one is true, or the result is not used.
-      state: dict from each of `state_names` to float32 [units].
+      state: dict from each of `state_names` to float32 [units], what `observe`
+        made of it.
 
     Returns:
       rho as a float32 scalar, and a dict like `state`.
@@ -92,6 +111,20 @@ class Bound:
       dict of NumPy float32 [units].
     """
     return {name: np.resize(value, units) for name, value in state.items()}
+
+  def upgrade_state(
+    self, state: dict[str, np.ndarray]
+  ) -> dict[str, np.ndarray] | None:
+    """What the state of an older version of this bound means here.
+
+    Args:
+      state: dict of NumPy float32 [units], of any names.
+
+    Returns:
+      dict of the `state_names`, or None when there is nothing to convert.
+    """
+    del state
+    return None
 
   def get_config(self) -> dict[str, Any]:
     """The constructor's arguments."""
@@ -145,12 +178,12 @@ class QuantileBound(Bound):
   """
 
   def __init__(self, quantile: float = 0.5):
-    self.quantile = _fraction("quantile", quantile)
+    self.quantile = fraction("quantile", quantile)
 
   def compute(
     self, norms: tf.Tensor, live: tf.Tensor, state: dict[str, tf.Tensor]
   ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    return _quantile(norms, live, self.quantile), state
+    return quantile_of(norms, live, self.quantile), state
 
   def get_config(self) -> dict[str, Any]:
     return {"quantile": self.quantile}
@@ -175,94 +208,6 @@ class MinBound(Bound):
     self, norms: tf.Tensor, live: tf.Tensor, state: dict[str, tf.Tensor]
   ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     return tf.reduce_min(tf.where(live, norms, np.inf)), state
-
-
-@keras.saving.register_keras_serializable("tf_pcc")
-class RunningBound(Bound):
-  """APCC on running norm statistics that every core keeps of itself.
-
-  Unit i keeps an exponential average of its own norms, corrected for its start
-  as Adam's moments are, and rho is a statistic of these averages over the units
-  that are live in this step. A unit that is not live leaves its average as it
-  was. With decay 0 and the minimum this is `MinBound`, bit for bit.
-
-  Restored under another number of units, the new slots take evenly spaced
-  quantiles of the old averages: smallest and largest stay, cores being
-  interchangeable.
-
-  Args:
-    decay: float in [0, 1): the weight of the past.
-    statistic: "min", "mean" or "quantile" over the live units' averages.
-    quantile: float in [0, 1], used by statistic="quantile" only.
-
-  Raises:
-    ValueError: on an argument outside these ranges.
-  """
-
-  STATISTICS = ("min", "mean", "quantile")
-
-  def __init__(
-    self, decay: float = 0.99, statistic: str = "min", quantile: float = 0.5
-  ):
-    decay = _fraction("decay", decay)
-    if decay == 1.0:
-      raise ValueError(f"decay must be below 1. Received: decay={decay}")
-    if statistic not in self.STATISTICS:
-      raise ValueError(
-        f"statistic must be one of {self.STATISTICS}. "
-        f"Received: statistic={statistic!r}"
-      )
-    self.decay = decay
-    self.statistic = statistic
-    self.quantile = _fraction("quantile", quantile)
-
-  @property
-  def compares_units(self) -> bool:
-    # One unit is compared with its own past.
-    return self.decay == 0
-
-  @property
-  def state_names(self) -> tuple[str, ...]:
-    return ("average", "weight")
-
-  def compute(
-    self, norms: tf.Tensor, live: tf.Tensor, state: dict[str, tf.Tensor]
-  ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    safe = tf.where(live, norms, 0.0)
-    average, weight = (
-      tf.where(live, self.decay * old + (1.0 - self.decay) * new, old)
-      for old, new in ((state["average"], safe), (state["weight"], 1.0))
-    )
-    running = average / tf.where(weight > 0, weight, 1.0)
-    if self.statistic == "min":
-      bound = tf.reduce_min(tf.where(live, running, np.inf))
-    elif self.statistic == "quantile":
-      bound = _quantile(running, live, self.quantile)
-    else:
-      count = tf.reduce_sum(tf.cast(live, tf.float32))
-      bound = tf.reduce_sum(tf.where(live, running, 0.0)) / count
-    return bound, {"average": average, "weight": weight}
-
-  def resize_state(
-    self, state: dict[str, np.ndarray], units: int
-  ) -> dict[str, np.ndarray]:
-    known = state["weight"] > 0
-    if not known.any():
-      return {name: np.zeros(units, np.float32) for name in self.state_names}
-    running = state["average"][known] / state["weight"][known]
-    spread = np.quantile(running, np.linspace(0.0, 1.0, units))
-    # The past of the old cores counts in full: no new start is corrected for.
-    return {
-      "average": spread.astype(np.float32),
-      "weight": np.ones(units, np.float32),
-    }
-
-  def get_config(self) -> dict[str, Any]:
-    return {
-      "decay": self.decay,
-      "statistic": self.statistic,
-      "quantile": self.quantile,
-    }
 
 
 def get(identifier: Bound | float | dict[str, Any]) -> Bound:
@@ -301,7 +246,7 @@ def positive_number(name: str, value: Any) -> float:
   return float(value)
 
 
-def _fraction(name: str, value: Any) -> float:
+def fraction(name: str, value: Any) -> float:
   if (
     not isinstance(value, numbers.Real)
     or isinstance(value, bool)
@@ -313,7 +258,7 @@ def _fraction(name: str, value: Any) -> float:
   return float(value)
 
 
-def _quantile(values, live, quantile):
+def quantile_of(values, live, quantile):
   """Linearly interpolated quantile over the live values, static shapes only."""
   ordered = tf.sort(tf.where(live, values, np.inf))
   last = tf.reduce_sum(tf.cast(live, tf.float32)) - 1.0

@@ -95,6 +95,14 @@ class Clipper:
       ValueError: If the optimizer was built under another strategy, or
         `examples` is missing.
     """
+    built_for = self.variables["norms"].shape[0]
+    units = norms.shape[0] * replicas.count()
+    if units != built_for:
+      raise ValueError(
+        "The optimizer was built under another strategy: build it, or compile "
+        "and fit the model, inside the scope() it trains in. Received: units "
+        f"built for={built_for}, units of this step={units}"
+      )
     bound_rule = self.clipping.bound
     weights = tf.ones_like(norms)
     if self.clipping.core_weights == "examples":
@@ -104,27 +112,17 @@ class Clipper:
           "Received: examples=None"
         )
       weights = tf.fill(tf.shape(norms), examples / self.clipping.microbatches)
-    gathered = replicas.gather(tf.concat([norms, weights], 0))
-    all_norms, all_weights = (
-      tf.reshape(part, [-1]) for part in tf.split(gathered, 2, axis=1)
+    names = bound_rule.state_names
+    own = bound_rule.observe(norms, clipping.is_live(norms), self._own_state())
+    columns = [norms, weights, *(own[name] for name in names)]
+    gathered = replicas.gather(tf.concat(columns, 0))
+    all_norms, all_weights, *states = (
+      tf.reshape(part, [-1])
+      for part in tf.split(gathered, len(columns), axis=1)
     )
-    built_for = self.variables["norms"].shape[0]
-    if all_norms.shape[0] != built_for:
-      raise ValueError(
-        "The optimizer was built under another strategy: build it, or compile "
-        "and fit the model, inside the scope() it trains in. Received: units "
-        f"built for={built_for}, units of this step={all_norms.shape[0]}"
-      )
     live = clipping.is_live(all_norms)
     any_live = tf.reduce_any(live)
-    bound, state = bound_rule.compute(
-      all_norms,
-      live,
-      {
-        name: tf.convert_to_tensor(self.variables[f"bound_{name}"])
-        for name in bound_rule.state_names
-      },
-    )
+    bound, state = bound_rule.compute(all_norms, live, dict(zip(names, states)))
     if (
       self.clipping.dead_cores == "live"
       or self.clipping.core_weights == "examples"
@@ -132,7 +130,6 @@ class Clipper:
       counted = all_weights
       if self.clipping.dead_cores == "live":
         counted = tf.where(live, all_weights, 0.0)
-      units = tf.cast(tf.size(all_norms), tf.float32)
       weights = tf.math.divide_no_nan(weights * units, tf.reduce_sum(counted))
     # Else every unit counts 1, and must not wait for the other cores' norms:
     # under a fixed bound the gradients are added up together with them.
@@ -160,6 +157,17 @@ class Clipper:
       weights=weights,
       any_live=any_live,
     )
+
+  def _own_state(self) -> dict[str, tf.Tensor]:
+    """The bound's state of this core's units."""
+    count = self.clipping.microbatches
+    start = replicas.replica_id() * count
+    return {
+      name: tf.slice(
+        tf.convert_to_tensor(self.variables[f"bound_{name}"]), [start], [count]
+      )
+      for name in self.clipping.bound.state_names
+    }
 
   def observe_cosine(
     self,
@@ -261,12 +269,24 @@ class Clipper:
       self._pending = dict(arrays)
       return
     arrays = {k: np.asarray(v) for k, v in arrays.items()}
-    names = [f"bound_{name}" for name in self.clipping.bound.state_names]
-    units = self.variables["norms"].shape[0]
-    if all(name in arrays for name in names) and names:
-      state = {name.removeprefix("bound_"): arrays[name] for name in names}
-      if len(next(iter(state.values()))) != units:
-        state = self.clipping.bound.resize_state(state, units)
+    rule, units = self.clipping.bound, self.variables["norms"].shape[0]
+    state = {
+      name.removeprefix("bound_"): value
+      for name, value in arrays.items()
+      if name.startswith("bound_")
+    }
+    upgraded = rule.upgrade_state(state)
+    if upgraded is not None:
+      logging.warning(
+        "The running statistics of %r come from an older version and were "
+        "converted.",
+        rule,
+      )
+      state = upgraded
+    if rule.state_names and state.keys() >= set(rule.state_names):
+      state = {name: state[name] for name in rule.state_names}
+      if len(state[rule.state_names[0]]) != units:
+        state = rule.resize_state(state, units)
       arrays.update({f"bound_{name}": v for name, v in state.items()})
     for name, variable in self.variables.items():
       if name in arrays and arrays[name].shape == tuple(variable.shape):
