@@ -5,9 +5,12 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from absl import logging
 
 import tf_pcc
+from tests import reference
+from tf_pcc import replicas
 from tf_pcc.clipper import Clipper
 
 NAN = np.nan
@@ -137,7 +140,7 @@ def test_dead_step_leaves_the_averages():
   before = clipper.save()
   clipper.plan(np.float32([NAN, 0, np.inf, 0]))
   after = clipper.save()
-  for name in ("bound_average", "bound_weight"):
+  for name in ("bound_log_average", "bound_weight"):
     np.testing.assert_array_equal(before[name], after[name])
 
 
@@ -171,7 +174,9 @@ def test_load_on_another_number_of_units():
   other = built(units=2)
   other.load(clipper.save())
   found = other.save()
-  np.testing.assert_allclose(found["bound_average"], [1, 4], rtol=1e-6)
+  np.testing.assert_allclose(
+    found["bound_log_average"], np.log([1, 4]), atol=1e-6
+  )
   np.testing.assert_array_equal(found["norms"], [0, 0])
   assert found["skipped_steps"] == 2
 
@@ -188,3 +193,92 @@ def test_load_from_another_bound_starts_anew():
 def test_plan_for_another_number_of_units_is_refused():
   with pytest.raises(ValueError, match="built for=4, units of this step=3"):
     built().plan(np.ones(3, np.float32))
+
+
+class Counting(tf_pcc.bounds.Bound):
+  """A bound whose memory comes from the norms of all units."""
+
+  state_names = ("largest",)
+
+  def compute(self, norms, live, state):
+    largest = tf.reduce_max(tf.where(live, norms, 0.0))
+    return largest, {"largest": tf.maximum(state["largest"], largest)}
+
+
+@pytest.mark.parametrize("bound", [Counting(), tf_pcc.RunningBound(0.5)])
+@pytest.mark.parametrize("microbatches", [1, 2])
+def test_every_core_keeps_its_own(bound, microbatches, make_strategy):
+  """In variables local to it; the copy that all hold is gathered from them."""
+  cores = 4
+  strategy = make_strategy(cores)
+  rng = np.random.default_rng(0)
+  norms = rng.lognormal(size=(3, cores, microbatches)).astype(np.float32)
+  norms[1, 2] = NAN
+  with strategy.scope():
+    clipper = Clipper(tf_pcc.Clipping(bound, microbatches=microbatches))
+    clipper.build()
+
+  @tf.function
+  def step(values):
+    strategy.run(lambda: clipper.plan(values[replicas.replica_id()]))
+
+  def own(name):
+    return np.concatenate(
+      [
+        core.numpy()
+        for core in strategy.experimental_local_results(
+          clipper.local_variables[name]
+        )
+      ]
+    )
+
+  for number, values in enumerate(norms):
+    step(tf.constant(values))
+    for name in bound.state_names:
+      copy = clipper.save()[f"bound_{name}"]
+      np.testing.assert_array_equal(own(name), copy)
+    if isinstance(bound, Counting):
+      expected = np.full(cores * microbatches, np.nanmax(norms[: number + 1]))
+      np.testing.assert_array_equal(own("largest"), expected)
+  if isinstance(bound, Counting):
+    return
+  units = [reference.RunningNorm(0.5) for _ in range(cores * microbatches)]
+  for values in norms:
+    for unit, norm in zip(units, values.reshape(-1)):
+      if np.isfinite(norm):
+        unit.observe(norm)
+  np.testing.assert_allclose(
+    own("log_average"), [unit.log for unit in units], atol=1e-6
+  )
+  assert len(set(own("log_average"))) == cores * microbatches
+
+
+def test_the_copy_is_read_after_it_was_loaded_and_not_else(make_strategy):
+  strategy = make_strategy(2)
+  with strategy.scope():
+    clipper = Clipper(tf_pcc.Clipping(tf_pcc.RunningBound(0.5)))
+    clipper.build()
+
+  @tf.function
+  def step():
+    norms = tf.constant([[4.0], [9.0]])
+    strategy.run(lambda: clipper.plan(norms[replicas.replica_id()]))
+
+  step()
+  saved = clipper.save()
+  for name in ("bound_log_average", "bound_weight"):
+    clipper.variables[name].assign([7.0, 7.0])
+  step()
+  # The cores did not ask the copy.
+  np.testing.assert_allclose(
+    clipper.save()["bound_log_average"], np.log([4.0, 9.0]), rtol=1e-6
+  )
+  clipper.load(saved | {"bound_log_average": np.log(np.float32([16.0, 4.0]))})
+  for _ in range(2):
+    step()
+  # Weights of 1 / 2, a quarter from each of the steps.
+  np.testing.assert_allclose(
+    clipper.save()["bound_log_average"],
+    np.log([16 ** (1 / 7) * 4 ** (6 / 7), 4 ** (1 / 7) * 9 ** (6 / 7)]),
+    rtol=1e-6,
+  )

@@ -124,7 +124,21 @@ def loop_case(strategy, bound, **options):
   model, x, y = per_core_model(strategy, bound, **options)
   start = model.get_weights()
   loop(strategy, model.train_step, dataset(x, y))
-  return {"start": start, "weights": model.get_weights()}
+  clipper = model.optimizer._clipper
+  return {
+    "start": start,
+    "weights": model.get_weights(),
+    "state": clipper.save(),
+    # One core a worker.
+    "own": {n: v.numpy() for n, v in local_values(strategy, clipper)},
+  }
+
+
+def local_values(strategy, clipper):
+  """Pairs of name and this worker's value of the replica-local variables."""
+  for name, variable in clipper.local_variables.items():
+    (own,) = strategy.experimental_local_results(variable)
+    yield name, own
 
 
 def optimizer_case(strategy, bound):
@@ -232,6 +246,7 @@ def main():
         results[f"edges {name} {door} {dead_cores}"] = edge_case(
           strategy, door, bound, dead_cores
         )
+  results["running"] = loop_case(strategy, tf_pcc.RunningBound(0.7))
   results["subclassed"] = subclassed_case(strategy)
   results["checkpoint"] = checkpoint_case(strategy, folder, task)
   np.save(os.path.join(folder, f"{task}.npy"), results, allow_pickle=True)

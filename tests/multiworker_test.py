@@ -12,6 +12,7 @@ BOUNDS = {
   "fixed": {"kind": "fixed", "norm": 0.7},
   "min": {"kind": "min"},
 }
+RUNNING = {"running": {"kind": "running", "decay": 0.7, "statistic": "min"}}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def expected_weights(start, bound, epochs=1, normalize=False):
   plain = keras.Model(inputs, outputs)
   gradients = reference.gradient_function(plain)
   optimizer = reference.Momentum(worker.RATE)
-  rule = reference.Bound(**BOUNDS[bound])
+  rule = reference.Bound(**(BOUNDS | RUNNING)[bound])
   weights = [w.astype(np.float64) for w in start]
   losses = []
   rows = worker.WORKERS * worker.PER_CORE
@@ -111,6 +112,20 @@ def test_dead_cores_on_either_worker(results, bound, door, dead_cores):
   assert found["live"] == [2, 1, 1, 0, 2]
   assert found["skipped"] == [0, 0, 0, 1, 1]
   assert found["iterations"] == 4
+
+
+def test_every_worker_keeps_its_own_running_norms(results):
+  found = results[0]["running"]
+  expected, *_ = expected_weights(found["start"], "running")
+  check(found["weights"], expected, found["start"])
+  for task, result in enumerate(results):
+    case = result["running"]
+    for name, own in case["own"].items():
+      copy = case["state"][f"bound_{name}"]
+      assert copy.shape == (worker.WORKERS,)
+      np.testing.assert_array_equal(own, copy[task : task + 1])
+  averages = [result["running"]["own"]["log_average"] for result in results]
+  assert averages[0] != averages[1]
 
 
 def test_subclass_that_fit_builds(results):

@@ -66,7 +66,7 @@ class RunningNorm:
     log = np.log(norm)
     if self.logs and self.decay > 0:
       now, limit = self.log, np.log(self.factor)
-      off = (log > now + limit) - (log < now - limit)
+      off = np.sign(log - now) * (abs(log - now) > limit)
       same = self.streak * off > 0
       self.streak = self.streak + off if same else off
       if abs(self.streak) == 3:

@@ -138,6 +138,23 @@ def test_shared_variable_is_equal_on_all_cores(make_strategy):
   assert not variable.trainable
 
 
+@CORES
+def test_local_variable_is_each_cores_own(make_strategy, cores):
+  strategy = make_strategy(cores)
+  with strategy.scope():
+    variable = replicas.local_variable((2,), "own")
+
+  def step(core):
+    variable.assign(variable + [1.0, tf.cast(core, tf.float32)])
+    return tf.convert_to_tensor(variable)
+
+  for count in (1, 2):
+    for core, found in enumerate(per_core(strategy, step)):
+      np.testing.assert_array_equal(found, [count, count * core])
+  for core, own in enumerate(strategy.experimental_local_results(variable)):
+    np.testing.assert_array_equal(own, [2, 2 * core])
+
+
 def test_one_process_does_not_span_workers(make_strategy):
   assert not replicas.spans_workers()
   assert not replicas.spans_workers(make_strategy(2))

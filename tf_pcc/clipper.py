@@ -8,6 +8,7 @@ norms, and remembers what the step looked like for monitoring.
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -36,6 +37,12 @@ class Plan:
 class Clipper:
   """Turns norms into factors and keeps the state. One per optimizer.
 
+  What a bound remembers of a core's units lives in variables that are local to
+  the core (`local_variables`), which it updates from its own norms alone. The
+  all-reduce of the norms gathers these too, and all cores keep the copy, a slot
+  a unit, in `variables`. The copy is what is saved; in the first step after it
+  was loaded the cores take their own from there.
+
   Args:
     clipping: `Clipping`.
   """
@@ -49,6 +56,8 @@ class Clipper:
     self._low_looks = 0
     self.checkpoint_state = _CheckpointState(self)
     self.variables = {}
+    self.local_variables = {}
+    self._restored: Any = None
     self._pending = None
 
   def build(self) -> None:
@@ -70,6 +79,12 @@ class Clipper:
     }
     for name in ("skipped_steps", "skipped_in_a_row", "dead_core_steps"):
       self.variables[name] = replicas.shared_variable((), "int32", name)
+    self.local_variables = {
+      name: replicas.local_variable((self.clipping.microbatches,), name)
+      for name in self.clipping.bound.state_names
+    }
+    # Whether the copy is newer than the cores' own.
+    self._restored = replicas.shared_variable((), "int32", "restored")
     if self._pending is not None:
       self.load(self._pending)
       self._pending = None
@@ -96,7 +111,7 @@ class Clipper:
         `examples` is missing.
     """
     built_for = self.variables["norms"].shape[0]
-    units = norms.shape[0] * replicas.count()
+    units = int(norms.shape[0] or 0) * replicas.count()
     if units != built_for:
       raise ValueError(
         "The optimizer was built under another strategy: build it, or compile "
@@ -122,7 +137,13 @@ class Clipper:
     )
     live = clipping.is_live(all_norms)
     any_live = tf.reduce_any(live)
-    bound, state = bound_rule.compute(all_norms, live, dict(zip(names, states)))
+    seen = dict(zip(names, states))
+    bound, state = bound_rule.compute(all_norms, live, seen)
+    for name, variable in self.local_variables.items():
+      # A rule may go on from all units' norms; most leave what they observed.
+      if state[name] is not seen[name]:
+        own[name] = self._own_slots(state[name])
+      variable.assign(own[name])
     if (
       self.clipping.dead_cores == "live"
       or self.clipping.core_weights == "examples"
@@ -148,7 +169,10 @@ class Clipper:
       "skipped_in_a_row": tf.where(any_live, 0, in_a_row + 1),
       "dead_core_steps": dead + tf.reduce_sum(tf.cast(~cores, tf.int32)),
     }
-    replicas.assign([self.variables[name] for name in new], new.values())
+    replicas.assign(
+      [*(self.variables[name] for name in new), self._restored],
+      [*new.values(), tf.constant(0)],
+    )
     local = bound_rule.local_bound(normalize)
     return Plan(
       factors=clipping.clip_factor(
@@ -160,14 +184,20 @@ class Clipper:
 
   def _own_state(self) -> dict[str, tf.Tensor]:
     """The bound's state of this core's units."""
-    count = self.clipping.microbatches
-    start = replicas.replica_id() * count
+    restored = tf.convert_to_tensor(self._restored) > 0
     return {
-      name: tf.slice(
-        tf.convert_to_tensor(self.variables[f"bound_{name}"]), [start], [count]
+      name: tf.where(
+        restored,
+        self._own_slots(tf.convert_to_tensor(self.variables[f"bound_{name}"])),
+        tf.convert_to_tensor(variable),
       )
-      for name in self.clipping.bound.state_names
+      for name, variable in self.local_variables.items()
     }
+
+  def _own_slots(self, values: tf.Tensor) -> tf.Tensor:
+    """This core's units' part of float32 [units]."""
+    count = self.clipping.microbatches
+    return tf.slice(values, [replicas.replica_id() * count], [count])
 
   def observe_cosine(
     self,
@@ -291,6 +321,7 @@ class Clipper:
     for name, variable in self.variables.items():
       if name in arrays and arrays[name].shape == tuple(variable.shape):
         variable.assign(arrays[name])
+    self._restored.assign(1)
 
 
 class _CheckpointState(tf.train.experimental.PythonState):

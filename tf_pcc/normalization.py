@@ -123,7 +123,7 @@ def resolve(
       "micro-batches, where nothing is clipped: use more cores, microbatches "
       f"or a FixedBound. Received: {normalize=}, {bound=}"
     )
-  if normalize != "auto":
+  if isinstance(normalize, bool):
     return normalize
   adaptive = bound.fixed_value is None
   return adaptive and not alone and is_scale_invariant(optimizer)

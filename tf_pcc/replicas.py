@@ -147,9 +147,8 @@ def shared_variable(
   """A variable that starts at zero and is equal on all cores by construction.
 
   Its value is computed from gathered numbers, so every core assigns the same.
-  One slot a core in such a vector is what keeps per-core state through every
-  Keras and TensorFlow checkpoint format: ON_READ variables are saved as their
-  aggregate, and the cores' own values are lost.
+  One slot a core in such a vector is what carries per-core state through every
+  Keras and TensorFlow checkpoint format.
 
   Args:
     shape: tuple of ints.
@@ -166,6 +165,31 @@ def shared_variable(
       dtype=dtype,
       trainable=False,
       aggregation="only_first_replica",
+      name=name,
+    )
+
+
+def local_variable(shape: tuple[int, ...], name: str) -> tf.Variable:
+  """A variable in which every core keeps a value of its own.
+
+  It starts at zero. In replica context reading and assigning it are this core's
+  alone and need no communication. Every format of Keras and TensorFlow saves
+  such a variable as its aggregate, if at all: what must outlive the process
+  belongs in a `shared_variable` too.
+
+  Args:
+    shape: tuple of ints.
+    name: str.
+
+  Returns:
+    float32 `tf.Variable`, not trainable.
+  """
+  with tf.init_scope():
+    return tf.Variable(
+      tf.zeros(shape),
+      trainable=False,
+      synchronization=tf.VariableSynchronization.ON_READ,
+      aggregation=tf.VariableAggregation.NONE,
       name=name,
     )
 

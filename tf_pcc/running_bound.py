@@ -125,7 +125,7 @@ class RunningBound(bounds.Bound):
     sign = tf.sign(surprise)
     row = tf.where(outliers * sign > 0, outliers, 0.0) + sign
     row = tf.where(known & (tf.abs(surprise) > limit), row, 0.0)
-    starts = ~known | (tf.abs(row) >= _NEW_LEVEL)
+    starts = tf.logical_not(known) | (tf.abs(row) >= _NEW_LEVEL)
     counted = tf.where(
       starts, surprise, tf.clip_by_value(surprise, -limit, limit)
     )
