@@ -72,7 +72,7 @@ class RunningBound(bounds.Bound):
   ...   state = bound.observe(tf.constant(norms), live, state)
   ...   rho, _ = bound.compute(tf.constant(norms), live, state)
   >>> print(f"{float(rho):.1f}")
-  2.6
+  3.0
   """
 
   STATISTICS = ("min", "median", "mean", "quantile")

@@ -95,7 +95,7 @@ def get_config():
   clipping.method = "apcc"
   # The norm of pcc, per_example and batch.
   clipping.bound = 2.5
-  # Of running: see tf_pcc.RunningBound.
+  # Of running, see tf_pcc.RunningBound: min, median, mean or quantile.
   clipping.decay = 0.99
   clipping.statistic = "min"
   clipping.quantile = 0.5

@@ -169,7 +169,7 @@ def test_features_hear_at_the_rate_of_the_records(make_config):
 def test_adam_is_the_fused_one(make_config):
   """Adam's kin, such as AdamW, stay as they are."""
   found = experiment.make_optimizer(
-    make_config(optimizer={"name": "adam", "arguments": {"beta_2": 0.98}})
+    make_config(optimizer={"name": "adam", "beta_2": 0.98})
   )
   assert type(found) is fused_adam.FusedAdam and found.beta_2 == 0.98
   other = experiment.make_optimizer(make_config(optimizer={"name": "adamw"}))
