@@ -153,7 +153,7 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
     config.batch,
     config.data.buckets_seconds or None,
     seed=config.seed,
-    fits=model.fits,
+    fits_lengths=model.fits_lengths,
     cores=cores,
     inserted=inserted and inserted.insertions(),
     total_steps=config.steps,

@@ -9,7 +9,6 @@ from models import conformer, lstm, recogniser
 from models.decoding import ctc_decoding
 from models.layers import blank_prior as blank_priors
 from models.losses import ctc_loss
-from tf_pcc.data import batching
 
 
 class CTC(recogniser.Recogniser):
@@ -60,9 +59,9 @@ class CTC(recogniser.Recogniser):
     )
     self.head = blank_priors.output_layer(vocab_size, blank_prior)
 
-  def fits(self, labels, samples):
+  def fits_lengths(self, labels, repeats, samples):
     """Whether CTC can place the labels: a frame each, one more in repeats."""
-    return batching.ctc_length(labels) <= int(self.frames(samples))
+    return labels + repeats <= self.frames(samples)
 
   def build_outputs(self, dim):
     self.head.build((None, None, dim))

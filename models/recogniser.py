@@ -1,5 +1,6 @@
 """What all speech models share: hearing, losses as means, saving."""
 
+import numpy as np
 import tensorflow as tf
 
 from models.layers import audible
@@ -156,13 +157,28 @@ class SpeechModel(PerCoreModel):
     return 3600 / float(self.frames(2 * hour) - self.frames(hour))
 
   def fits(self, labels, samples) -> bool:
-    """Whether an utterance can be learnt: here, whether it has a frame.
+    """Whether an utterance can be learnt, as `fits_lengths` says.
 
     Args:
       labels: ints [U].
       samples: int, of the utterance.
     """
-    return int(self.frames(samples)) > 0
+    labels = np.asarray(labels)
+    repeats = np.count_nonzero(labels[1:] == labels[:-1])
+    return bool(self.fits_lengths(len(labels), repeats, samples))
+
+  def fits_lengths(self, labels, repeats, samples):
+    """Which utterances can be learnt: here, those that have a frame.
+
+    Args:
+      labels: ints [N], how many labels each has.
+      repeats: ints [N], how many of them equal the one before.
+      samples: ints [N].
+
+    Returns:
+      bool [N].
+    """
+    return self.frames(samples) > 0
 
   def get_config(self):
     return {**super().get_config(), **self.config}

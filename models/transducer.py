@@ -11,7 +11,6 @@ from models.layers import blank_prior as blank_priors
 from models.layers import joint
 from models.layers import prediction as _prediction
 from models.losses import ctc_loss, transducer_loss
-from tf_pcc.data import batching
 
 # Widths of the prediction network: table 1 of the Conformer paper, arXiv
 # 2005.08100, which does not give the joint network's; tiny is this package's.
@@ -109,10 +108,10 @@ class ConformerTransducer(recogniser.Recogniser):
     )
     self.joint = joint.Joint(vocab_size, joint_dim, blank_prior)
 
-  def fits(self, labels, samples):
+  def fits_lengths(self, labels, repeats, samples):
     """Whether greedy search could say the labels: `max_symbols` a frame."""
-    most = self.config["max_symbols"] * int(self.frames(samples))
-    return super().fits(labels, samples) and len(labels) <= most
+    most = self.config["max_symbols"] * self.frames(samples)
+    return super().fits_lengths(labels, repeats, samples) & (labels <= most)
 
   def build_outputs(self, dim):
     self.prediction.build((None, None))
@@ -248,10 +247,10 @@ class ConformerHybrid(ConformerTransducer):
       self.config["vocab_size"], self.config["blank_prior"]
     )
 
-  def fits(self, labels, samples):
+  def fits_lengths(self, labels, repeats, samples):
     """Whether both outputs can place the labels."""
-    in_frames = batching.ctc_length(labels) <= int(self.frames(samples))
-    return in_frames and super().fits(labels, samples)
+    in_frames = labels + repeats <= self.frames(samples)
+    return in_frames & super().fits_lengths(labels, repeats, samples)
 
   def build_outputs(self, dim):
     super().build_outputs(dim)

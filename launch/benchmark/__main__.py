@@ -8,12 +8,13 @@ ctc         CTC losses: this package's and TensorFlow's
 transducer  transducer losses: plain and fused
 streaming   a streaming recogniser, chunk after chunk
 attention   a training step with this package's attention and the formula's
+index       opening records of many utterances, and resuming at any step
 """
 
 import runpy
 import sys
 
-NAMES = ("step", "ctc", "transducer", "streaming", "attention")
+NAMES = ("step", "ctc", "transducer", "streaming", "attention", "index")
 
 
 def main() -> None:

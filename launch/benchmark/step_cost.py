@@ -89,7 +89,7 @@ def make_steps(config, strategy, methods):
         config.batch,
         config.data.buckets_seconds or None,
         seed=config.seed,
-        fits=model.fits,
+        fits_lengths=model.fits_lengths,
         cores=cores,
       )
       dataset = batches.dataset(stop_step=1).rebatch(per_core)

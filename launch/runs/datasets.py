@@ -162,10 +162,14 @@ def _equal(one, row, other, place):
 def _normalize(opened, normalize):
   """Normalises the transcripts of records; returns what that leaves out."""
   dropped = normalizers.Dropped()
-  texts = tuple(map(normalize, opened.texts))
-  for key, before, after in zip(opened.ids, opened.texts, texts):
+  differ = False
+  for key, before in zip(opened.ids, opened.texts):
+    after = normalize(before)
     dropped.add(key, before, after)
-  opened.texts = texts
+    differ |= before != after
+  # Those of millions of utterances stay in their file where they can.
+  if differ:
+    opened.texts = tuple(map(normalize, opened.texts))
   return dropped
 
 

@@ -1,10 +1,15 @@
 """Padded arrays and tf.data pipelines of them."""
 
-import collections
+import hashlib
+import io
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from absl import logging
+
+from tf_pcc import files
 
 if TYPE_CHECKING:
   from tf_pcc.data.tokenizers import Tokenizer
@@ -12,9 +17,8 @@ if TYPE_CHECKING:
 _PARALLEL_READS = 2
 _PREFETCHED = 2
 
-# One utterance to be batched: its source's number, its number there, and its
-# label ids, or None if they cannot be had.
-Entry = collections.namedtuple("Entry", ("source", "index", "labels"))
+# Texts that are encoded at once, to be counted.
+_CHUNK = 1 << 16
 
 
 def as_list(records: Any) -> list[Any]:
@@ -29,15 +33,141 @@ def as_list(records: Any) -> list[Any]:
   return sources
 
 
-def entries_of(sources: Sequence[Any], tokenizer: "Tokenizer") -> "list[Entry]":
-  """An `Entry` for every utterance of every source."""
-  return [
-    Entry(number, index, labels)
-    for number, source in enumerate(sources)
-    for index, labels in enumerate(
-      tokenizer.encode_batch(source.texts, strict=False)
+class Utterances:
+  """The utterances of several sources, numbered through; nothing is copied.
+
+  Args:
+    sources: `Records` or `MemoryRecords`.
+  """
+
+  def __init__(self, sources: Sequence[Any]):
+    self._sources = list(sources)
+    self._starts = np.cumsum([0, *map(len, self._sources)])
+
+  def __len__(self):
+    return int(self._starts[-1])
+
+  def samples(self) -> np.ndarray:
+    """Their lengths, int64 `[len(self)]`."""
+    return np.concatenate([source.samples for source in self._sources])
+
+  def id(self, row: int) -> str:
+    """The id of an utterance."""
+    source, index = self._place(row)
+    return source.ids[index]
+
+  def read(self, row: int) -> np.ndarray:
+    """The waveform of an utterance, int16 `[samples]`."""
+    source, index = self._place(row)
+    return source.read(index)
+
+  def labels(
+    self, rows: Iterable[int], tokenizer: "Tokenizer"
+  ) -> list[list[int] | None]:
+    """The label ids of some utterances, None for those that have none."""
+    places = map(self._place, rows)
+    texts = [source.texts[index] for source, index in places]
+    return tokenizer.encode_batch(texts, strict=False)
+
+  def count_labels(
+    self, tokenizer: "Tokenizer"
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """What `label_counts` gives, of all of them."""
+    counts = [label_counts(tokenizer, s.texts) for s in self._sources]
+    return tuple(np.concatenate(parts) for parts in zip(*counts))
+
+  def _place(self, row):
+    source = int(np.searchsorted(self._starts, row, side="right")) - 1
+    return self._sources[source], int(row - self._starts[source])
+
+
+def label_counts(
+  tokenizer: "Tokenizer", texts: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+  """How many labels texts have; the labels themselves are not kept.
+
+  Those of large records are counted once for a tokenizer and kept beside them,
+  as label_counts-KEY.npy.
+
+  Args:
+    tokenizer: A `tf_pcc.data.text.Tokenizer`.
+    texts: Sequence of n strings that can be sliced.
+
+  Returns:
+    Labels of each text, int32 `[n]`, -1 for one outside the vocabulary, and
+    equal neighbours among them, int32 `[n]`.
+  """
+  if not getattr(texts, "directory", ""):
+    return _count(tokenizer, texts)
+  path = _counts_path(tokenizer, texts)
+  kept = _kept(path, len(texts))
+  if kept is None:
+    logging.info("counting the labels of %d texts, once: %s", len(texts), path)
+    kept = _count(tokenizer, texts)
+    keep_label_counts(tokenizer, texts, *kept)
+  return kept[0], kept[1]
+
+
+def _counts_path(tokenizer, texts):
+  key = hashlib.sha256(f"{texts.key} {tokenizer.digest()}".encode())
+  return f"{texts.directory}/label_counts-{key.hexdigest()[:16]}.npy"
+
+
+def keep_label_counts(
+  tokenizer: "Tokenizer", texts: Any, counts: np.ndarray, repeats: np.ndarray
+) -> None:
+  """Keeps for later starts what `label_counts` gives.
+
+  Args:
+    tokenizer: A `tf_pcc.data.text.Tokenizer`.
+    texts: Those of large records, a `tf_pcc.data.columns.Strings`.
+    counts: int32 `[n]`.
+    repeats: int32 `[n]`.
+  """
+  path = _counts_path(tokenizer, texts)
+  content = io.BytesIO()
+  np.save(content, np.stack([counts, repeats]))
+  data = content.getvalue()
+  try:
+    files.write_bytes(path, data + hashlib.sha256(data).digest())
+  except OSError as error:
+    # Of a folder that others own: the next start counts again.
+    logging.warning("%s cannot be written: %s", path, error)
+
+
+def _kept(path, count):
+  """The counts of an earlier start, or None where there are no right ones."""
+  from tensorflow.io import gfile
+
+  if not gfile.exists(path):
+    return None
+  with gfile.GFile(path, "rb") as file:
+    content = file.read()
+  data, checksum = content[:-32], content[-32:]
+  if hashlib.sha256(data).digest() != checksum:
+    logging.warning("%s is damaged: the labels are counted again", path)
+    return None
+  counts = np.load(io.BytesIO(data), allow_pickle=False)
+  return counts if counts.shape == (2, count) else None
+
+
+def _count(tokenizer, texts):
+  counts, repeats = np.zeros([2, len(texts)], np.int32)
+  for start in range(0, len(texts), _CHUNK):
+    part = slice(start, start + _CHUNK)
+    labels = tokenizer.encode_batch(texts[part], strict=False)
+    counts[part] = [-1 if ids is None else len(ids) for ids in labels]
+    flat = np.fromiter(
+      itertools.chain.from_iterable(ids or () for ids in labels), np.int32
     )
-  ]
+    ends = np.cumsum(np.maximum(counts[part], 0))
+    # Whether a label equals the one before it, in the same text.
+    equal = np.zeros(len(flat) + 1, np.int32)
+    equal[1:-1] = flat[1:] == flat[:-1]
+    equal[ends] = 0
+    sums = np.concatenate([[0], np.cumsum(equal)])
+    repeats[part] = np.diff(sums[ends], prepend=0)
+  return counts, repeats
 
 
 def bucket_shapes(
@@ -70,16 +200,16 @@ def share(batch: int, num_pipelines: int, pipeline: int) -> tuple[int, int]:
 
 
 def assemble(
-  utterances: Iterable[tuple[np.ndarray, Sequence[int] | None]],
-  rows: int,
+  waveforms: Iterable[np.ndarray],
+  labels: Sequence[Sequence[int] | None],
   samples: int,
   width: int,
 ) -> tuple[np.ndarray, ...]:
   """Pads utterances to arrays.
 
   Args:
-    utterances: Iterable of `rows` pairs (int16 waveform, label ids or None).
-    rows: Their number, b.
+    waveforms: int16 each, as many as labels: b.
+    labels: Label ids of each, or None.
     samples: Width S of the audio.
     width: Width U of the labels; more of them are cut.
 
@@ -87,15 +217,16 @@ def assemble(
     audio int16 `[b, S]`, its length int32 `[b]`, labels int32 `[b, U]`, their
     length int32 `[b]`.
   """
+  rows = len(labels)
   audio = np.zeros([rows, samples], np.int16)
-  labels = np.zeros([rows, width], np.int32)
+  ids_of_rows = np.zeros([rows, width], np.int32)
   lengths = np.zeros([2, rows], np.int32)
-  for row, (waveform, ids) in enumerate(utterances):
+  for row, (waveform, ids) in enumerate(zip(waveforms, labels)):
     ids = (ids or [])[:width]
     audio[row, : len(waveform)] = waveform
-    labels[row, : len(ids)] = ids
+    ids_of_rows[row, : len(ids)] = ids
     lengths[:, row] = len(waveform), len(ids)
-  return audio, lengths[0], labels, lengths[1]
+  return audio, lengths[0], ids_of_rows, lengths[1]
 
 
 def pipeline_of(

@@ -5,7 +5,6 @@ one bucket, so one shape, is the usual case on a TPU. Their order is that of
 `tf_pcc.data.ordering`: a run resumes from a step number.
 """
 
-import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,11 +14,10 @@ from absl import logging
 
 from tf_pcc.data import damage
 from tf_pcc.data.assembly import (
-  Entry,
+  Utterances,
   as_list,
   assemble,
   bucket_shapes,
-  entries_of,
   pipeline_of,
   share,
 )
@@ -89,6 +87,9 @@ class Batches:
     damaged_limit: The largest share of the utterances that may be damaged. The
       next of its bucket then takes the place of a damaged one. Default 0: the
       first is an error. An insertion that is damaged always is.
+    fits_lengths: In place of `fits`, for all utterances at once: function
+      (labels, repeats, samples) -> bool `[n]`, of int arrays `[n]`: how many
+      labels, how many of them equal the one before, and the samples.
 
   Attributes:
     filtered: Dict from reason to a list of utterance ids.
@@ -124,60 +125,55 @@ class Batches:
     inserted: Iterable[Insertion] | None = None,
     total_steps: int | None = None,
     damaged_limit: float = 0.0,
+    fits_lengths: Callable[..., np.ndarray] | None = None,
   ):
     inserted = list(inserted or ())
     _check_arguments(global_batch, cores, inserted, total_steps)
     self.global_batch = global_batch
-    self._sources = as_list(records)
-    entries = entries_of(self._sources, tokenizer)
-    extra = self._extra_entries(inserted, tokenizer)
+    sources = as_list(records)
+    self._tokenizer = tokenizer
+    rows = Utterances(sources)
+    self._count = len(rows)
+    lengths = rows.samples()
+    counts, repeats = rows.count_labels(tokenizer)
+    # The inserted ones are numbered after them all.
+    self._utterances = Utterances(sources + [i.source for i in inserted])
+    self._extra, extra = self._inserted(inserted)
     if bucket_boundaries_seconds is None:
-      self.shapes = (max(self._samples(e) for e in [*entries, *extra]),)
+      longest = max(int(lengths.max()), *(n for _, n in extra), 0)
+      self.shapes = (longest,)
     else:
-      rate = self._sources[0].sample_rate
+      rate = sources[0].sample_rate
       self.shapes = bucket_shapes(bucket_boundaries_seconds, rate)
-
-    def reason(entry):
-      if entry.labels is None:
-        return "unknown_character"
-      if not entry.labels:
-        return "no_label"
-      samples = self._samples(entry)
-      if samples > self.shapes[-1]:
-        return "too_long"
-      if max_labels is not None and len(entry.labels) > max_labels:
-        return "too_many_labels"
-      if fits is None or fits(entry.labels, samples):
-        return None
-      return "labels_exceed_frames"
-
-    for insertion, entry in zip(inserted, extra):
-      if reason(entry) or insertion.repeats < 1:
+    self.filtered = {}
+    limits = _Limits(self.shapes[-1], max_labels, fits, fits_lengths)
+    for insertion, row, (ids, samples) in zip(inserted, self._extra, extra):
+      why = limits.complaint(ids, samples)
+      if why or insertion.repeats < 1:
         raise ValueError(
           "`inserted` must hold utterances that can be trained on, with "
-          f"repeats of at least 1. Received: id={self._id(entry)!r}, "
-          f"reason={reason(entry)}, repeats={insertion.repeats}"
+          f"repeats of at least 1. Received: id={self._id(row)!r}, "
+          f"reason={why}, repeats={insertion.repeats}"
         )
-    self.filtered = collections.defaultdict(list)
-    self._buckets = self._fill_buckets(entries, reason)
-    self.filtered = dict(self.filtered)
+    kept = np.arange(self._count)
+    for why, bad in limits.checks(counts, repeats, lengths, self._labels):
+      bad = bad(kept)
+      self._leave_out(why, kept[bad])
+      kept = kept[~bad]
+    self._buckets = self._fill_buckets(kept, lengths)
     for why, ids in self.filtered.items():
       shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
       logging.warning("left out %d utterances, %s: %s", len(ids), why, shown)
-    self._extra = extra
     self._damage = damage.Damage(damaged_limit, self.utterances)
-    self.max_labels = max_labels or max(
-      len(entry.labels)
-      for bucket in [*self._buckets, extra]
-      for entry in bucket
-    )
+    widths = [int(counts[bucket].max()) for bucket in self._buckets]
+    self.max_labels = max_labels or max(widths + [len(ids) for ids, _ in extra])
     self._order = Order(
       [len(bucket) for bucket in self._buckets],
       global_batch,
       seed,
       [
-        (self._bucket_of(entry), insertion.repeats)
-        for insertion, entry in zip(inserted, extra)
+        (self._bucket_of(row, samples), insertion.repeats)
+        for insertion, row, (_, samples) in zip(inserted, self._extra, extra)
       ],
       total_steps or 0,
     )
@@ -194,7 +190,7 @@ class Batches:
   def ids(self, step: int) -> list[str]:
     """Ids of the utterances of a step, in the order of the rows."""
     bucket, rows = self._order.rows(step)
-    return [self._id(self._entry(bucket, row)) for row in rows]
+    return [self._id(self._row(bucket, row)) for row in rows]
 
   def batch(
     self, step: int, start: int = 0, stop: int | None = None
@@ -211,10 +207,10 @@ class Batches:
       length int32 `[b]`.
     """
     bucket, rows = self._order.rows(step)
-    rows = rows[start:stop]
+    read = [self._read(bucket, int(row)) for row in rows[start:stop]]
     return assemble(
-      (self._read(bucket, int(row)) for row in rows),
-      len(rows),
+      (waveform for _, waveform in read),
+      self._labels([row for row, _ in read]),
       self.shapes[bucket],
       self.max_labels,
     )
@@ -254,76 +250,116 @@ class Batches:
     )
 
   @property
-  def damaged(self):
+  def damaged(self) -> dict[str, str]:
     return dict(self._damage.found)
 
-  def _entry(self, bucket, row):
-    return self._buckets[bucket][row] if row >= 0 else self._extra[~row]
+  def _row(self, bucket, place):
+    """The number among all utterances of what `Order.rows` gives."""
+    return int(
+      self._buckets[bucket][place] if place >= 0 else self._extra[~place]
+    )
 
-  def _read(self, bucket, row):
-    """The waveform and the labels of a row, or of the next that is whole."""
+  def _read(self, bucket, place):
+    """The number and the waveform of a row, or of the next that is whole."""
     for _ in range(len(self._buckets[bucket])):
-      entry = self._entry(bucket, row)
+      row = self._row(bucket, place)
       try:
-        return self._sources[entry.source].read(entry.index), entry.labels
+        return row, self._utterances.read(row)
       except DamagedRecord as error:
-        if row < 0:
+        if place < 0:
           raise
-        self._damage.note(self._id(entry), error)
+        self._damage.note(self._id(row), error)
         last = error
-      row = (row + 1) % len(self._buckets[bucket])
+      place = (place + 1) % len(self._buckets[bucket])
     raise last
 
-  def _samples(self, entry):
-    return int(self._sources[entry.source].samples[entry.index])
+  def _id(self, row):
+    return self._utterances.id(row)
 
-  def _id(self, entry):
-    return self._sources[entry.source].ids[entry.index]
+  def _labels(self, rows):
+    return self._utterances.labels(rows, self._tokenizer)
 
-  def _bucket_of(self, entry):
-    bucket = int(np.searchsorted(self.shapes, self._samples(entry)))
+  def _bucket_of(self, row, samples):
+    bucket = int(np.searchsorted(self.shapes, samples))
     if bucket == len(self.shapes):
       raise ValueError(
         "`inserted` must fit in a bucket that fills a batch, so in "
-        f"{self.shapes[-1]} samples. Received: id={self._id(entry)!r}"
+        f"{self.shapes[-1]} samples. Received: id={self._id(row)!r}"
       )
     return bucket
 
-  def _extra_entries(self, inserted, tokenizer):
-    self._sources += list({id(i.source): i.source for i in inserted}.values())
-    place = {id(source): i for i, source in enumerate(self._sources)}
-    texts = [insertion.source.texts[insertion.index] for insertion in inserted]
-    labels = tokenizer.encode_batch(texts, strict=False)
-    return [
-      Entry(place[id(insertion.source)], insertion.index, ids)
-      for insertion, ids in zip(inserted, labels)
-    ]
+  def _inserted(self, inserted):
+    """Their numbers among all utterances, and (labels, samples) of each."""
+    sizes = [len(insertion.source) for insertion in inserted]
+    starts = self._count + np.cumsum([0, *sizes])
+    rows = [int(start) + i.index for start, i in zip(starts, inserted)]
+    samples = [int(i.source.samples[i.index]) for i in inserted]
+    return rows, list(zip(self._labels(rows), samples))
 
-  def _fill_buckets(self, entries, reason):
-    """Lists of entries; drops the buckets without any from `shapes`."""
-    buckets = [[] for _ in self.shapes]
-    for entry in entries:
-      why = reason(entry)
-      if why is None:
-        buckets[self._bucket_of(entry)].append(entry)
-      else:
-        self.filtered[why].append(self._id(entry))
-    for bucket, larger in zip(buckets[:-1], buckets[1:]):
-      if len(bucket) < self.global_batch:
-        larger += bucket
-        bucket.clear()
-    if 0 < len(buckets[-1]) < self.global_batch:
-      self.filtered["small_bucket"] = [self._id(e) for e in buckets[-1]]
-      buckets[-1].clear()
+  def _leave_out(self, why, rows):
+    if len(rows):
+      self.filtered[why] = [self._id(row) for row in rows]
+
+  def _fill_buckets(self, rows, lengths):
+    """Arrays of numbers; drops the buckets without any from `shapes`."""
+    homes = np.searchsorted(self.shapes, lengths[rows])
+    buckets = [rows[homes == bucket] for bucket in range(len(self.shapes))]
+    for i in range(len(buckets) - 1):
+      if len(buckets[i]) < self.global_batch:
+        buckets[i + 1] = np.concatenate([buckets[i + 1], buckets[i]])
+        buckets[i] = buckets[i][:0]
+    if len(buckets[-1]) < self.global_batch:
+      self._leave_out("small_bucket", buckets[-1])
+      buckets[-1] = buckets[-1][:0]
     counts = {why: len(ids) for why, ids in self.filtered.items()}
-    if not any(buckets):
+    if not any(map(len, buckets)):
       raise ValueError(
         "`records` must leave a full batch after filtering. Received: "
-        f"global_batch={self.global_batch}, utterances={len(entries)}, "
+        f"global_batch={self.global_batch}, utterances={self._count}, "
         f"filtered={counts}"
       )
-    self.shapes = tuple(s for s, b in zip(self.shapes, buckets) if b)
-    return [bucket for bucket in buckets if bucket]
+    self.shapes = tuple(s for s, b in zip(self.shapes, buckets) if len(b))
+    return [bucket for bucket in buckets if len(bucket)]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Limits:
+  """What an utterance must keep to, to be trained on."""
+
+  samples: int
+  labels: int | None
+  fits: Callable | None
+  fits_lengths: Callable | None
+
+  def complaint(self, ids, samples):
+    """The first limit that an utterance breaks, or None."""
+    count = -1 if ids is None else len(ids)
+    equal = ctc_length(ids) - count if count > 0 else 0
+    arrays = (np.array([n]) for n in (count, equal, samples))
+    for why, bad in self.checks(*arrays, lambda _: [ids]):
+      if bad(np.zeros(1, int))[0]:
+        return why
+    return None
+
+  def checks(self, counts, repeats, samples, labels_of):
+    """Pairs of a reason and a function: rows that broke no limit before it ->
+    which of them break it, bool."""
+    yield "unknown_character", lambda rows: counts[rows] < 0
+    yield "no_label", lambda rows: counts[rows] == 0
+    yield "too_long", lambda rows: samples[rows] > self.samples
+    if self.labels is not None:
+      yield "too_many_labels", lambda rows: counts[rows] > self.labels
+
+    def exceed(rows):
+      if self.fits_lengths is not None:
+        fit = self.fits_lengths(counts[rows], repeats[rows], samples[rows])
+        return ~np.asarray(fit, bool)
+      pairs = zip(labels_of(rows), samples[rows].tolist())
+      fit = [bool(self.fits(ids, length)) for ids, length in pairs]
+      return ~np.array(fit, bool)
+
+    if self.fits is not None or self.fits_lengths is not None:
+      yield "labels_exceed_frames", exceed
 
 
 def _check_arguments(global_batch, cores, inserted, total_steps):

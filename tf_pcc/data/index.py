@@ -6,11 +6,17 @@ import os
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from tf_pcc import files
+from tf_pcc.data import columns as columns_
 from tf_pcc.data.shards import AFTER, BEFORE
 
-FORMAT = 1
+# The columns of large records are in an Arrow file beside index.json, mapped
+# into memory; those of small ones are lists in it.
+FORMAT, LARGE_FORMAT = 1, 2
+LARGE = 100_000
+COLUMNS_FILE = "index.arrow"
 ENCODINGS = ("pcm16", "flac")
 TEXTS = ("id", "text", "speaker")
 NUMBERS = ("samples", "shard", "offset", "size")
@@ -49,7 +55,7 @@ def read(directory: str) -> tuple[dict, dict]:
 
   Returns:
     The index without its columns, and the columns: a dict from each of
-    `COLUMNS` to a tuple of strings, or an int64 array, `[utterances]`.
+    `COLUMNS` to a sequence of strings, or an int64 array, `[utterances]`.
 
   Raises:
     ValueError: `FILE: what is wrong; what to do`, if there is no index or it
@@ -69,9 +75,9 @@ def read(directory: str) -> tuple[dict, dict]:
   index = files.read_json(path, "prepare the corpus again")
   if not isinstance(index, dict):
     raise wrong(path, "it is not a JSON object")
-  if index.get("format") != FORMAT:
+  if index.get("format") not in (FORMAT, LARGE_FORMAT):
     raise ValueError(
-      f"`directory` must hold records of format {FORMAT}. Received: "
+      f"`directory` must hold records of format 1 or 2. Received: "
       f"format={index.get('format')}, directory={directory}"
     )
   # Records written before there was a checksum have none.
@@ -79,6 +85,79 @@ def read(directory: str) -> tuple[dict, dict]:
   if checksum is not None and checksum != digest(index):
     raise wrong(path, "its content does not have its checksum")
   _check_header(path, index)
+  if index["format"] == LARGE_FORMAT:
+    result = _mapped(directory, index, checksum)
+  else:
+    result = _listed(path, index)
+  check_columns(path, index, result)
+  check_files(path, index, result)
+  return index, result
+
+
+def write(directory: str, index: dict, parts=None) -> dict:
+  """Writes an index with its checksum, whole or not at all.
+
+  Args:
+    directory: of the records, local or remote.
+    index: as for `sealed`, with "records", a dict from each of `COLUMNS` to a
+      list.
+    parts: in place of "records", an iterable of such dicts of sequences or
+      pyarrow arrays, one after another.
+
+  Returns:
+    The index without its columns.
+  """
+  records = index.get("records", {})
+  index = {name: value for name, value in index.items() if name != "records"}
+  large = index["utterances"] >= LARGE
+  if large and parts is None and not columns_.is_installed():
+    logging.warning(
+      "pyarrow is not installed (extra hf): %s gets an index that takes "
+      "minutes to open where there are millions of utterances",
+      directory,
+    )
+    large = False
+  if parts is None and not large:
+    whole = {**index, "format": FORMAT, "records": records}
+  else:
+    if parts is None:
+      parts = _sliced(records, index["utterances"])
+    found = columns_.write(f"{directory}/{COLUMNS_FILE}", parts)
+    whole = {**index, "format": LARGE_FORMAT, "columns": found}
+  content = json.dumps(sealed(whole), ensure_ascii=False)
+  files.write_text(f"{directory}/index.json", content)
+  return index
+
+
+def _sliced(records, count):
+  for start in range(0, count, columns_.BATCH):
+    rows = slice(start, start + columns_.BATCH)
+    yield {
+      name: values[rows] if name in TEXTS else np.array(values[rows], np.int64)
+      for name, values in records.items()
+    }
+
+
+def _mapped(directory, index, checksum):
+  path = f"{directory}/{COLUMNS_FILE}"
+  expected = index.pop("columns", None)
+  if checksum is None or set(expected or ()) != {"bytes", "sha256"}:
+    raise wrong(
+      f"{directory}/index.json", "it must have columns and a checksum"
+    )
+  try:
+    found = columns_.read(path, expected)
+    result = {
+      name: columns_.Strings(found[name], checksum, directory) for name in TEXTS
+    }
+    return result | {name: columns_.numbers(found[name]) for name in NUMBERS}
+  except (ValueError, KeyError) as error:
+    raise wrong(path, str(error)) from error
+  except OSError as error:
+    raise wrong(path, f"it cannot be read ({error.strerror})") from error
+
+
+def _listed(path, index):
   columns = index.pop("records", None)
   if not isinstance(columns, dict) or set(COLUMNS) - set(columns):
     raise wrong(path, f"its records must have the columns {COLUMNS}")
@@ -92,9 +171,7 @@ def read(directory: str) -> tuple[dict, dict]:
       result[name] = np.array(values, dtype) if dtype else tuple(values)
     except OverflowError as error:
       raise wrong(path, f"column {name} has a number too large") from error
-  check_columns(path, index, result)
-  check_files(path, index, result)
-  return index, result
+  return result
 
 
 def wrong(path: str, what: str, remedy: str = _REMEDY) -> ValueError:

@@ -42,9 +42,10 @@ class Records:
     directory: The directory's path.
     index: The index without its per-record columns: a dict with `encoding`,
       `sample_rate`, `utterances`, `seconds`, `sha256`, `skipped` and so on.
-    ids: Tuple of utterance ids.
-    texts: Tuple of transcripts.
-    speakers: Tuple of speaker names.
+    ids: Sequence of utterance ids. It and the next two are tuples, or columns
+      of a file mapped into memory where there are many.
+    texts: Sequence of transcripts.
+    speakers: Sequence of speaker names.
     samples: int64 array `[utterances]`, lengths in samples.
     sample_rate: Rate in Hz.
 

@@ -30,6 +30,15 @@ def masked_crc(data: bytes) -> int:
   return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
+def framed(data: bytes) -> bytes:
+  """A record as it stands in a file: its length, checksums and data."""
+  length = struct.pack("<Q", len(data))
+  before, after = (
+    struct.pack("<I", masked_crc(part)) for part in (length, data)
+  )
+  return length + before + data + after
+
+
 @contextlib.contextmanager
 def damage_named():
   """Makes damage found inside tf.data what it is outside: a `DamagedRecord`.

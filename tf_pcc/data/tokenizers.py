@@ -199,7 +199,8 @@ class _ByWords(Tokenizer):
 
   def _encode_all(self, texts):
     split = [text.split() for text in texts]
-    new = sorted({w for words in split for w in words} - self._words.keys())
+    known = self._words
+    new = sorted({w for words in split for w in words if w not in known})
     if new:
       self._words.update(zip(new, self._cut(new)))
     for words in split:

@@ -21,6 +21,7 @@ from absl import logging
 
 from tf_pcc import bars, files
 from tf_pcc.data import audio
+from tf_pcc.data import index as index_
 from tf_pcc.data.index import (
   COLUMNS,
   ENCODINGS,
@@ -30,6 +31,7 @@ from tf_pcc.data.index import (
   shard_name,
 )
 from tf_pcc.data.shards import AFTER, BEFORE
+from tf_pcc.data.utterances import Utterance
 
 _AGAIN = "remove the folder and prepare the corpus again"
 
@@ -259,7 +261,7 @@ def _write_alone(
       f"than `max_skipped_share` allows ({shown}). "
       f"Received: max_skipped_share={max_skipped_share}"
     )
-  _write_json(f"{partial}/index.json", sealed({**index, "plan": plan}))
+  index_.write(partial, {**index, "plan": plan})
   _publish(partial, output_dir)
   return index
 
@@ -347,7 +349,7 @@ def _write_shard(path, source, encoding, sample_rate, advance):
         logging.warning("skipped %s: %s", utterance.id, error)
         skipped.append({"id": utterance.id, "reason": str(error)})
         continue
-      data = _example(utterance, samples, encoding, sample_rate)
+      data = example(utterance, samples, encoding, sample_rate)
       writer.write(data)
       content.update(data)
       name, text, speaker = utterance.id, utterance.text, utterance.speaker
@@ -376,7 +378,20 @@ def _samples(waveform):
   return audio.to_int16(waveform)
 
 
-def _example(utterance, samples, encoding, sample_rate):
+def example(
+  utterance: Utterance, samples: np.ndarray, encoding: str, sample_rate: int
+) -> bytes:
+  """The serialised tf.train.Example of one record.
+
+  Args:
+    utterance: An `Utterance`.
+    samples: int16 array `[samples]`.
+    encoding: One of `ENCODINGS`.
+    sample_rate: Rate in Hz.
+
+  Returns:
+    bytes, the same for the same arguments.
+  """
   import tensorflow as tf
 
   if encoding == "flac":
