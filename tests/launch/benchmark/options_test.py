@@ -28,6 +28,7 @@ FLAGS = {
   },
   "streaming": {"batch": 1, "vocab": 1024},
   "attention": {"rounds": 20, "batch": 8},
+  "index": {"batch": 256},
 }
 
 
@@ -61,6 +62,8 @@ def test_sizes_reach_the_benchmark(run_program, tmp_path):
 def test_what_cannot_be(run_program, name, flag, named):
   if flag == "--vocab=1" and "vocab" not in FLAGS[name]:
     flag, named = "--rounds=2", "rounds"
+    if named not in FLAGS[name]:
+      flag, named = "--batch=0", "batch"
   assert named in run_program("benchmark", name, flag).complaint
 
 
