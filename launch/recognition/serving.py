@@ -110,7 +110,9 @@ def _recognise_function(model):
     return (
       tf.where(usable[:, None], ids, 0),
       tf.where(usable, counts, 0),
-      tf.where(usable, scores, -float("inf")),
+      # -inf by a logarithm of 0: the converter of TensorFlow 2.21 writes a
+      # constant one as the least float32, and LiteRT's sums end there.
+      tf.where(usable, scores, tf.math.log(tf.cast(usable, scores.dtype))),
     )
 
   return recognise
