@@ -24,7 +24,7 @@ GUIDES = {
   )
 }
 README = GUIDES["README.md"]
-PYTHONS = ("python", "python3.11", ".venv/bin/python")
+PYTHONS = ("python", "python3", "python3.11", ".venv/bin/python")
 # Programs of others, which need what a test has not: a daemon, a server.
 FOREIGN = ("docker", "curl")
 
@@ -103,7 +103,7 @@ def complaint_of(name, arguments):
   """What is wrong with a command that is no program of `launch`, or ""."""
   if name in PYTHONS:
     if arguments[:1] != ["-m"] or arguments[1] not in (
-      *("venv", "pytest", "tests.faults"),
+      *("venv", "pytest", "tests.faults", "tests.matrix"),
     ):
       return "no such module"
     paths = [a for a in arguments if a.startswith("tests/")]
@@ -162,7 +162,8 @@ def test_wrong_commands_are_found():
 
 def test_the_two_commands_are_one_line_each():
   found = [b.strip() for b in blocks("sh")][:2]
-  assert all(c.startswith("python3.11 -m venv") for c in found)
+  assert found[0].startswith("python3 -m venv")
+  assert found[1].startswith("python3.11 -m venv")
   assert all("\n" not in c for c in found)
   assert "launch.train" in found[0] and "pytest" in found[1]
 
