@@ -186,7 +186,9 @@ def imported_by_the_program():
     cwd=planning._ROOT,
   )
   paths = {pathlib.Path(line) for line in done.stdout.splitlines()}
-  return {p for p in paths if p.is_relative_to(planning._ROOT)}
+  # A virtual environment may stand in the checkout.
+  ours = [planning._ROOT / name for name in ("launch", "models", "tf_pcc")]
+  return {p for p in paths if any(p.is_relative_to(o) for o in ours)}
 
 
 def test_the_key_holds_all_that_makes_the_program():
