@@ -83,6 +83,18 @@ def overwrite_flag():
 
 
 @functools.cache
+def max_missing_share_flag():
+  """--max_missing_share of the programs that read a corpus."""
+  return flags.DEFINE_float(
+    "max_missing_share",
+    0.05,
+    "Stop if a larger share lacks its audio or its transcript.",
+    lower_bound=0,
+    upper_bound=1,
+  )
+
+
+@functools.cache
 def allow_outside_flag():
   """--allow_outside."""
   return flags.DEFINE_bool(

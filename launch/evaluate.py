@@ -30,13 +30,7 @@ _BATCH = cli.batch_flag()
 _STEP = cli.step_flag()
 _NORMALIZER = cli.normalizer_flag()
 _OUTSIDE = cli.allow_outside_flag()
-_MISSING = flags.DEFINE_float(
-  "max_missing_share",
-  0.05,
-  "Stop if a larger share lacks its audio or its transcript.",
-  lower_bound=0,
-  upper_bound=1,
-)
+_MISSING = cli.max_missing_share_flag()
 _EMPTY = flags.DEFINE_bool(
   "keep_empty",
   False,

@@ -52,13 +52,7 @@ _ENCODING = flags.DEFINE_enum(
 _RATE = flags.DEFINE_integer(
   "sample_rate", audio.SAMPLE_RATE, "Rate in Hz.", lower_bound=1
 )
-_MISSING = flags.DEFINE_float(
-  "max_missing_share",
-  0.05,
-  "Stop if a larger share lacks its audio or its transcript.",
-  lower_bound=0,
-  upper_bound=1,
-)
+_MISSING = cli.max_missing_share_flag()
 _SKIPPED = flags.DEFINE_float(
   "max_skipped_share",
   0.05,

@@ -14,6 +14,7 @@ import zipfile
 import pytest
 
 import tf_pcc
+from tests.audit.import_test import AUDIT
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # What a user of the optimizer does, with a model that is no recogniser.
@@ -41,19 +42,8 @@ assert logs["clipped_fraction"][-1] == 0.5
 model.save("model.keras")
 keras.saving.load_model("model.keras")
 """
-AUDIT = """
-import sys
-import tf_pcc.audit as audit
-
-plan = audit.make_plan(
-  voices=[{"voice": "en"}], vocabulary=["BA", "RO", "LI", "TU"],
-  repetitions=(1, 8), canaries_per_count=3, holdout=20)
-def score(canaries):
-  texts = [canary.text for canary in canaries]
-  return audit.score_transcripts(texts, texts, range(len(texts)))
-found = audit.AuditedCheckpoint(
-  "run", 10, score(plan.canaries), score(plan.holdout), wer=0.1)
-audit.write_report("report", audit.audit_results(plan, [found]), plots=False)
+REPORT = f"""{AUDIT}
+audit.write_report("report", results, plots=False)
 """
 
 
@@ -144,7 +134,7 @@ def test_the_wheel_works_outside_the_checkout(wheel, tmp_path):
     TRAINING,
     cwd=tmp_path,
   )
-  _run(python, "-c", AUDIT, cwd=tmp_path)
+  _run(python, "-c", REPORT, cwd=tmp_path)
   assert (tmp_path / "report" / "report.html").is_file()
 
 
@@ -160,14 +150,14 @@ def test_the_core_installs_alone_and_names_what_is_missing(wheel, tmp_path):
   assert not names & {"scipy", "soundfile", "jiwer", "sentencepiece", "jinja2"}
   _run(python, "-c", TRAINING, cwd=tmp_path)
   done = subprocess.run(
-    [python, "-c", AUDIT], cwd=tmp_path, capture_output=True, text=True
+    [python, "-c", REPORT], cwd=tmp_path, capture_output=True, text=True
   )
   last = done.stderr.splitlines()[-1]
   assert last.startswith("ImportError: tf_pcc.audit needs scipy: pip install")
   extra = re.search(r"pip install '(tf_pcc\[audit\])'", last)[1]
   # Found among the installed packages: no index has to know it.
   _run(python, "-m", "pip", "install", "-q", extra, cwd=tmp_path)
-  _run(python, "-c", AUDIT, cwd=tmp_path)
+  _run(python, "-c", REPORT, cwd=tmp_path)
 
 
 def test_classifiers_name_the_supported_pythons():

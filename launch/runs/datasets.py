@@ -162,14 +162,17 @@ def _equal(one, row, other, place):
 def _normalize(opened, normalize):
   """Normalises the transcripts of records; returns what that leaves out."""
   dropped = normalizers.Dropped()
-  differ = False
-  for key, before in zip(opened.ids, opened.texts):
+  changed = {}
+  for row, (key, before) in enumerate(zip(opened.ids, opened.texts)):
     after = normalize(before)
     dropped.add(key, before, after)
-    differ |= before != after
+    if before != after:
+      changed[row] = after
   # Those of millions of utterances stay in their file where they can.
-  if differ:
-    opened.texts = tuple(map(normalize, opened.texts))
+  if changed:
+    opened.texts = tuple(
+      changed.get(row, before) for row, before in enumerate(opened.texts)
+    )
   return dropped
 
 
