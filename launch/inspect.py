@@ -15,7 +15,6 @@ import concurrent.futures
 import os
 
 import numpy as np
-import tensorflow as tf
 from absl import flags
 
 from launch import cli
@@ -134,7 +133,7 @@ def inspect(
 
 def _open(path, allow_outside):
   """The corpus at a path, its transcripts as they are written."""
-  if not tf.io.gfile.exists(files.join(path, "index.json")):
+  if not records.is_records(path):
     reading = Reading(normalizers.none, allow_outside, keep_empty=True)
     return corpora.read_corpus(path, 1.0, reading)
   opened = records.Records(path)

@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable
 
 import numpy as np
-import tensorflow as tf
 from absl import logging
 
 from tf_pcc.data import (
@@ -58,7 +57,7 @@ def open_splits(config, progress=True):
         f"Received: data.train={data.train!r}"
       )
     paths = {name: data[name] for name in SPLITS if data[name]}
-    if not _is_records(data.train):
+    if not records.is_records(data.train):
       paths["train"] = [path.strip() for path in data.train.split(",")]
   else:
     cache = os.path.expanduser(data.cache)
@@ -110,10 +109,6 @@ def open_splits(config, progress=True):
         f"Received: data.{name}={paths[name]!r}, {len(split)} utterances"
       )
   return splits
-
-
-def _is_records(path):
-  return tf.io.gfile.exists(os.path.join(path, "index.json"))
 
 
 def _open(path, weights):
@@ -228,7 +223,7 @@ def open_any(path, reading=None, max_missing_share=0.05, verify=False):
   Raises:
     ValueError: when there is nothing to evaluate at `path`.
   """
-  if tf.io.gfile.exists(os.path.join(path, "index.json")):
+  if records.is_records(path):
     opened = records.Records(path)
     _check_rate(opened, path)
     if verify:
@@ -263,7 +258,7 @@ def read_texts(path, ids=False, reading=None):
   """
   path = os.fspath(path)
   reading = reading or Reading()
-  if os.path.exists(os.path.join(path, "index.json")):
+  if records.is_records(path):
     return list(map(reading.normalize, records.Records(path).texts))
   if not path.endswith(".txt"):
     corpus = corpora.read_corpus(path, reading=reading)

@@ -27,9 +27,21 @@ __all__ = [
   "DamagedRecord",
   "MemoryRecords",
   "Records",
+  "is_records",
   "write_records",
   "write_shards",
 ]
+
+
+def is_records(path: str | os.PathLike) -> bool:
+  """Whether a path is a records directory, local or anything gfile reads.
+
+  Args:
+    path: where it would be.
+  """
+  from tensorflow.io import gfile
+
+  return gfile.exists(os.path.join(path, "index.json"))
 
 
 class Records:
