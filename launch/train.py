@@ -39,7 +39,7 @@ from launch.runs import (
 )
 from models import registry
 from tf_pcc import bars, files, replicas
-from tf_pcc.data import batching, normalizers
+from tf_pcc.data import audio, batching, normalizers
 
 _CONFIG = cli.config_flag()
 _WORKDIR = cli.workdir_flag()
@@ -247,6 +247,10 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
     "batch": config.batch,
     "parameters": parameters,
     "training_utterances": batches.utterances,
+    "buckets_seconds": {
+      f"{samples / audio.SAMPLE_RATE:g}": size / batches.utterances
+      for samples, size in zip(batches.shapes, batches.bucket_sizes)
+    },
     "filtered": {why: len(ids) for why, ids in batches.filtered.items()},
     "damaged": batches.damaged,
     "clipping": metrics.finite(

@@ -73,6 +73,10 @@ def test_the_order_is_that_of_the_first_version(fits, boundaries, insert):
       total_steps=60,
       **kwargs,
     )
+    if "small_bucket" in expected.filtered:
+      # The first version left the longest utterances out; now none is.
+      assert "small_bucket" not in batches.filtered
+      continue
     assert batches.shapes == expected.shapes
     assert batches.filtered == expected.filtered
     assert set(batches.filtered) >= {"unknown_character", "no_label"}

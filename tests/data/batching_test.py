@@ -185,17 +185,60 @@ def test_a_bucket_that_fills_no_batch_joins_the_next():
   assert batches.shapes == (150,)
 
 
-def test_the_largest_bucket_is_dropped_if_it_fills_no_batch():
-  lengths = [50] * 8 + [150] * 3
-  source = records.MemoryRecords(
-    [np.zeros(n, np.int16) for n in lengths], ["A"] * 11, sample_rate=RATE
+def _of_lengths(lengths):
+  return records.MemoryRecords(
+    [np.zeros(n, np.int16) for n in lengths],
+    ["A"] * len(lengths),
+    sample_rate=RATE,
   )
-  batches = _make(source, 4, (1, 2))
-  assert batches.shapes == (100,)
-  assert batches.filtered == {"small_bucket": ["8", "9", "10"]}
-  long = batching.Insertion(source, 9)
-  with pytest.raises(ValueError, match="100 samples. Received: id='9'"):
-    _make(source, 4, (1, 2), inserted=[long], total_steps=5)
+
+
+@pytest.mark.parametrize(
+  ("lengths", "sizes"),
+  [
+    # The longest below come up, the one of 90.
+    ([50] * 7 + [90] + [150] * 3, {100: 7, 200: 4}),
+    # What then is too small below comes up, too.
+    ([50] * 4 + [150] * 3, {200: 7}),
+    # From two buckets below.
+    ([50] * 9 + [150] * 2 + [250], {100: 8, 300: 4}),
+    # A small one below the largest was there to fill it already.
+    ([50] * 4 + [150] * 2 + [250] * 2, {100: 4, 300: 4}),
+    ([50] * 4, {100: 4}),
+  ],
+)
+def test_the_largest_bucket_is_filled_from_below(lengths, sizes):
+  batches = _make(_of_lengths(lengths), 4, (1, 2, 3))
+  assert dict(zip(batches.shapes, batches.bucket_sizes)) == sizes
+  assert not batches.filtered and batches.utterances == len(lengths)
+  seen = set()
+  for step in range(40 * len(batches)):
+    ids = batches.ids(step)
+    assert len(set(ids)) == 4
+    audio, length, _, _ = batches.batch(step)
+    assert audio.shape[1] >= max(length)
+    seen.update(ids)
+  assert seen == {str(i) for i in range(len(lengths))}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_utterance_is_left_out_for_its_bucket(seed):
+  random = np.random.default_rng(seed)
+  lengths = random.integers(1, 501, random.integers(4, 60))
+  source = _of_lengths(lengths)
+  batches = _make(source, 4, (1, 2, 3, 4, 5))
+  assert not batches.filtered and sum(batches.bucket_sizes) == len(lengths)
+  assert min(batches.bucket_sizes) >= 4
+  assert batches.shapes[-1] >= max(lengths)
+  with pytest.raises(ValueError, match="leave a full batch"):
+    _make(source, 60, (1, 2, 3, 4, 5))
+
+
+def test_an_insertion_longer_than_all_utterances_has_no_bucket():
+  source, long = _of_lengths([50] * 8), _of_lengths([150])
+  inserted = [batching.Insertion(long, 0)]
+  with pytest.raises(ValueError, match="100 samples. Received: id='0'"):
+    _make(source, 4, (1, 2), inserted=inserted, total_steps=5)
 
 
 @pytest.mark.parametrize("boundaries", [None, (1, 2, 3)])

@@ -200,5 +200,6 @@ def test_speech_is_made_where_the_config_asks(
   config.data.utterances = {"train": 6, "validation": 0, "test": 2}
   summary = train_cores(config, tmp_path / "run", cores=1)
   assert summary["training_utterances"] == 6
+  assert list(summary["buckets_seconds"].values()) == [1.0]
   assert summary["test_utterances"] == 2
   assert "validation_wer" not in summary and summary["cores"] == 1

@@ -67,9 +67,11 @@ class Batches:
   - `no_label`: an empty text;
   - `too_long`: more samples than the largest bucket;
   - `too_many_labels`: more than `max_labels`;
-  - `labels_exceed_frames`: more labels than `fits` can place in its frames;
-  - `small_bucket`: the largest bucket, if too few to fill one batch are in it.
-    A smaller such bucket is merged with the next.
+  - `labels_exceed_frames`: more labels than `fits` can place in its frames.
+
+  Too few for a bucket are not: one that would not fill a batch is merged with
+  the next larger one, and the largest gets the longest utterances of those
+  below.
 
   Args:
     records: `Records`, `MemoryRecords`, or a list of them.
@@ -96,6 +98,7 @@ class Batches:
     damaged: Dict from the id of each damaged record that was met so far to what
       is wrong with it.
     shapes: Tuple with the samples S of each bucket in use.
+    bucket_sizes: Tuple with the number of utterances of each of them.
     max_labels: Width U of the labels.
 
   Raises:
@@ -164,6 +167,7 @@ class Batches:
     for why, ids in self.filtered.items():
       shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
       logging.warning("left out %d utterances, %s: %s", len(ids), why, shown)
+    self.bucket_sizes = tuple(map(len, self._buckets))
     self._damage = damage.Damage(damaged_limit, self.utterances)
     widths = [int(counts[bucket].max()) for bucket in self._buckets]
     self.max_labels = max_labels or max(widths + [len(ids) for ids, _ in extra])
@@ -185,7 +189,7 @@ class Batches:
   @property
   def utterances(self) -> int:
     """Number of utterances in use, insertions not counted."""
-    return sum(map(len, self._buckets))
+    return sum(self.bucket_sizes)
 
   def ids(self, step: int) -> list[str]:
     """Ids of the utterances of a step, in the order of the rows."""
@@ -302,24 +306,39 @@ class Batches:
 
   def _fill_buckets(self, rows, lengths):
     """Arrays of numbers; drops the buckets without any from `shapes`."""
-    homes = np.searchsorted(self.shapes, lengths[rows])
-    buckets = [rows[homes == bucket] for bucket in range(len(self.shapes))]
-    for i in range(len(buckets) - 1):
-      if len(buckets[i]) < self.global_batch:
-        buckets[i + 1] = np.concatenate([buckets[i + 1], buckets[i]])
-        buckets[i] = buckets[i][:0]
-    if len(buckets[-1]) < self.global_batch:
-      self._leave_out("small_bucket", buckets[-1])
-      buckets[-1] = buckets[-1][:0]
-    counts = {why: len(ids) for why, ids in self.filtered.items()}
-    if not any(map(len, buckets)):
+    if len(rows) < self.global_batch:
+      counts = {why: len(ids) for why, ids in self.filtered.items()}
       raise ValueError(
         "`records` must leave a full batch after filtering. Received: "
         f"global_batch={self.global_batch}, utterances={self._count}, "
         f"filtered={counts}"
       )
+    homes = np.searchsorted(self.shapes, lengths[rows])
+    buckets = [rows[homes == bucket] for bucket in range(len(self.shapes))]
+    # Nothing is padded to a length that no utterance has.
+    while not len(buckets[-1]):
+      buckets.pop()
+    self._merge_upwards(buckets)
+    while 0 < len(buckets[-1]) < self.global_batch:
+      below = next(
+        i for i in reversed(range(len(buckets) - 1)) if len(buckets[i])
+      )
+      missing = self.global_batch - len(buckets[-1])
+      order = np.argsort(lengths[buckets[below]], kind="stable")
+      chosen = np.zeros(len(order), bool)
+      chosen[order[-missing:]] = True
+      buckets[-1] = np.concatenate([buckets[-1], buckets[below][chosen]])
+      buckets[below] = buckets[below][~chosen]
+    self._merge_upwards(buckets)
     self.shapes = tuple(s for s, b in zip(self.shapes, buckets) if len(b))
     return [bucket for bucket in buckets if len(bucket)]
+
+  def _merge_upwards(self, buckets):
+    """Gives the next bucket what fills no batch."""
+    for i in range(len(buckets) - 1):
+      if len(buckets[i]) < self.global_batch:
+        buckets[i + 1] = np.concatenate([buckets[i + 1], buckets[i]])
+        buckets[i] = buckets[i][:0]
 
 
 @dataclasses.dataclass(frozen=True)
