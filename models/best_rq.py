@@ -5,16 +5,22 @@ for Speech Recognition", arXiv 2202.01855.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from models import conformer, recogniser
+from models import conformer, recogniser, signatures
 from models.layers import quantizer, seeds
 
 
 def random_spans(
-  length, time, span: int, probability: float, seed
+  length: tf.Tensor,
+  time: signatures.Size,
+  span: int,
+  probability: float,
+  seed: tf.Tensor,
 ) -> tf.Tensor:
   """Masks of spans that begin at every frame with some probability.
 
@@ -31,7 +37,9 @@ def random_spans(
   Returns:
     bool [B, T].
   """
-  uniform = tf.random.stateless_uniform([tf.shape(length)[0], time + 1], seed)
+  uniform = tf.random.stateless_uniform(
+    tf.stack([tf.shape(length)[0], time + 1]), seed
+  )
   valid = tf.sequence_mask(length, time)
   starts = (uniform[:, 1:] < probability) & valid
   somewhere = tf.cast(uniform[:, 0] * tf.cast(length, tf.float32), tf.int32)
@@ -91,7 +99,7 @@ class BestRQ(recogniser.SpeechModel):
   def __init__(
     self,
     *,
-    encoder,
+    encoder: conformer.ConformerConfig | Mapping[str, Any],
     features: dict | None = None,
     codebook_size: int = 8192,
     codebook_dim: int = 16,
@@ -99,7 +107,7 @@ class BestRQ(recogniser.SpeechModel):
     mask_ms: float = 400.0,
     noise_stddev: float = 0.1,
     seed: int = 0,
-    **kwargs,
+    **kwargs: Any,
   ):
     super().__init__(features=features, seed=seed, **kwargs)
     if dataclasses.is_dataclass(encoder):
@@ -143,11 +151,13 @@ class BestRQ(recogniser.SpeechModel):
     self.accuracy = keras.metrics.Mean(name="masked_accuracy")
     self.codes_in_use = quantizer.CodesInUse(codebook_size)
 
-  def build_outputs(self, dim):
+  def build_outputs(self, dim: int) -> None:
     self.quantizer.build((None, None, self.factor * self.log_mel.mels))
     self.head.build((None, None, dim))
 
-  def call(self, x, training=False):
+  def call(
+    self, x: signatures.Inputs, training: bool = False
+  ) -> signatures.Outputs:
     features, length = self.hear(x, training=training)
     stacked = quantizer.stack_frames(features, self.factor)
     time = tf.shape(stacked)[1]
@@ -178,8 +188,13 @@ class BestRQ(recogniser.SpeechModel):
     }
 
   def compute_loss(
-    self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-  ):
+    self,
+    x: signatures.Inputs | None,
+    y: signatures.Inputs | None,
+    y_pred: signatures.Outputs,
+    sample_weight: tf.Tensor | None = None,
+    training: bool = True,
+  ) -> tf.Tensor:
     """Mean of `example_losses` over this core's own examples.
 
     Args:
@@ -197,12 +212,14 @@ class BestRQ(recogniser.SpeechModel):
     self.codes_in_use.update_state(y_pred["codes"], y_pred["masked"])
     return super().compute_loss(x, y, y_pred, sample_weight, training)
 
-  def correct(self, outputs):
+  def correct(self, outputs: signatures.Outputs) -> tf.Tensor:
     """float32 [B, T], 1 where the most probable code is the right one."""
     best = tf.argmax(outputs["logits"], axis=-1, output_type=tf.int32)
     return tf.cast(best == outputs["codes"], tf.float32)
 
-  def predictions(self, outputs):
+  def predictions(
+    self, outputs: signatures.Outputs
+  ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """What scores are made of: masked, codes, `correct`, `frame_losses`.
 
     Args:
@@ -218,13 +235,15 @@ class BestRQ(recogniser.SpeechModel):
       self.frame_losses(outputs),
     )
 
-  def frame_losses(self, outputs):
+  def frame_losses(self, outputs: signatures.Outputs) -> tf.Tensor:
     """float32 [B, T], -log P(code) of every frame, in nats."""
     return tf.nn.sparse_softmax_cross_entropy_with_logits(
       outputs["codes"], outputs["logits"]
     )
 
-  def example_losses(self, y, outputs):
+  def example_losses(
+    self, y: signatures.Inputs | None, outputs: signatures.Outputs
+  ) -> tf.Tensor:
     """float32 [B], mean over masked frames of -log P(code), 0 without any."""
     del y
     losses = self.frame_losses(outputs)

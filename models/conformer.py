@@ -5,10 +5,13 @@ Recognition", arXiv 2005.08100.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from models import signatures
 from models.layers import (
   attention,
   convolution,
@@ -92,7 +95,12 @@ class ConformerBlock(keras.layers.Layer):
     arXiv 2005.08100, equation 1.
   """
 
-  def __init__(self, config, seed=0, **kwargs):
+  def __init__(
+    self,
+    config: ConformerConfig | Mapping[str, Any],
+    seed: int = 0,
+    **kwargs: Any,
+  ):
     super().__init__(**kwargs)
     if not isinstance(config, ConformerConfig):
       config = ConformerConfig(**config)
@@ -121,8 +129,12 @@ class ConformerBlock(keras.layers.Layer):
     self.norm = keras.layers.LayerNormalization(dtype=policy)
 
   def build(
-    self, x_shape, positions_shape=None, mask_shape=None, seen_shape=None
-  ):
+    self,
+    x_shape: signatures.Shape,
+    positions_shape: signatures.Shape | None = None,
+    mask_shape: signatures.Shape | None = None,
+    seen_shape: signatures.Shape | None = None,
+  ) -> None:
     for layer in (
       self.first,
       self.attention_norm,
@@ -135,7 +147,14 @@ class ConformerBlock(keras.layers.Layer):
       layer.build((None, None, self.config.dim))
     self.built = True
 
-  def call(self, x, positions, mask, seen=None, training=False):
+  def call(
+    self,
+    x: tf.Tensor,
+    positions: tf.Tensor,
+    mask: tf.Tensor,
+    seen: tf.Tensor | None = None,
+    training: bool = False,
+  ) -> tf.Tensor:
     """Applies the block.
 
     Args:
@@ -159,7 +178,7 @@ class ConformerBlock(keras.layers.Layer):
     x += 0.5 * self.second(x, training=training)
     return self.norm(x)
 
-  def initial_state(self, batch: int):
+  def initial_state(self, batch: signatures.Size) -> dict[str, tf.Tensor]:
     """What `step` takes before a stream's first chunk: zeros."""
     config = self.config
     past = config.left_chunks * config.chunk_frames
@@ -170,7 +189,14 @@ class ConformerBlock(keras.layers.Layer):
       "convolution": tf.zeros([batch, config.kernel - 1, config.dim]),
     }
 
-  def step(self, x, positions, mask, seen, past):
+  def step(
+    self,
+    x: tf.Tensor,
+    positions: tf.Tensor,
+    mask: tf.Tensor,
+    seen: tf.Tensor,
+    past: dict[str, tf.Tensor],
+  ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """Applies the block to the next chunk of a stream.
 
     Args:
@@ -196,7 +222,7 @@ class ConformerBlock(keras.layers.Layer):
     past = {"keys": keys, "values": values, "convolution": convolution_past}
     return self.norm(x), past
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {
       **super().get_config(),
       "config": dataclasses.asdict(self.config),
@@ -237,7 +263,12 @@ class ConformerEncoder(keras.layers.Layer):
   # Apart enough that no two generators of a model start alike.
   _SEEDS_PER_BLOCK = 16
 
-  def __init__(self, config, seed=0, **kwargs):
+  def __init__(
+    self,
+    config: ConformerConfig | Mapping[str, Any],
+    seed: int = 0,
+    **kwargs: Any,
+  ):
     super().__init__(**kwargs)
     if not isinstance(config, ConformerConfig):
       config = ConformerConfig(**config)
@@ -254,13 +285,19 @@ class ConformerEncoder(keras.layers.Layer):
       for index in range(config.blocks)
     ]
 
-  def build(self, features_shape, lengths_shape=None):
+  def build(
+    self,
+    features_shape: signatures.Shape,
+    lengths_shape: signatures.Shape | None = None,
+  ) -> None:
     self.subsampling.build(features_shape)
     for block in self.blocks:
       block.build((None, None, self.config.dim))
     self.built = True
 
-  def call(self, features, lengths, training=False):
+  def call(
+    self, features: tf.Tensor, lengths: tf.Tensor, training: bool = False
+  ) -> tuple[tf.Tensor, tf.Tensor]:
     """Encodes.
 
     Args:
@@ -285,7 +322,7 @@ class ConformerEncoder(keras.layers.Layer):
       x = block(x, positions, mask, seen, training=training)
     return x, lengths
 
-  def initial_state(self, batch: int) -> dict[str, tf.Tensor]:
+  def initial_state(self, batch: signatures.Size) -> dict[str, tf.Tensor]:
     """What `step` takes before a stream's first chunk.
 
     Args:
@@ -309,7 +346,9 @@ class ConformerEncoder(keras.layers.Layer):
       state[f"subsampling_{index}"] = past
     return {**state, "frames": tf.zeros([batch], tf.int32)}
 
-  def step(self, features, lengths, state):
+  def step(
+    self, features: tf.Tensor, lengths: tf.Tensor, state: dict[str, tf.Tensor]
+  ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
     """Encodes the next chunk of a stream.
 
     Chunks one after another give what `call` gives of the whole.
@@ -351,15 +390,15 @@ class ConformerEncoder(keras.layers.Layer):
     return x, lengths, following
 
   @property
-  def dim(self):
+  def dim(self) -> int:
     """Width of the output."""
     return self.config.dim
 
-  def frames(self, frames):
+  def frames(self, frames: signatures.Counts) -> signatures.Counts:
     """Output frames for `frames` feature frames (an int or integer array)."""
     return self.subsampling.frames(frames)
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {
       **super().get_config(),
       "config": dataclasses.asdict(self.config),

@@ -1,11 +1,13 @@
 """Recognisers trained with connectionist temporal classification."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from models import conformer, lstm, recogniser
+from models import conformer, lstm, recogniser, signatures
 from models.decoding import ctc_decoding
 from models.layers import blank_prior as blank_priors
 from models.losses import ctc_loss
@@ -28,7 +30,7 @@ class CTC(recogniser.Recogniser):
       seed (`keras.utils.set_random_seed`).
   """
 
-  encoder_layer = None
+  encoder_layer: type[conformer.ConformerEncoder] | type[lstm.LSTMEncoder]
 
   has_ctc = True
 
@@ -36,12 +38,12 @@ class CTC(recogniser.Recogniser):
     self,
     *,
     vocab_size: int,
-    encoder,
+    encoder: conformer.ConformerConfig | lstm.LSTMConfig | Mapping[str, Any],
     features: dict | None = None,
     specaugment: dict | None = None,
     blank_prior: float = 0.9,
     seed: int = 0,
-    **kwargs,
+    **kwargs: Any,
   ):
     super().__init__(
       vocab_size=vocab_size,
@@ -59,18 +61,27 @@ class CTC(recogniser.Recogniser):
     )
     self.head = blank_priors.output_layer(vocab_size, blank_prior)
 
-  def fits_lengths(self, labels, repeats, samples):
+  def fits_lengths(
+    self,
+    labels: signatures.Counts,
+    repeats: signatures.Counts,
+    samples: signatures.Counts,
+  ) -> signatures.Verdicts:
     """Whether CTC can place the labels: a frame each, one more in repeats."""
     return labels + repeats <= self.frames(samples)
 
-  def build_outputs(self, dim):
+  def build_outputs(self, dim: int) -> None:
     self.head.build((None, None, dim))
 
-  def call(self, x, training=False):
+  def call(
+    self, x: signatures.Inputs, training: bool = False
+  ) -> signatures.Outputs:
     encoded, length = self.encode(x, training=training)
     return {"logits": self.head(encoded), "length": length}
 
-  def example_losses(self, y, outputs):
+  def example_losses(
+    self, y: signatures.Inputs, outputs: signatures.Outputs
+  ) -> tf.Tensor:
     """float32 [B], every utterance's loss in nats.
 
     `models.ctc_loss` says what unusual input gives.
@@ -79,14 +90,16 @@ class CTC(recogniser.Recogniser):
       y["labels"], y["label_length"], outputs["logits"], outputs["length"]
     )
 
-  def decode(self, outputs):
+  def decode(self, outputs: signatures.Outputs) -> tuple[tf.Tensor, tf.Tensor]:
     """Greedy token ids int32 [B, T] and their number int32 [B].
 
     Audio that is not finite has none.
     """
     return ctc_decoding.greedy(outputs["logits"], outputs["length"])
 
-  def decode_scored(self, outputs):
+  def decode_scored(
+    self, outputs: signatures.Outputs
+  ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """As `decode`, and float32 [B], log-probabilities of the best paths.
 
     0 for audio without frames, -inf for audio that is not finite.
@@ -94,7 +107,9 @@ class CTC(recogniser.Recogniser):
     scores = ctc_decoding.greedy_scores(outputs["logits"], outputs["length"])
     return *self.decode(outputs), scores
 
-  def n_best(self, outputs, n, beam_width):
+  def n_best(
+    self, outputs: signatures.Outputs, n: int, beam_width: int
+  ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The n best label sequences; see `decoding.beam_search`.
 
     Args:
@@ -110,7 +125,9 @@ class CTC(recogniser.Recogniser):
       outputs["logits"], outputs["length"], beam_width, n
     )
 
-  def frame_log_probs(self, outputs):
+  def frame_log_probs(
+    self, outputs: signatures.Outputs
+  ) -> tuple[tf.Tensor, tf.Tensor]:
     """CTC's log-probabilities, float32 [B, T, V], and lengths int32 [B].
 
     What alignment and fusion with a language model take. Audio that is not

@@ -5,10 +5,13 @@ Neural Networks", arXiv 1303.5778.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from models import signatures
 from models.layers import dropout, subsampling
 
 
@@ -76,7 +79,9 @@ class LSTMEncoder(keras.layers.Layer):
     (TensorShape([2, 25, 320]), array([25, 12], dtype=int32))
   """
 
-  def __init__(self, config, seed=0, **kwargs):
+  def __init__(
+    self, config: LSTMConfig | Mapping[str, Any], seed: int = 0, **kwargs: Any
+  ):
     super().__init__(**kwargs)
     if not isinstance(config, LSTMConfig):
       config = LSTMConfig(**config)
@@ -103,13 +108,21 @@ class LSTMEncoder(keras.layers.Layer):
   def _layer(self, policy):
     # cuDNN's kernel is no part of XLA.
     layer = keras.layers.LSTM(
-      self.config.units, return_sequences=True, use_cudnn=False, dtype=policy
+      self.config.units,
+      return_sequences=True,
+      # Keras does not annotate that a bool will do too.
+      use_cudnn=False,  # pyright: ignore[reportArgumentType]
+      dtype=policy,
     )
     if self.config.bidirectional:
       layer = keras.layers.Bidirectional(layer, dtype=policy)
     return layer
 
-  def build(self, features_shape, lengths_shape=None):
+  def build(
+    self,
+    features_shape: signatures.Shape,
+    lengths_shape: signatures.Shape | None = None,
+  ) -> None:
     self.subsampling.build(features_shape)
     width = self.subsampling_dim
     for layer, norm in zip(self.recurrent, self.norms):
@@ -118,7 +131,9 @@ class LSTMEncoder(keras.layers.Layer):
       norm.build((None, None, width))
     self.built = True
 
-  def call(self, features, lengths, training=False):
+  def call(
+    self, features: tf.Tensor, lengths: tf.Tensor, training: bool = False
+  ) -> tuple[tf.Tensor, tf.Tensor]:
     """Encodes.
 
     Args:
@@ -136,11 +151,11 @@ class LSTMEncoder(keras.layers.Layer):
       x = drop(norm(layer(x, mask=mask)), training=training)
     return x, lengths
 
-  def frames(self, frames):
+  def frames(self, frames: signatures.Counts) -> signatures.Counts:
     """Output frames for `frames` feature frames (an int or integer array)."""
     return self.subsampling.frames(frames)
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {
       **super().get_config(),
       "config": dataclasses.asdict(self.config),

@@ -1,15 +1,21 @@
 """What all speech models share: hearing, losses as means, saving."""
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
 import numpy as np
 import tensorflow as tf
 
+from models import signatures
 from models.layers import audible
 from models.layers import features as _features
 from models.layers import specaugment as _specaugment
 from tf_pcc.training import PerCoreModel
 
 
-def weighted_mean(values, weights=None):
+def weighted_mean(
+  values: tf.Tensor, weights: tf.Tensor | None = None
+) -> tf.Tensor:
   """Mean of float32 [B] values; with weights, 0 when all of them are 0.
 
   Values of weight 0 are left out by selection: a NaN among them stays out.
@@ -23,7 +29,7 @@ def weighted_mean(values, weights=None):
   return tf.math.divide_no_nan(total, tf.reduce_sum(weights))
 
 
-def finite_length(values, length):
+def finite_length(values: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
   """Lengths, but 0 for utterances with a NaN or infinity in a valid frame.
 
   What a decoder takes: an utterance without usable sound has no words.
@@ -40,16 +46,38 @@ def finite_length(values, length):
   return tf.where(tf.reduce_all(finite, axis=1), length, 0)
 
 
+class Encoder(Protocol):
+  """What a model asks of its encoder, a `keras.layers.Layer`.
+
+  Attributes:
+    dim: width of its output.
+  """
+
+  dim: int
+
+  def build(self, features_shape: signatures.Shape) -> None:
+    """Makes its weights, for features [B, T, mels]."""
+    ...
+
+  def __call__(
+    self, features: tf.Tensor, lengths: tf.Tensor, training: bool = False
+  ) -> tuple[tf.Tensor, tf.Tensor]:
+    """Features and valid frames to float [B, T', dim] and valid frames."""
+    ...
+
+  def frames(self, frames: signatures.Counts) -> signatures.Counts:
+    """Output frames for `frames` feature frames."""
+    ...
+
+
 class SpeechModel(PerCoreModel):
   """Log-mel features and an encoder: what pre-training shares too.
 
   Takes x = {"audio": float32 [B, S] in [-1, 1], "audio_length": int32 [B]
   samples}.
 
-  A family sets `self.encoder` in its constructor, after calling this one: a
-  layer with `encoder(features, lengths, training) -> (float [B, T, dim], int32
-  [B])`, `frames(frames)` and `dim`. It puts its further arguments into
-  `self.config`, and writes:
+  A family sets `self.encoder`, an `Encoder`, in its constructor, after calling
+  this one. It puts its further arguments into `self.config`, and writes:
 
   - `build_outputs(dim)`: builds what is neither features nor encoder;
   - `call(x, training)`: dict of outputs, among them "length", int32 [B];
@@ -61,6 +89,8 @@ class SpeechModel(PerCoreModel):
       seed (`keras.utils.set_random_seed`).
   """
 
+  encoder: Encoder
+
   # Whether `frame_log_probs(outputs)` gives CTC's log-probabilities.
   has_ctc = False
   # Whether `initial_state` and the methods of `streaming.Stream` transcribe
@@ -70,7 +100,9 @@ class SpeechModel(PerCoreModel):
   # Spreads the seeds of a model's layers, so that seeds 0 and 1 share none.
   _SEED_STRIDE = 4096
 
-  def __init__(self, *, features: dict | None = None, seed: int = 0, **kwargs):
+  def __init__(
+    self, *, features: dict | None = None, seed: int = 0, **kwargs: Any
+  ):
     super().__init__(**kwargs)
     # A bfloat16 policy would round the waveform before the features.
     self.autocast = False
@@ -83,7 +115,7 @@ class SpeechModel(PerCoreModel):
     """A seed for a layer: 0 and 1 are taken, encoders get 2 and onwards."""
     return self.config["seed"] * self._SEED_STRIDE + index
 
-  def build(self, input_shape=None):
+  def build(self, input_shape: signatures.Shape | None = None) -> None:
     """Makes all weights; the shapes do not depend on the input's."""
     if self.built:
       return
@@ -100,7 +132,7 @@ class SpeechModel(PerCoreModel):
     """Makes all weights without data; call it inside `strategy.scope()`."""
     self.build()
 
-  def adapt(self, inputs) -> None:
+  def adapt(self, inputs: Iterable[signatures.Inputs]) -> None:
     """Fills the statistics of features with normalization="global", if so.
 
     Call it before training, on part of the training set.
@@ -111,7 +143,9 @@ class SpeechModel(PerCoreModel):
     if self.log_mel.normalization == "global":
       self.log_mel.adapt((x["audio"], x["audio_length"]) for x in inputs)
 
-  def hear(self, x, training=False):
+  def hear(
+    self, x: signatures.Inputs, training: bool = False
+  ) -> tuple[tf.Tensor, tf.Tensor]:
     """Audio to features, float32 [B, T, mels], and their number int32 [B].
 
     A length beyond the audio's end is that end, one below 0 is 0. One sample
@@ -125,8 +159,13 @@ class SpeechModel(PerCoreModel):
     return self.log_mel(audio, length, training=training)
 
   def compute_loss(
-    self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-  ):
+    self,
+    x: signatures.Inputs | None,
+    y: signatures.Inputs | None,
+    y_pred: signatures.Outputs,
+    sample_weight: tf.Tensor | None = None,
+    training: bool = True,
+  ) -> tf.Tensor:
     """Mean of `example_losses` over this core's own examples.
 
     Args:
@@ -141,11 +180,13 @@ class SpeechModel(PerCoreModel):
     """
     return weighted_mean(self.example_losses(y, y_pred), sample_weight)
 
-  def example_losses(self, y, outputs):
+  def example_losses(
+    self, y: signatures.Inputs | None, outputs: signatures.Outputs
+  ) -> tf.Tensor:
     """float32 [B], every utterance's loss in nats."""
     raise NotImplementedError("a SpeechModel must write example_losses")
 
-  def frames(self, samples):
+  def frames(self, samples: signatures.Counts) -> signatures.Counts:
     """Output frames for `samples` samples (an int or an integer array)."""
     return self.encoder.frames(self.log_mel.frames(samples))
 
@@ -156,7 +197,7 @@ class SpeechModel(PerCoreModel):
     hour = 3600 * self.log_mel.sample_rate
     return 3600 / float(self.frames(2 * hour) - self.frames(hour))
 
-  def fits(self, labels, samples) -> bool:
+  def fits(self, labels: Sequence[int] | np.ndarray, samples: int) -> bool:
     """Whether an utterance can be learnt, as `fits_lengths` says.
 
     Args:
@@ -167,7 +208,12 @@ class SpeechModel(PerCoreModel):
     repeats = np.count_nonzero(labels[1:] == labels[:-1])
     return bool(self.fits_lengths(len(labels), repeats, samples))
 
-  def fits_lengths(self, labels, repeats, samples):
+  def fits_lengths(
+    self,
+    labels: signatures.Counts,
+    repeats: signatures.Counts,
+    samples: signatures.Counts,
+  ) -> signatures.Verdicts:
     """Which utterances can be learnt: here, those that have a frame.
 
     Args:
@@ -180,14 +226,14 @@ class SpeechModel(PerCoreModel):
     """
     return self.frames(samples) > 0
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {**super().get_config(), **self.config}
 
-  def get_build_config(self):
+  def get_build_config(self) -> dict[str, Any]:
     # Keras rebuilds a loaded model only if there is something to rebuild from.
     return {"from_signature": True}
 
-  def build_from_config(self, config):
+  def build_from_config(self, config: Mapping[str, Any]) -> None:
     self.build_from_signature()
 
 
@@ -222,7 +268,7 @@ class Recogniser(SpeechModel):
     features: dict | None = None,
     specaugment: dict | None = None,
     seed: int = 0,
-    **kwargs,
+    **kwargs: Any,
   ):
     super().__init__(features=features, seed=seed, **kwargs)
     if vocab_size < 2:
@@ -237,21 +283,27 @@ class Recogniser(SpeechModel):
     )
     self.specaugment.build((None, None, self.log_mel.mels))
 
-  def encode(self, x, training=False):
+  def encode(
+    self, x: signatures.Inputs, training: bool = False
+  ) -> tuple[tf.Tensor, tf.Tensor]:
     """Audio to the encoder's output, float [B, T, dim], and its length."""
     features, length = self.hear(x, training=training)
     features = self.specaugment(features, length, training=training)
     return self.encoder(features, length, training=training)
 
-  def decode(self, outputs):
+  def decode(self, outputs: signatures.Outputs) -> tuple[tf.Tensor, tf.Tensor]:
     """Greedy token ids int32 [B, U] and their number int32 [B]."""
     raise NotImplementedError("a Recogniser must write decode")
 
-  def decode_scored(self, outputs):
+  def decode_scored(
+    self, outputs: signatures.Outputs
+  ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """As `decode`, and the paths' log-probabilities, float32 [B]."""
     raise NotImplementedError("a Recogniser must write decode_scored")
 
-  def n_best(self, outputs, n, beam_width):
+  def n_best(
+    self, outputs: signatures.Outputs, n: int, beam_width: int
+  ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The n best hypotheses.
 
     Args:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import inspect
+from collections.abc import Mapping
+from typing import Any
 
 from models import (
   best_rq,
@@ -48,7 +50,9 @@ class Family:
   parts: dict = dataclasses.field(default_factory=dict)
   arguments: dict = dataclasses.field(default_factory=dict)
 
-  def build(self, name: str, config: dict, vocab_size: int):
+  def build(
+    self, name: str, config: Mapping[str, Any], vocab_size: int
+  ) -> recogniser.SpeechModel:
     """Makes the unbuilt model.
 
     Args:
@@ -138,7 +142,9 @@ def is_recogniser(name: str) -> bool:
   return issubclass(MODELS[name].model, recogniser.Recogniser)
 
 
-def build_model(name: str, config: dict | None, vocab_size: int):
+def build_model(
+  name: str, config: Mapping[str, Any] | None, vocab_size: int
+) -> recogniser.SpeechModel:
   """Makes a model with all its weights.
 
   Call it inside `strategy.scope()`, after the dtype policy and the global seed

@@ -5,12 +5,13 @@ numbers chunk after chunk, from a state of fixed size.
 """
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from models import conformer, ctc
+from models import conformer, ctc, signatures
 from models.decoding import ctc_decoding
 from models.layers import audible
 
@@ -64,7 +65,9 @@ class StreamingConformerCTC(ctc.ConformerCTC):
 
   streams = True
 
-  def build(self, input_shape=None):
+  encoder: conformer.ConformerEncoder
+
+  def build(self, input_shape: signatures.Shape | None = None) -> None:
     """Makes all weights.
 
     Raises:
@@ -95,7 +98,7 @@ class StreamingConformerCTC(ctc.ConformerCTC):
     """The algorithmic latency: how long a chunk's first sample waits."""
     return self.chunk_samples / self.log_mel.sample_rate
 
-  def initial_state(self, batch: int) -> dict[str, tf.Tensor]:
+  def initial_state(self, batch: signatures.Size) -> dict[str, tf.Tensor]:
     """What `step` takes before a stream's first chunk.
 
     Args:
@@ -124,7 +127,12 @@ class StreamingConformerCTC(ctc.ConformerCTC):
       for name, tensor in self.initial_state(1).items()
     }
 
-  def step(self, audio, state, length=None):
+  def step(
+    self,
+    audio: tf.Tensor,
+    state: dict[str, tf.Tensor],
+    length: tf.Tensor | None = None,
+  ) -> tuple[signatures.Outputs, dict[str, tf.Tensor]]:
     """Hears the next chunk of each stream.
 
     The logits of chunks one after another are those that `call` gives of the
@@ -144,11 +152,14 @@ class StreamingConformerCTC(ctc.ConformerCTC):
       no sample was silenced; and the next state.
     """
     if length is None:
-      length = tf.fill([tf.shape(audio)[0]], self.chunk_samples)
-    length = tf.clip_by_value(tf.cast(length, tf.int32), 0, self.chunk_samples)
-    finite = audible.audible(audio, length)
+      valid = tf.fill([tf.shape(audio)[0]], self.chunk_samples)
+    else:
+      valid = length
+    valid = tf.cast(valid, tf.int32)
+    valid = tf.clip_by_value(valid, 0, self.chunk_samples)
+    finite = audible.audible(audio, valid)
     audio = tf.where(audible.audible_samples(audio), audio, 0.0)
-    features, length, past = self.log_mel.step(audio, length, state["audio"])
+    features, length, past = self.log_mel.step(audio, valid, state["audio"])
     encoded, length, following = self.encoder.step(features, length, state)
     logits = self.head(encoded)
     ids, id_length, label = _new_tokens(logits, length, state["label"])
@@ -198,13 +209,18 @@ class Stream:
   >>> ids += stream.finish()
   """
 
-  def __init__(self, model, step=None):
+  def __init__(
+    self,
+    model: StreamingConformerCTC,
+    step: Callable[..., tuple[signatures.Outputs, dict[str, tf.Tensor]]]
+    | None = None,
+  ):
     self._step = step or compile_step(model)
     self._chunk = model.chunk_samples
     self._state = model.initial_state(1)
     self._waiting = np.zeros([0], np.float32)
 
-  def accept(self, samples) -> list[int]:
+  def accept(self, samples: Sequence[float] | np.ndarray) -> list[int]:
     """Hears samples, float [n] in [-1, 1]; returns the new token ids."""
     self._waiting = np.concatenate(
       [self._waiting, np.asarray(samples, np.float32)]
@@ -230,7 +246,9 @@ class Stream:
     return outputs["ids"][0, :count].numpy().tolist()
 
 
-def compile_step(model, batch: int | None = 1, jit_compile: bool = False):
+def compile_step(
+  model: StreamingConformerCTC, batch: int | None = 1, jit_compile: bool = False
+) -> Callable[..., tuple[signatures.Outputs, dict[str, tf.Tensor]]]:
   """`model.step` as a `tf.function` of fixed shapes.
 
   Args:

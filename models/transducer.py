@@ -1,11 +1,13 @@
 """Conformer recognisers trained with the transducer loss, alone or with CTC."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from models import conformer, recogniser
+from models import conformer, recogniser, signatures
 from models.decoding import transducer_decoding
 from models.layers import blank_prior as blank_priors
 from models.layers import joint
@@ -63,7 +65,7 @@ class ConformerTransducer(recogniser.Recogniser):
     self,
     *,
     vocab_size: int,
-    encoder,
+    encoder: conformer.ConformerConfig | Mapping[str, Any],
     prediction: str = "lstm",
     prediction_dim: int = 320,
     joint_dim: int = 640,
@@ -72,7 +74,7 @@ class ConformerTransducer(recogniser.Recogniser):
     specaugment: dict | None = None,
     blank_prior: float = 0.9,
     seed: int = 0,
-    **kwargs,
+    **kwargs: Any,
   ):
     super().__init__(
       vocab_size=vocab_size,
@@ -108,20 +110,29 @@ class ConformerTransducer(recogniser.Recogniser):
     )
     self.joint = joint.Joint(vocab_size, joint_dim, blank_prior)
 
-  def fits_lengths(self, labels, repeats, samples):
+  def fits_lengths(
+    self,
+    labels: signatures.Counts,
+    repeats: signatures.Counts,
+    samples: signatures.Counts,
+  ) -> signatures.Verdicts:
     """Whether greedy search could say the labels: `max_symbols` a frame."""
     most = self.config["max_symbols"] * self.frames(samples)
     return super().fits_lengths(labels, repeats, samples) & (labels <= most)
 
-  def build_outputs(self, dim):
+  def build_outputs(self, dim: int) -> None:
     self.prediction.build((None, None))
     self.joint.build((None, None, dim), (None, None, self.prediction.dim))
 
-  def call(self, x, training=False):
+  def call(
+    self, x: signatures.Inputs, training: bool = False
+  ) -> signatures.Outputs:
     encoded, length = self.encode(x, training=training)
     return {"encoded": encoded, "length": length}
 
-  def example_losses(self, y, outputs):
+  def example_losses(
+    self, y: signatures.Inputs, outputs: signatures.Outputs
+  ) -> tf.Tensor:
     """float32 [B], every utterance's loss in nats.
 
     `models.transducer_loss` says what unusual input gives.
@@ -136,7 +147,7 @@ class ConformerTransducer(recogniser.Recogniser):
       self.joint.joint_weights(),
     )
 
-  def decode(self, outputs):
+  def decode(self, outputs: signatures.Outputs) -> tuple[tf.Tensor, tf.Tensor]:
     """Greedy token ids int32 [B, T * max_symbols] and their number int32 [B].
 
     Audio that is not finite has none.
@@ -149,7 +160,9 @@ class ConformerTransducer(recogniser.Recogniser):
       self.config["max_symbols"],
     )
 
-  def decode_scored(self, outputs):
+  def decode_scored(
+    self, outputs: signatures.Outputs
+  ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """As `decode`, and float32 [B], log-probabilities of the greedy paths.
 
     0 for audio without frames, -inf for audio that is not finite.
@@ -165,7 +178,9 @@ class ConformerTransducer(recogniser.Recogniser):
     usable = heard == outputs["length"]
     return ids, count, tf.where(usable, scores, -float("inf"))
 
-  def n_best(self, outputs, n, beam_width):
+  def n_best(
+    self, outputs: signatures.Outputs, n: int, beam_width: int
+  ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The n best label sequences; see `transducer_decoding.beam_search`.
 
     Args:
@@ -186,7 +201,9 @@ class ConformerTransducer(recogniser.Recogniser):
       n,
     )
 
-  def label_log_probs(self, encoded, labels):
+  def label_log_probs(
+    self, encoded: tf.Tensor, labels: tf.types.experimental.TensorLike
+  ) -> tuple[tf.Tensor, tf.Tensor]:
     """What `alignment.align_transducer` takes, of one utterance.
 
     Args:
@@ -235,7 +252,7 @@ class ConformerHybrid(ConformerTransducer):
 
   has_ctc = True
 
-  def __init__(self, *, ctc_weight: float = 0.3, **arguments):
+  def __init__(self, *, ctc_weight: float = 0.3, **arguments: Any):
     super().__init__(**arguments)
     if not 0 < ctc_weight < 1:
       raise ValueError(
@@ -247,20 +264,29 @@ class ConformerHybrid(ConformerTransducer):
       self.config["vocab_size"], self.config["blank_prior"]
     )
 
-  def fits_lengths(self, labels, repeats, samples):
+  def fits_lengths(
+    self,
+    labels: signatures.Counts,
+    repeats: signatures.Counts,
+    samples: signatures.Counts,
+  ) -> signatures.Verdicts:
     """Whether both outputs can place the labels."""
     in_frames = labels + repeats <= self.frames(samples)
     return in_frames & super().fits_lengths(labels, repeats, samples)
 
-  def build_outputs(self, dim):
+  def build_outputs(self, dim: int) -> None:
     super().build_outputs(dim)
     self.head.build((None, None, dim))
 
-  def call(self, x, training=False):
+  def call(
+    self, x: signatures.Inputs, training: bool = False
+  ) -> signatures.Outputs:
     outputs = super().call(x, training=training)
     return {**outputs, "logits": self.head(outputs["encoded"])}
 
-  def example_losses(self, y, outputs):
+  def example_losses(
+    self, y: signatures.Inputs, outputs: signatures.Outputs
+  ) -> tf.Tensor:
     """float32 [B], the weighted sum of both losses in nats."""
     weight = self.config["ctc_weight"]
     by_ctc = ctc_loss.ctc_losses(
@@ -268,7 +294,9 @@ class ConformerHybrid(ConformerTransducer):
     )
     return (1 - weight) * super().example_losses(y, outputs) + weight * by_ctc
 
-  def frame_log_probs(self, outputs):
+  def frame_log_probs(
+    self, outputs: signatures.Outputs
+  ) -> tuple[tf.Tensor, tf.Tensor]:
     """CTC's log-probabilities, float32 [B, T, V], and lengths int32 [B].
 
     What alignment and fusion with a language model take. Audio that is not

@@ -258,7 +258,9 @@ def fraction(name: str, value: Any) -> float:
   return float(value)
 
 
-def quantile_of(values, live, quantile):
+def quantile_of(
+  values: tf.Tensor, live: tf.Tensor, quantile: float
+) -> tf.Tensor:
   """Linearly interpolated quantile over the live values, static shapes only."""
   ordered = tf.sort(tf.where(live, values, np.inf))
   last = tf.reduce_sum(tf.cast(live, tf.float32)) - 1.0

@@ -1,9 +1,13 @@
 """When each token was spoken: the best path of given labels."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
-def align(log_probs, labels, blank=0):
+def align(
+  log_probs: np.ndarray, labels: Sequence[int] | np.ndarray, blank: int = 0
+) -> tuple[np.ndarray, np.ndarray] | None:
   """The frames of each label on the best path that collapses to the labels.
 
   Viterbi over CTC's states; for a greedy transcript it is the greedy path.
@@ -61,7 +65,9 @@ def align(log_probs, labels, blank=0):
   return starts, ends
 
 
-def align_transducer(blank, label):
+def align_transducer(
+  blank: np.ndarray, label: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
   """The frames of each label on a transducer's best path.
 
   Viterbi over the lattice: a blank leads to the next frame, a label to the next
@@ -105,7 +111,12 @@ def align_transducer(blank, label):
   return frames, frames + 1
 
 
-def word_times(surfaces, starts, ends, frame_seconds):
+def word_times(
+  surfaces: Sequence[str],
+  starts: Sequence[int] | np.ndarray,
+  ends: Sequence[int] | np.ndarray,
+  frame_seconds: float,
+) -> list[dict[str, str | float]]:
   """The words of a text and when they were spoken.
 
   Args:

@@ -7,7 +7,9 @@ from models import recogniser
 from models.losses.log_zero import LOG_ZERO
 
 
-def greedy(logits: tf.Tensor, lengths: tf.Tensor, blank: int = 0):
+def greedy(
+  logits: tf.Tensor, lengths: tf.Tensor, blank: int = 0
+) -> tuple[tf.Tensor, tf.Tensor]:
   """The best path, repeats collapsed, blanks dropped.
 
   Static shapes throughout, so it also compiles for a TPU. An utterance with a
@@ -67,7 +69,7 @@ def beam_search(
   beam_width: int = 16,
   n_best: int = 1,
   blank: int = 0,
-):
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
   """The n best label sequences by prefix beam search, with their scores.
 
   A sequence's score sums over all its paths that stayed in the beam. Runs
@@ -103,7 +105,11 @@ def beam_search(
   valid = tf.sequence_mask(lengths, time)[..., None]
   logits = tf.where(valid, logits, 0.0)
   logits = tf.concat(
-    [logits[..., :blank], logits[..., blank + 1 :], logits[..., blank, None]],
+    [
+      logits[:, :, :blank],
+      logits[:, :, blank + 1 :],
+      logits[:, :, blank, None],
+    ],
     axis=-1,
   )
   logits = _with_fillers(logits, lengths, n_best)

@@ -6,10 +6,28 @@ about each of them once it is complete.
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 _NEVER = -math.inf
+
+
+class LanguageModel(Protocol):
+  """What the search asks of a language model, such as `ngram.NgramModel`."""
+
+  def start(self) -> Any:
+    """The state before a sentence's first word."""
+    ...
+
+  def advance(self, state: Any, word: str) -> tuple[float, Any]:
+    """The word's log-probability (natural) and the state after it."""
+    ...
+
+  def end(self, state: Any) -> float:
+    """Log-probability (natural) that the sentence ends here."""
+    ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +37,7 @@ class Fusion:
   A text's score is acoustic + lm_weight * lm + word_bonus * words.
 
   Attributes:
-    language_model: object with `start`, `advance` and `end`, such as
-      `ngram.NgramModel`.
+    language_model: `LanguageModel`.
     lm_weight: float, of the language model's log-probability.
     word_bonus: float for every word; the language model favours few words.
     beam_width: int, prefixes kept in every frame.
@@ -28,7 +45,7 @@ class Fusion:
       a frame, the frame's best excepted; -inf tries all.
   """
 
-  language_model: object
+  language_model: LanguageModel
   lm_weight: float = 0.5
   word_bonus: float = 1.5
   beam_width: int = 16
@@ -46,7 +63,7 @@ class Hypothesis:
     lm: float, log-probability of the text given the language model.
   """
 
-  ids: tuple
+  ids: tuple[int, ...]
   score: float
   acoustic: float
   lm: float
@@ -102,7 +119,13 @@ class _Speller:
     return _Words(words.lm + log_p, words.count + 1, state, "")
 
 
-def search(log_probs, surfaces, fusion, n_best=1, blank=0):
+def search(
+  log_probs: np.ndarray,
+  surfaces: Sequence[str],
+  fusion: Fusion,
+  n_best: int = 1,
+  blank: int = 0,
+) -> list[Hypothesis]:
   """The n best texts by acoustic and language model together.
 
   Args:

@@ -5,6 +5,7 @@ kenlm comes from PyPI as source and is compiled on installation: an extra.
 
 import math
 import os
+from typing import Any
 
 from tf_pcc import extras
 
@@ -46,7 +47,7 @@ class NgramModel:
     Heafield, "KenLM: Faster and Smaller Language Model Queries", WMT 2011.
   """
 
-  def __init__(self, path):
+  def __init__(self, path: str | os.PathLike[str]):
     if not os.path.isfile(path):
       raise ValueError(
         "arpa must be a file on this machine, an n-gram language model in ARPA "
@@ -70,13 +71,13 @@ class NgramModel:
     """The n of n-gram."""
     return self._model.order
 
-  def start(self):
+  def start(self) -> Any:
     """The state before a sentence's first word."""
     state = self._state()
     self._model.BeginSentenceWrite(state)
     return state
 
-  def advance(self, state, word):
+  def advance(self, state: Any, word: str) -> tuple[float, Any]:
     """Says a word.
 
     Args:
@@ -89,7 +90,7 @@ class NgramModel:
     after = self._state()
     return self._model.BaseScore(state, word, after) * _LN10, after
 
-  def end(self, state):
+  def end(self, state: Any) -> float:
     """Log-probability (natural) that the sentence ends here, a float."""
     return self.advance(state, "</s>")[0]
 

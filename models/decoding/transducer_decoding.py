@@ -6,10 +6,18 @@ XLA. `prediction` is a network of `models.prediction`, `joint` a `joint.Joint`.
 
 import tensorflow as tf
 
+from models.layers.joint import Joint
+from models.layers.prediction import PredictionNetwork
 from models.losses.log_zero import LOG_ZERO
 
 
-def greedy(encoded, lengths, prediction, joint, max_symbols: int = 3):
+def greedy(
+  encoded: tf.Tensor,
+  lengths: tf.Tensor,
+  prediction: PredictionNetwork,
+  joint: Joint,
+  max_symbols: int = 3,
+) -> tuple[tf.Tensor, tf.Tensor]:
   """The likeliest class at every node, a blank leading to the next frame.
 
   Every utterance has its own place in time, so a batch takes as many steps as
@@ -32,7 +40,13 @@ def greedy(encoded, lengths, prediction, joint, max_symbols: int = 3):
   return greedy_scored(encoded, lengths, prediction, joint, max_symbols)[:2]
 
 
-def greedy_scored(encoded, lengths, prediction, joint, max_symbols: int = 3):
+def greedy_scored(
+  encoded: tf.Tensor,
+  lengths: tf.Tensor,
+  prediction: PredictionNetwork,
+  joint: Joint,
+  max_symbols: int = 3,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
   """As `greedy`, and float32 [B]: the log-probability of each path.
 
   The path's, natural, blanks counted; 0 without frames. Leaving a frame because
@@ -95,8 +109,13 @@ def greedy_scored(encoded, lengths, prediction, joint, max_symbols: int = 3):
 
 
 def beam_search(
-  encoded, lengths, prediction, joint, beam_width: int = 8, n_best: int = 1
-):
+  encoded: tf.Tensor,
+  lengths: tf.Tensor,
+  prediction: PredictionNetwork,
+  joint: Joint,
+  beam_width: int = 8,
+  n_best: int = 1,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
   """The n best label sequences of at most one label a frame, with scores.
 
   Time-synchronous: in every frame each sequence of the beam is continued by the
@@ -217,7 +236,7 @@ def _merge(totals, ids, counts, scores):
     float32 [B, K, V], in which no sequence occurs twice.
   """
   time, vocab = tf.shape(ids)[2], tf.shape(totals)[2]
-  is_last = tf.equal(tf.range(time), counts[..., None] - 1)
+  is_last = tf.equal(tf.range(time), counts[:, :, None] - 1)
   last = tf.reduce_sum(tf.where(is_last, ids, 0), axis=-1)
   before = tf.where(is_last, 0, ids)
   # Entry [b, k, j]: sequence k is sequence j and one label.
@@ -231,15 +250,16 @@ def _merge(totals, ids, counts, scores):
   by_label = tf.reduce_max(
     tf.where(follows, tf.transpose(by_label, [0, 2, 1]), LOG_ZERO), axis=2
   )
-  by_blank = totals[..., 0]
+  by_blank = totals[:, :, 0]
   high, low = tf.maximum(by_blank, by_label), tf.minimum(by_blank, by_label)
   blank = high + tf.math.log1p(tf.exp(low - high))
   merged = tf.reduce_any(
-    follows[..., None] & tf.equal(last[..., None], tf.range(vocab))[:, :, None],
+    follows[:, :, :, None]
+    & tf.equal(last[:, :, None], tf.range(vocab))[:, :, None],
     axis=1,
   )
   totals = tf.where(merged, LOG_ZERO, totals)
-  return tf.concat([blank[..., None], totals[..., 1:]], axis=-1)
+  return tf.concat([blank[:, :, None], totals[:, :, 1:]], axis=-1)
 
 
 def _sizes(frames):

@@ -1,13 +1,17 @@
 """Self-attention with relative positions (Transformer-XL)."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
+
+from models import signatures
 
 # Large enough to switch a key off, small enough for bfloat16 and float32.
 _MASKED = -1e9
 
 
-def relative_positions(length, dim: int) -> tf.Tensor:
+def relative_positions(length: signatures.Size, dim: int) -> tf.Tensor:
   """Sinusoids of the distances length - 1 down to -(length - 1).
 
   Args:
@@ -47,7 +51,9 @@ def relative_shift(scores: tf.Tensor) -> tf.Tensor:
   return tf.slice(scores, [0, 0, 0, 0], [heads, batch, time, width - time])
 
 
-def chunk_mask(time, chunk_frames: int, left_chunks: int) -> tf.Tensor:
+def chunk_mask(
+  time: signatures.Size, chunk_frames: int, left_chunks: int
+) -> tf.Tensor:
   """Which frames a frame sees: its own chunk and some before.
 
   Args:
@@ -90,7 +96,7 @@ class RelativeSelfAttention(keras.layers.Layer):
     section 2.1.
   """
 
-  def __init__(self, dim: int, heads: int, **kwargs):
+  def __init__(self, dim: int, heads: int, **kwargs: Any):
     super().__init__(**kwargs)
     if dim % heads:
       raise ValueError(
@@ -103,7 +109,12 @@ class RelativeSelfAttention(keras.layers.Layer):
     self.position = dense(self.dim, use_bias=False, dtype=self.dtype_policy)
     self.output_projection = dense(self.dim, dtype=self.dtype_policy)
 
-  def build(self, x_shape, positions_shape=None, mask_shape=None):
+  def build(
+    self,
+    x_shape: signatures.Shape,
+    positions_shape: signatures.Shape | None = None,
+    mask_shape: signatures.Shape | None = None,
+  ) -> None:
     shape = (None, None, self.dim)
     self.query_key_value.build(shape)
     self.position.build(shape[1:])
@@ -115,7 +126,9 @@ class RelativeSelfAttention(keras.layers.Layer):
       setattr(self, name, bias)
     self.built = True
 
-  def call(self, x, positions, mask):
+  def call(
+    self, x: tf.Tensor, positions: tf.Tensor, mask: tf.Tensor
+  ) -> tf.Tensor:
     """Attends.
 
     Args:
@@ -130,7 +143,13 @@ class RelativeSelfAttention(keras.layers.Layer):
     mask = mask[:, None] if len(mask.shape) == 2 else mask
     return self._attend(query, key, value, positions, mask)
 
-  def step(self, x, positions, mask, past):
+  def step(
+    self,
+    x: tf.Tensor,
+    positions: tf.Tensor,
+    mask: tf.Tensor,
+    past: tuple[tf.Tensor, tf.Tensor],
+  ) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
     """Attends from the next T frames of a stream to them and P before them.
 
     Args:
@@ -150,7 +169,7 @@ class RelativeSelfAttention(keras.layers.Layer):
     )
     y = self._attend(query, key, value, positions, mask[:, None])
     time = tf.shape(x)[1]
-    return y, tuple(_exchange(tensor[:, :, time:]) for tensor in (key, value))
+    return y, (_exchange(key[:, :, time:]), _exchange(value[:, :, time:]))
 
   def _project(self, x):
     """Queries, keys and values [heads, B, T, width]."""
@@ -193,5 +212,5 @@ class RelativeSelfAttention(keras.layers.Layer):
       tf.reshape(scores, [self.heads, batch, time, tf.shape(position)[1]])
     )
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {**super().get_config(), "dim": self.dim, "heads": self.heads}

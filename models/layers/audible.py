@@ -6,7 +6,7 @@ import tensorflow as tf
 _LARGEST_SAMPLE = 1e15
 
 
-def audible_samples(audio):
+def audible_samples(audio: tf.Tensor) -> tf.Tensor:
   """Whether samples are usable: finite, and their power finite too.
 
   Args:
@@ -18,7 +18,7 @@ def audible_samples(audio):
   return tf.abs(audio) <= _LARGEST_SAMPLE
 
 
-def audible(audio, length):
+def audible(audio: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
   """Whether all samples of an utterance are usable, see `audible_samples`.
 
   Args:

@@ -1,7 +1,11 @@
 """Output layers that start from a stated probability of the blank."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
+import tensorflow as tf
 
 
 @keras.saving.register_keras_serializable(package="tf_pcc_models")
@@ -17,7 +21,7 @@ class BlankPrior(keras.initializers.Initializer):
       other classes share the rest.
   """
 
-  def __init__(self, probability):
+  def __init__(self, probability: float):
     if not 0 < probability < 1:
       raise ValueError(
         "blank_prior must be between 0 and 1. "
@@ -25,18 +29,23 @@ class BlankPrior(keras.initializers.Initializer):
       )
     self.probability = float(probability)
 
-  def __call__(self, shape, dtype=None):
+  def __call__(
+    self, shape: Sequence[int], dtype: str | None = None
+  ) -> tf.Tensor:
     odds = self.probability / (1.0 - self.probability)
     bias = np.zeros(shape)
     bias[0] = np.log(odds * (shape[0] - 1))
-    return keras.ops.convert_to_tensor(bias, dtype=dtype)
+    return tf.convert_to_tensor(bias, dtype)
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {"probability": self.probability}
 
 
-def output_layer(vocab_size, blank_prior):
+def output_layer(vocab_size: int, blank_prior: float) -> keras.layers.Dense:
   """The layer of CTC logits, in float32, since the loss needs precise ones."""
   return keras.layers.Dense(
-    vocab_size, bias_initializer=BlankPrior(blank_prior), dtype="float32"
+    vocab_size,
+    # Keras does not annotate what initializers it takes.
+    bias_initializer=BlankPrior(blank_prior),  # pyright: ignore[reportArgumentType]
+    dtype="float32",
   )

@@ -1,10 +1,14 @@
 """The convolution module of the Conformer and its depthwise convolution."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
+from models import signatures
 
-def swish(x):
+
+def swish(x: tf.Tensor) -> tf.Tensor:
   """x * sigmoid(x), as plain ops.
 
   `tf.nn.silu` traces a function of its own at every use, which on 8 cores and
@@ -13,7 +17,9 @@ def swish(x):
   return x * tf.sigmoid(x)
 
 
-def depthwise_convolution(x, kernel, past=None):
+def depthwise_convolution(
+  x: tf.Tensor, kernel: tf.Tensor, past: tf.Tensor | None = None
+) -> tf.Tensor:
   """Convolves every channel over time with its own kernel.
 
   Args:
@@ -26,7 +32,7 @@ def depthwise_convolution(x, kernel, past=None):
     float [B, T, C]: y[t] = sum_k kernel[k] * x[t + k - (K - 1) // 2], zero
     outside; with `past`, sum_k kernel[k] * x[t + k - (K - 1)].
   """
-  taps = kernel.shape[0]
+  taps = signatures.known(kernel.shape[0])
   before = (taps - 1) // 2
   if past is None:
     x = tf.pad(x, [[0, 0], [before, taps - 1 - before], [0, 0]])
@@ -59,7 +65,9 @@ class ConvolutionModule(keras.layers.Layer):
     Gulati et al., arXiv 2005.08100, figure 2.
   """
 
-  def __init__(self, dim: int, kernel: int, causal: bool = False, **kwargs):
+  def __init__(
+    self, dim: int, kernel: int, causal: bool = False, **kwargs: Any
+  ):
     super().__init__(**kwargs)
     self.dim, self.kernel, self.causal = int(dim), int(kernel), bool(causal)
     dense = keras.layers.Dense
@@ -67,7 +75,9 @@ class ConvolutionModule(keras.layers.Layer):
     self.norm = keras.layers.LayerNormalization(dtype=self.dtype_policy)
     self.project = dense(self.dim, dtype=self.dtype_policy)
 
-  def build(self, x_shape, mask_shape=None):
+  def build(
+    self, x_shape: signatures.Shape, mask_shape: signatures.Shape | None = None
+  ) -> None:
     shape = (None, None, self.dim)
     self.expand.build(shape)
     self.norm.build(shape)
@@ -80,7 +90,7 @@ class ConvolutionModule(keras.layers.Layer):
     )
     self.built = True
 
-  def call(self, x, mask):
+  def call(self, x: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Applies the module.
 
     Args:
@@ -96,7 +106,9 @@ class ConvolutionModule(keras.layers.Layer):
       past = tf.zeros([tf.shape(x)[0], self.kernel - 1, self.dim], x.dtype)
     return self._convolve(x, past)
 
-  def step(self, x, mask, past):
+  def step(
+    self, x: tf.Tensor, mask: tf.Tensor, past: tf.Tensor
+  ) -> tuple[tf.Tensor, tf.Tensor]:
     """Applies the causal module to the next frames of a stream.
 
     Args:
@@ -120,7 +132,7 @@ class ConvolutionModule(keras.layers.Layer):
     x = depthwise_convolution(x, tf.cast(self.depthwise, x.dtype), past)
     return self.project(swish(self.norm(x)))
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {
       **super().get_config(),
       "dim": self.dim,

@@ -1,8 +1,11 @@
 """Dropout whose mask differs per replica."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
+from models import signatures
 from models.layers import seeds
 
 
@@ -22,7 +25,7 @@ class ReplicaDropout(keras.layers.Layer):
     ValueError: If `rate` is not in [0, 1).
   """
 
-  def __init__(self, rate: float, seed: int = 0, **kwargs):
+  def __init__(self, rate: float, seed: int = 0, **kwargs: Any):
     super().__init__(**kwargs)
     if not 0 <= rate < 1:
       raise ValueError(
@@ -34,10 +37,10 @@ class ReplicaDropout(keras.layers.Layer):
     if self.rate:
       self.generator = keras.random.SeedGenerator(self.seed)
 
-  def build(self, input_shape):
+  def build(self, input_shape: signatures.Shape) -> None:
     self.built = True
 
-  def call(self, inputs, training=False):
+  def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
     if not training or not self.rate:
       return inputs
     noise = tf.random.stateless_uniform(
@@ -46,5 +49,5 @@ class ReplicaDropout(keras.layers.Layer):
     scaled = inputs * tf.cast(1 / (1 - self.rate), inputs.dtype)
     return tf.where(noise >= self.rate, scaled, tf.zeros_like(inputs))
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {**super().get_config(), "rate": self.rate, "seed": self.seed}

@@ -1,9 +1,13 @@
 """Log-mel features as a layer, so that every user of a model hears the same."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
+from models import signatures
 from models.layers import seeds
 
 _VARIANCE_FLOOR = 1e-5
@@ -61,7 +65,7 @@ class LogMel(keras.layers.Layer):
     dither: float = 0.0,
     causal: bool = False,
     seed: int = 0,
-    **kwargs,
+    **kwargs: Any,
   ):
     kwargs["dtype"] = "float32"
     super().__init__(**kwargs)
@@ -103,7 +107,11 @@ class LogMel(keras.layers.Layer):
     if self.dither:
       self.generator = keras.random.SeedGenerator(self.seed)
 
-  def build(self, audio_shape, lengths_shape=None):
+  def build(
+    self,
+    audio_shape: signatures.Shape,
+    lengths_shape: signatures.Shape | None = None,
+  ) -> None:
     if self.normalization == "global":
       self.mean = self.add_weight(
         name="mean", shape=[self.mels], initializer="zeros", trainable=False
@@ -113,7 +121,9 @@ class LogMel(keras.layers.Layer):
       )
     self.built = True
 
-  def call(self, audio, lengths, training=False):
+  def call(
+    self, audio: tf.Tensor, lengths: tf.Tensor, training: bool = False
+  ) -> tuple[tf.Tensor, tf.Tensor]:
     """Computes the features.
 
     Args:
@@ -134,11 +144,13 @@ class LogMel(keras.layers.Layer):
     audio = tf.pad(audio, [[0, 0], [self.margin, 0]])
     return self._normalize(self._log_energies(audio), frames), frames
 
-  def initial_state(self, batch: int) -> tf.Tensor:
+  def initial_state(self, batch: signatures.Size) -> tf.Tensor:
     """The samples before a stream's first, float32 [batch, window - hop]."""
     return tf.zeros([batch, self.margin])
 
-  def step(self, audio, lengths, past):
+  def step(
+    self, audio: tf.Tensor, lengths: tf.Tensor, past: tf.Tensor
+  ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Computes the features of the next part of a stream.
 
     Parts one after another give the frames that `call` gives of the whole.
@@ -181,7 +193,12 @@ class LogMel(keras.layers.Layer):
       features = tf.where(mask, features, 0.0)
     return features
 
-  def adapt(self, batches) -> None:
+  def adapt(
+    self,
+    batches: Iterable[
+      tuple[tf.types.experimental.TensorLike, tf.types.experimental.TensorLike]
+    ],
+  ) -> None:
     """Fills the statistics of `normalization="global"` from speech.
 
     Call it before training, on part of the training set.
@@ -221,7 +238,9 @@ class LogMel(keras.layers.Layer):
     self.mean.assign(mean)
     self.variance.assign(np.maximum(squares / count - mean**2, 0))
 
-  def frames(self, samples):
+  def frames(
+    self, samples: tf.types.experimental.TensorLike
+  ) -> np.integer | np.ndarray:
     """Valid frames for `samples` samples (an int or an integer array)."""
     samples = np.asarray(samples) + self.margin
     return np.maximum(samples - self.window + self.hop, 0) // self.hop
@@ -230,7 +249,8 @@ class LogMel(keras.layers.Layer):
     shortage = tf.maximum(self.window - tf.shape(audio)[1], 0)
     if audio.shape[1] is not None:
       shortage = max(self.window - audio.shape[1], 0)
-    audio = tf.pad(audio, [[0, 0], [0, shortage]])
+    # The stubs want numbers only.
+    audio = tf.pad(audio, [[0, 0], [0, shortage]])  # pyright: ignore[reportArgumentType]
     spectrum = tf.signal.stft(
       audio, self.window, self.hop, fft_length=self.fft_length
     )
@@ -238,7 +258,7 @@ class LogMel(keras.layers.Layer):
     power = tf.math.real(spectrum) ** 2 + tf.math.imag(spectrum) ** 2
     return tf.math.log(tf.matmul(power, self.to_mel) + self.log_floor)
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     config = super().get_config()
     for field in (
       "mels",

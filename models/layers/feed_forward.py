@@ -1,7 +1,11 @@
 """The feed-forward module of the Conformer."""
 
-import keras
+from typing import Any
 
+import keras
+import tensorflow as tf
+
+from models import signatures
 from models.layers import convolution, dropout
 
 
@@ -16,7 +20,14 @@ class FeedForward(keras.layers.Layer):
     seed: int.
   """
 
-  def __init__(self, dim, factor=4, rate=0.0, seed=0, **kwargs):
+  def __init__(
+    self,
+    dim: int,
+    factor: int = 4,
+    rate: float = 0.0,
+    seed: int = 0,
+    **kwargs: Any,
+  ):
     super().__init__(**kwargs)
     self.dim, self.factor = int(dim), int(factor)
     self.rate, self.seed = float(rate), int(seed)
@@ -29,17 +40,17 @@ class FeedForward(keras.layers.Layer):
     self.inner_dropout = dropout.ReplicaDropout(rate, seed, dtype=policy)
     self.outer_dropout = dropout.ReplicaDropout(rate, seed + 1, dtype=policy)
 
-  def build(self, x_shape):
+  def build(self, x_shape: signatures.Shape) -> None:
     self.norm.build((None, None, self.dim))
     self.expand.build((None, None, self.dim))
     self.project.build((None, None, self.dim * self.factor))
     self.built = True
 
-  def call(self, x, training=False):
+  def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
     x = self.inner_dropout(self.expand(self.norm(x)), training=training)
     return self.outer_dropout(self.project(x), training=training)
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {
       **super().get_config(),
       "dim": self.dim,

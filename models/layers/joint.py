@@ -1,8 +1,11 @@
 """The joint network of a transducer, as a layer that owns its weights."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
+from models import signatures
 from models.layers import blank_prior as blank_priors
 from models.losses import transducer_joint
 
@@ -25,13 +28,17 @@ class Joint(keras.layers.Layer):
     Graves, Mohamed and Hinton, arXiv 1303.5778, section 3.2.
   """
 
-  def __init__(self, vocab_size, dim, blank_prior=0.9, **kwargs):
+  def __init__(
+    self, vocab_size: int, dim: int, blank_prior: float = 0.9, **kwargs: Any
+  ):
     kwargs["dtype"] = "float32"
     super().__init__(**kwargs)
     self.vocab_size, self.dim = int(vocab_size), int(dim)
     self.blank_prior = float(blank_prior)
 
-  def build(self, encoder_shape, prediction_shape):
+  def build(
+    self, encoder_shape: signatures.Shape, prediction_shape: signatures.Shape
+  ) -> None:
     prior = blank_priors.BlankPrior(self.blank_prior)
     for name, shape, initializer in (
       ("encoder_kernel", [encoder_shape[-1], self.dim], "glorot_uniform"),
@@ -44,13 +51,13 @@ class Joint(keras.layers.Layer):
       setattr(self, name, weight)
     self.built = True
 
-  def joint_weights(self):
+  def joint_weights(self) -> transducer_joint.JointWeights:
     """The variables, as `transducer_joint.JointWeights`."""
     return transducer_joint.JointWeights(
       *(getattr(self, name) for name in transducer_joint.JointWeights._fields)
     )
 
-  def of_encoder(self, encoded):
+  def of_encoder(self, encoded: tf.Tensor) -> tf.Tensor:
     """The encoder's part of the hidden layer: [..., D] to float32 [..., dim].
 
     A decoder computes it once for all frames.
@@ -58,7 +65,7 @@ class Joint(keras.layers.Layer):
     encoded = tf.cast(encoded, tf.float32)
     return tf.tensordot(encoded, self.encoder_kernel, 1) + self.bias
 
-  def call(self, of_encoder, prediction):
+  def call(self, of_encoder: tf.Tensor, prediction: tf.Tensor) -> tf.Tensor:
     """Logits of nodes.
 
     Args:
@@ -73,7 +80,7 @@ class Joint(keras.layers.Layer):
     hidden = tf.tanh(of_encoder + of_prediction)
     return tf.tensordot(hidden, self.output_kernel, 1) + self.output_bias
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {
       **super().get_config(),
       "vocab_size": self.vocab_size,

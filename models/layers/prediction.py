@@ -5,8 +5,12 @@ decoding, `start` and `step`; both give the same numbers. The blank 0 stands for
 the start of an utterance.
 """
 
+from typing import Any, Protocol
+
 import keras
 import tensorflow as tf
+
+from models import signatures
 
 
 def _from_start(labels, vocab_size):
@@ -15,6 +19,35 @@ def _from_start(labels, vocab_size):
   What is no label is left to the loss to refuse.
   """
   return tf.pad(tf.clip_by_value(labels, 0, vocab_size - 1), [[0, 0], [1, 0]])
+
+
+class PredictionNetwork(Protocol):
+  """What the loss and the decoders need of a prediction network.
+
+  Attributes:
+    dim: width of its output.
+  """
+
+  dim: int
+
+  def __call__(self, labels: tf.Tensor) -> tf.Tensor:
+    """int32 [B, U] to float [B, U + 1, dim]; row u has seen u labels."""
+    ...
+
+  def start(
+    self, batch: signatures.Size
+  ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+    """Before any label: float [batch, dim], and the state for `step`."""
+    ...
+
+  def step(
+    self, label: tf.Tensor, state: tuple[tf.Tensor, ...]
+  ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+    """One label further: int32 [N] and a state to float [N, dim] and a state.
+
+    A state is a tuple of tensors whose first axis is N.
+    """
+    ...
 
 
 @keras.saving.register_keras_serializable(package="tf_pcc_models")
@@ -30,30 +63,38 @@ class LSTMPrediction(keras.layers.Layer):
     2005.08100, section 3.2.
   """
 
-  def __init__(self, vocab_size, dim, **kwargs):
+  def __init__(self, vocab_size: int, dim: int, **kwargs: Any):
     super().__init__(**kwargs)
     self.vocab_size, self.dim = int(vocab_size), int(dim)
     policy = self.dtype_policy
     self.embedding = keras.layers.Embedding(vocab_size, dim, dtype=policy)
     self.lstm = keras.layers.LSTM(
-      dim, return_sequences=True, use_cudnn=False, dtype=policy
+      dim,
+      return_sequences=True,
+      # Keras does not annotate that a bool will do too.
+      use_cudnn=False,  # pyright: ignore[reportArgumentType]
+      dtype=policy,
     )
 
-  def build(self, labels_shape=None):
+  def build(self, labels_shape: signatures.Shape | None = None) -> None:
     self.embedding.build((None, None))
     self.lstm.build((None, None, self.dim))
     self.built = True
 
-  def call(self, labels):
+  def call(self, labels: tf.Tensor) -> tf.Tensor:
     """int32 [B, U] to float [B, U + 1, dim]; row u has seen u labels."""
     return self.lstm(self.embedding(_from_start(labels, self.vocab_size)))
 
-  def start(self, batch):
+  def start(
+    self, batch: signatures.Size
+  ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
     """Before any label: float [batch, dim], and the state for `step`."""
     zeros = tf.zeros([batch, self.dim], self.compute_dtype)
     return self.step(tf.zeros([batch], tf.int32), (zeros, zeros))
 
-  def step(self, label, state):
+  def step(
+    self, label: tf.Tensor, state: tuple[tf.Tensor, ...]
+  ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
     """One label further: int32 [N] and a state to float [N, dim] and a state.
 
     A state is a tuple of tensors whose first axis is N.
@@ -61,7 +102,7 @@ class LSTMPrediction(keras.layers.Layer):
     output, state = self.lstm.cell(self.embedding(label), list(state))
     return output, tuple(state)
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {
       **super().get_config(),
       "vocab_size": self.vocab_size,
@@ -87,7 +128,9 @@ class StatelessPrediction(keras.layers.Layer):
     2109.07513 (embeddings of the last N labels).
   """
 
-  def __init__(self, vocab_size, dim, context=2, **kwargs):
+  def __init__(
+    self, vocab_size: int, dim: int, context: int = 2, **kwargs: Any
+  ):
     super().__init__(**kwargs)
     self.vocab_size, self.dim = int(vocab_size), int(dim)
     self.context = int(context)
@@ -95,12 +138,12 @@ class StatelessPrediction(keras.layers.Layer):
     self.embedding = keras.layers.Embedding(vocab_size, dim, dtype=policy)
     self.dense = keras.layers.Dense(dim, activation="tanh", dtype=policy)
 
-  def build(self, labels_shape=None):
+  def build(self, labels_shape: signatures.Shape | None = None) -> None:
     self.embedding.build((None, None))
     self.dense.build((None, None, self.context * self.dim))
     self.built = True
 
-  def call(self, labels):
+  def call(self, labels: tf.Tensor) -> tf.Tensor:
     """int32 [B, U] to float [B, U + 1, dim]; row u has seen u labels."""
     labels = _from_start(labels, self.vocab_size)
     columns = tf.shape(labels)[1]
@@ -108,12 +151,16 @@ class StatelessPrediction(keras.layers.Layer):
     last = [padded[:, i : i + columns] for i in range(self.context)]
     return self._network(tf.stack(last, axis=-1))
 
-  def start(self, batch):
+  def start(
+    self, batch: signatures.Size
+  ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
     """Before any label: float [batch, dim], and the state for `step`."""
     last = tf.zeros([batch, self.context], tf.int32)
     return self._network(last), (last,)
 
-  def step(self, label, state):
+  def step(
+    self, label: tf.Tensor, state: tuple[tf.Tensor, ...]
+  ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
     """One label further: int32 [N] and a state to float [N, dim] and a state.
 
     A state is a tuple of tensors whose first axis is N.
@@ -128,7 +175,7 @@ class StatelessPrediction(keras.layers.Layer):
     vectors.set_shape([*last.shape[:-1], self.context * self.dim])
     return self.dense(vectors)
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {
       **super().get_config(),
       "vocab_size": self.vocab_size,

@@ -4,11 +4,15 @@ Source: Chiu et al., "Self-supervised Learning with Random-projection Quantizer
 for Speech Recognition", arXiv 2202.01855.
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
+from models import signatures
 
-def stack_frames(features, factor: int) -> tf.Tensor:
+
+def stack_frames(features: tf.Tensor, factor: int) -> tf.Tensor:
   """Joins every `factor` frames to one, the last filled up with zeros.
 
   Args:
@@ -20,7 +24,8 @@ def stack_frames(features, factor: int) -> tf.Tensor:
   """
   batch, time = tf.unstack(tf.shape(features)[:2])
   features = tf.pad(features, [[0, 0], [0, -time % factor], [0, 0]])
-  return tf.reshape(features, [batch, -1, factor * features.shape[2]])
+  width = factor * signatures.known(features.shape[2])
+  return tf.reshape(features, [batch, -1, width])
 
 
 @keras.saving.register_keras_serializable(package="tf_pcc_models")
@@ -39,7 +44,9 @@ class RandomProjectionQuantizer(keras.layers.Layer):
     arXiv 2202.01855, section 3.1, equation 1.
   """
 
-  def __init__(self, codebook_size, codebook_dim, seed=0, **kwargs):
+  def __init__(
+    self, codebook_size: int, codebook_dim: int, seed: int = 0, **kwargs: Any
+  ):
     kwargs["dtype"] = "float32"
     super().__init__(**kwargs)
     self.codebook_size, self.codebook_dim = (
@@ -49,7 +56,7 @@ class RandomProjectionQuantizer(keras.layers.Layer):
     self.seed = int(seed)
     self.trainable = False
 
-  def build(self, x_shape):
+  def build(self, x_shape: signatures.Shape) -> None:
     self.projection = self.add_weight(
       name="projection",
       shape=[x_shape[-1], self.codebook_dim],
@@ -65,7 +72,7 @@ class RandomProjectionQuantizer(keras.layers.Layer):
     self.codebook.assign(tf.math.l2_normalize(self.codebook, axis=1))
     self.built = True
 
-  def call(self, x):
+  def call(self, x: tf.Tensor) -> tf.Tensor:
     """Quantizes.
 
     Args:
@@ -81,7 +88,7 @@ class RandomProjectionQuantizer(keras.layers.Layer):
     )
     return tf.argmax(products, axis=-1, output_type=tf.int32)
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {
       **super().get_config(),
       "codebook_size": self.codebook_size,
@@ -94,14 +101,16 @@ class RandomProjectionQuantizer(keras.layers.Layer):
 class CodesInUse(keras.metrics.Metric):
   """The share of a codebook that was seen at least once."""
 
-  def __init__(self, codebook_size, name="codes_in_use", **kwargs):
+  def __init__(
+    self, codebook_size: int, name: str = "codes_in_use", **kwargs: Any
+  ):
     super().__init__(name=name, **kwargs)
     self.codebook_size = int(codebook_size)
     self.counts = self.add_weight(
       name="counts", shape=[self.codebook_size], initializer="zeros"
     )
 
-  def update_state(self, codes, mask):
+  def update_state(self, codes: tf.Tensor, mask: tf.Tensor) -> None:
     """Counts codes, int32 [B, T], where mask, bool [B, T], is true."""
     weights = tf.cast(tf.reshape(mask, [-1]), tf.float32)
     self.counts.assign_add(
@@ -110,8 +119,8 @@ class CodesInUse(keras.metrics.Metric):
       )
     )
 
-  def result(self):
+  def result(self) -> tf.Tensor:
     return tf.reduce_mean(tf.cast(self.counts > 0, tf.float32))
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {**super().get_config(), "codebook_size": self.codebook_size}

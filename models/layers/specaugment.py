@@ -1,8 +1,11 @@
 """SpecAugment: masks over bands and over time, drawn again in every step."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
+from models import signatures
 from models.layers import seeds
 
 
@@ -41,7 +44,7 @@ class SpecAugment(keras.layers.Layer):
     time_width: int | None = None,
     time_ratio: float = 0.05,
     seed: int = 0,
-    **kwargs,
+    **kwargs: Any,
   ):
     kwargs["dtype"] = "float32"
     super().__init__(**kwargs)
@@ -69,10 +72,16 @@ class SpecAugment(keras.layers.Layer):
     if self.frequency_masks or self.time_masks:
       self.generator = keras.random.SeedGenerator(self.seed)
 
-  def build(self, features_shape, lengths_shape=None):
+  def build(
+    self,
+    features_shape: signatures.Shape,
+    lengths_shape: signatures.Shape | None = None,
+  ) -> None:
     self.built = True
 
-  def call(self, features, lengths, training=False):
+  def call(
+    self, features: tf.Tensor, lengths: tf.Tensor, training: bool = False
+  ) -> tf.Tensor:
     """Masks the features.
 
     Args:
@@ -102,7 +111,7 @@ class SpecAugment(keras.layers.Layer):
   def _blocks(self, count, extent, limit, size):
     """bool [B, size]: the union of `count` blocks within 0..extent-1."""
     uniform = tf.random.stateless_uniform(
-      [2, tf.shape(extent)[0], count],
+      tf.stack([2, tf.shape(extent)[0], count]),
       seeds.next_seed(self.generator),
     )
     limit = tf.cast(limit, tf.float32)[:, None]
@@ -114,7 +123,7 @@ class SpecAugment(keras.layers.Layer):
     inside = (position >= start) & (position < start + width)
     return tf.reduce_any(inside, axis=1)
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {
       **super().get_config(),
       "frequency_masks": self.frequency_masks,

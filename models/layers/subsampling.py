@@ -1,7 +1,12 @@
 """Convolution subsampling: the first layers, which shorten the sequence."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
+
+from models import signatures
 
 STRIDES = {2: (2,), 4: (2, 2), 6: (2, 3), 8: (2, 2, 2)}
 KINDS = ("conv2d", "conv1d")
@@ -31,7 +36,9 @@ class ConvolutionSubsampling(keras.layers.Layer):
     Gulati et al., arXiv 2005.08100, figure 1.
   """
 
-  def __init__(self, dim: int, factor: int = 4, kind: str = "conv2d", **kwargs):
+  def __init__(
+    self, dim: int, factor: int = 4, kind: str = "conv2d", **kwargs: Any
+  ):
     super().__init__(**kwargs)
     if factor not in STRIDES:
       raise ValueError(
@@ -61,8 +68,12 @@ class ConvolutionSubsampling(keras.layers.Layer):
       dtype=self.dtype_policy,
     )
 
-  def build(self, features_shape, lengths_shape=None):
-    bands = features_shape[-1]
+  def build(
+    self,
+    features_shape: signatures.Shape,
+    lengths_shape: signatures.Shape | None = None,
+  ) -> None:
+    bands = signatures.known(features_shape[-1])
     # What each convolution sees of a frame, channels apart.
     self.bands = []
     for stride, convolution in zip(self.strides, self.convolutions):
@@ -78,7 +89,9 @@ class ConvolutionSubsampling(keras.layers.Layer):
       self.project.build((None, None, bands * self.dim))
     self.built = True
 
-  def call(self, features, lengths):
+  def call(
+    self, features: tf.Tensor, lengths: tf.Tensor
+  ) -> tuple[tf.Tensor, tf.Tensor]:
     """Subsamples.
 
     Args:
@@ -92,7 +105,9 @@ class ConvolutionSubsampling(keras.layers.Layer):
     features, lengths, _ = self.step(features, lengths, past, end=True)
     return features, lengths
 
-  def initial_state(self, batch, dtype="float32") -> list[tf.Tensor]:
+  def initial_state(
+    self, batch: signatures.Size, dtype: str | tf.DType = "float32"
+  ) -> list[tf.Tensor]:
     """The frames before a stream's first: zeros, one tensor a convolution."""
     shapes = [
       [stride - 1, self.bands[index], 1 if index == 0 else self.dim]
@@ -102,7 +117,13 @@ class ConvolutionSubsampling(keras.layers.Layer):
     ]
     return [tf.zeros([batch, *shape], dtype) for shape in shapes]
 
-  def step(self, features, lengths, past, end=False):
+  def step(
+    self,
+    features: tf.Tensor,
+    lengths: tf.Tensor,
+    past: Sequence[tf.Tensor],
+    end: bool = False,
+  ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
     """Subsamples the next part of a stream.
 
     Args:
@@ -115,7 +136,7 @@ class ConvolutionSubsampling(keras.layers.Layer):
       float [B, n, dim], int32 [B], the valid frames, and the next `past`.
     """
     if self.kind == "conv2d":
-      features = features[..., None]
+      features = features[:, :, :, None]
     following = []
     for stride, convolution, before in zip(
       self.strides, self.convolutions, past
@@ -134,17 +155,17 @@ class ConvolutionSubsampling(keras.layers.Layer):
       lengths = -(-lengths // stride)
     if self.kind == "conv2d":
       batch, time = tf.unstack(tf.shape(features)[:2])
-      width = features.shape[2] * features.shape[3]
+      width = signatures.known(features.shape[2]) * self.dim
       features = self.project(tf.reshape(features, [batch, time, width]))
     return features, lengths, following
 
-  def frames(self, frames):
+  def frames(self, frames: signatures.Counts) -> signatures.Counts:
     """Output frames for `frames` input frames (an int or an integer array)."""
     for stride in self.strides:
       frames = -(-frames // stride)
     return frames
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {
       **super().get_config(),
       "dim": self.dim,

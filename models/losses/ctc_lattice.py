@@ -18,7 +18,13 @@ from models.losses.log_zero import LOG_ZERO
 
 
 @tf.function(autograph=False, jit_compile=True)
-def forward(blank, label, may_skip, length, label_length):
+def forward(
+  blank: tf.Tensor,
+  label: tf.Tensor,
+  may_skip: tf.Tensor,
+  length: tf.Tensor,
+  label_length: tf.Tensor,
+) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
   """Log likelihoods, by the forward recursion.
 
   Every frame's states are scaled to a maximum of 1, which keeps the precision
@@ -88,7 +94,12 @@ def forward(blank, label, may_skip, length, label_length):
 
 
 @tf.function(autograph=False, jit_compile=True)
-def occupancies(odds, may_skip, length, label_length):
+def occupancies(
+  odds: tuple[tf.Tensor, tf.Tensor, tf.Tensor],
+  may_skip: tf.Tensor,
+  length: tf.Tensor,
+  label_length: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
   """Probabilities, given the labels, of each state at each frame.
 
   They are the derivatives of the log likelihood with respect to the log

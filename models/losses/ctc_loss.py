@@ -32,7 +32,12 @@ import tensorflow as tf
 from models.losses import ctc_lattice, targets
 
 
-def ctc_losses(labels, label_length, logits, length):
+def ctc_losses(
+  labels: tf.types.experimental.TensorLike,
+  label_length: tf.types.experimental.TensorLike,
+  logits: tf.types.experimental.TensorLike,
+  length: tf.types.experimental.TensorLike,
+) -> tf.Tensor:
   """CTC loss of every utterance, the blank being 0.
 
   Computed in float32. The gradient cannot be differentiated again. XLA compiles
@@ -71,7 +76,7 @@ def ctc_losses(labels, label_length, logits, length):
   may_skip = tf.pad(labels[:, 1:] != labels[:, :-1], [[0, 0], [1, 0]])
   may_skip = may_skip[:, : columns - 1]
 
-  @tf.custom_gradient
+  @targets.custom_gradient
   def losses(watched):
     # Or the caller's tape would record, and hold, what is computed here.
     logits = tf.cast(tf.stop_gradient(watched), tf.float32)

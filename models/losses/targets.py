@@ -1,6 +1,10 @@
 """Labels and lengths of a batch, as the losses of lattices need them."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
+
+from models import signatures
 
 
 class Targets:
@@ -8,14 +12,14 @@ class Targets:
 
   def __init__(
     self,
-    labels,
-    label_length,
-    length,
-    batch,
-    frames,
-    columns,
-    vocab,
-    blank_index,
+    labels: tf.types.experimental.TensorLike,
+    label_length: tf.types.experimental.TensorLike,
+    length: tf.types.experimental.TensorLike,
+    batch: signatures.Size,
+    frames: signatures.Size,
+    columns: signatures.Size,
+    vocab: signatures.Size,
+    blank_index: int,
   ):
     if not tf.is_tensor(vocab) and not 0 <= blank_index < vocab:
       raise ValueError(
@@ -88,8 +92,23 @@ def _integers(name, value, rank):
   return tf.saturate_cast(value, tf.int32)
 
 
-@tf.custom_gradient
-def once(value, *inputs):
+def custom_gradient(
+  function: Callable[..., tuple[tf.Tensor, Callable]],
+) -> Callable[..., tf.Tensor]:
+  """`tf.custom_gradient` with the type of what it makes.
+
+  Args:
+    function: of tensors, to a tensor and the function of its gradient.
+
+  Returns:
+    The function of the same tensors to the first of the two.
+  """
+  # TensorFlow's stubs say that the decorated function is as it was.
+  return tf.custom_gradient(function)  # pyright: ignore[reportReturnType]
+
+
+@custom_gradient
+def once(value: tf.Tensor, *inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
   """The value; its derivative by the inputs is an error instead of nothing."""
   del inputs
 
@@ -101,7 +120,9 @@ def once(value, *inputs):
   return tf.identity(value), gradient
 
 
-def shaped(name, value, axes):
+def shaped(
+  name: str, value: tf.types.experimental.TensorLike, axes: str
+) -> tf.Tensor:
   """The value as a tensor; ValueError when it has not as many axes as named."""
   value = tf.convert_to_tensor(value)
   if value.shape.rank != len(axes.split(",")):
@@ -111,7 +132,7 @@ def shaped(name, value, axes):
   return value
 
 
-def sizes(x):
+def sizes(x: tf.Tensor) -> list[signatures.Size]:
   """The sizes of a tensor's axes, as numbers where they are known."""
   dynamic = tf.shape(x)
   return [

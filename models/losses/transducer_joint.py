@@ -26,7 +26,11 @@ class JointWeights(NamedTuple):
   output_bias: Any
 
 
-def joint_logits(encoder, prediction, joint):
+def joint_logits(
+  encoder: tf.types.experimental.TensorLike,
+  prediction: tf.types.experimental.TensorLike,
+  joint: JointWeights,
+) -> tf.Tensor:
   """The joint network: logits at every node of the lattice.
 
   Args:
@@ -43,7 +47,9 @@ def joint_logits(encoder, prediction, joint):
   return tf.tensordot(hidden, joint.output_kernel, 1) + joint.output_bias
 
 
-def project(encoder, prediction, joint):
+def project(
+  encoder: tf.Tensor, prediction: tf.Tensor, joint: JointWeights
+) -> tuple[tf.Tensor, tf.Tensor]:
   """What the hidden layer adds up: [B, T, H] and [B, U + 1, H]."""
   return (
     tf.tensordot(encoder, joint.encoder_kernel, 1) + joint.bias,
@@ -51,7 +57,11 @@ def project(encoder, prediction, joint):
   )
 
 
-def as_float32(encoder, prediction, joint):
+def as_float32(
+  encoder: tf.types.experimental.TensorLike,
+  prediction: tf.types.experimental.TensorLike,
+  joint: JointWeights,
+) -> tuple[tf.Tensor, tf.Tensor, JointWeights]:
   """The arguments of `joint_logits` as float32 tensors whose shapes fit."""
   # Also because a custom gradient must not meet variables.
   encoder, prediction, *weights = (

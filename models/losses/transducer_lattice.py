@@ -12,12 +12,15 @@ Implementation of Recurrent Neural Network Transducer in TensorFlow", 2018.
 
 import tensorflow as tf
 
+from models import signatures
 from models.losses import targets
 from models.losses.log_zero import LOG_ZERO
 
 
 @tf.function(autograph=False, jit_compile=True)
-def forward(blank, label, length, label_length):
+def forward(
+  blank: tf.Tensor, label: tf.Tensor, length: tf.Tensor, label_length: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
   """Log likelihoods, by the forward recursion.
 
   Every diagonal is scaled to a maximum of 1, which keeps the precision of
@@ -66,7 +69,12 @@ def forward(blank, label, length, label_length):
 
 
 @tf.function(autograph=False, jit_compile=True)
-def occupancies(log_odds, length, label_length, frames):
+def occupancies(
+  log_odds: tf.Tensor,
+  length: tf.Tensor,
+  label_length: tf.Tensor,
+  frames: signatures.Size,
+) -> tuple[tf.Tensor, tf.Tensor]:
   """Probabilities, given the labels, of taking each arc of the lattice.
 
   They are the derivatives of the log likelihood with respect to the log
@@ -132,7 +140,11 @@ def _to_diagonals(x):
   steps = frames + columns
   x = tf.transpose(x, [0, 2, 1])
   # Rows one too long for the matrix they are read into move by one each.
-  x = tf.pad(x, [[0, 0], [0, 0], [0, columns + 1]], constant_values=LOG_ZERO)
+  x = tf.pad(
+    x,
+    [[0, 0], [0, 0], [0, columns + 1]],  # pyright: ignore[reportArgumentType]
+    constant_values=LOG_ZERO,
+  )
   x = tf.reshape(x, [batch, columns * (steps + 1)])
   x = tf.reshape(x[:, : columns * steps], [batch, columns, steps])
   return tf.transpose(x, [2, 0, 1])
@@ -142,7 +154,7 @@ def _from_diagonals(x, frames):
   """The inverse of `_to_diagonals`."""
   steps, batch, columns = targets.sizes(x)
   x = tf.reshape(tf.transpose(x, [1, 2, 0]), [batch, columns * steps])
-  x = tf.pad(x, [[0, 0], [0, columns]])
+  x = tf.pad(x, [[0, 0], [0, columns]])  # pyright: ignore[reportArgumentType]
   x = tf.reshape(x, [batch, columns, steps + 1])[:, :, :frames]
   return tf.transpose(x, [0, 2, 1])
 

@@ -31,7 +31,14 @@ from models.losses import (
 )
 
 
-def transducer_losses(labels, label_length, logits, length, *, blank_index=0):
+def transducer_losses(
+  labels: tf.types.experimental.TensorLike,
+  label_length: tf.types.experimental.TensorLike,
+  logits: tf.types.experimental.TensorLike,
+  length: tf.types.experimental.TensorLike,
+  *,
+  blank_index: int = 0,
+) -> tf.Tensor:
   """Transducer loss of every utterance, from logits.
 
   Computed in float32 in the log domain. Besides the logits and their gradient
@@ -63,7 +70,7 @@ def transducer_losses(labels, label_length, logits, length, *, blank_index=0):
     labels, label_length, length, batch, frames, columns, vocab, blank_index
   )
 
-  @tf.custom_gradient
+  @targets.custom_gradient
   def losses(watched):
     # Or the caller's tape would record, and hold, what is computed here.
     logits = tf.stop_gradient(watched)
@@ -73,9 +80,9 @@ def transducer_losses(labels, label_length, logits, length, *, blank_index=0):
     loss, log_odds = _losses(given, *log_probabilities)
 
     def gradient(upstream):
-      arcs = _arcs(given, loss, log_odds, upstream, frames)
+      blank, label = _arcs(given, loss, log_odds, upstream, frames)
       change = transducer_slices.gradient(
-        logits, given.tokens, normalizer, *arcs, blank_index
+        logits, given.tokens, normalizer, blank, label, blank_index
       )
       return targets.once(change, watched)
 
@@ -85,16 +92,16 @@ def transducer_losses(labels, label_length, logits, length, *, blank_index=0):
 
 
 def fused_transducer_losses(
-  labels,
-  label_length,
-  encoder,
-  prediction,
-  length,
-  joint,
+  labels: tf.types.experimental.TensorLike,
+  label_length: tf.types.experimental.TensorLike,
+  encoder: tf.types.experimental.TensorLike,
+  prediction: tf.types.experimental.TensorLike,
+  length: tf.types.experimental.TensorLike,
+  joint: transducer_joint.JointWeights,
   *,
-  blank_index=0,
-  slice_frames=None,
-):
+  blank_index: int = 0,
+  slice_frames: int | None = None,
+) -> tf.Tensor:
   """`transducer_losses` of `joint_logits`, which are never held.
 
   They are computed for some frames at a time, and once more for the gradient:
@@ -136,26 +143,35 @@ def fused_transducer_losses(
   given = targets.Targets(
     labels, label_length, length, batch, frames, columns, vocab, blank_index
   )
-  slice_frames = _slice_frames(slice_frames, batch, frames, columns, vocab)
+  size = _slice_frames(slice_frames, batch, frames, columns, vocab)
   # Padding may be NaN, which a product with 0 would carry into the weights.
   inside = tf.sequence_mask(given.length, frames)[..., None]
   encoder = tf.where(inside, encoder, 0.0)
   inside = tf.sequence_mask(given.label_length + 1, columns)[..., None]
   prediction = tf.where(inside, prediction, 0.0)
 
-  @tf.custom_gradient
+  @targets.custom_gradient
   def losses(*watched):
     # Or the caller's tape would record, and hold, what is computed here.
-    inputs = [tf.stop_gradient(x) for x in watched]
+    encoder, prediction, kernel, bias = (tf.stop_gradient(x) for x in watched)
     normalizer, *log_probabilities = transducer_slices.joint_scores(
-      *inputs, given.tokens, blank_index, slice_frames
+      encoder, prediction, kernel, bias, given.tokens, blank_index, size
     )
     loss, log_odds = _losses(given, *log_probabilities)
 
     def gradient(upstream):
-      arcs = _arcs(given, loss, log_odds, upstream, frames)
+      blank, label = _arcs(given, loss, log_odds, upstream, frames)
       changes = transducer_slices.joint_gradient(
-        *inputs, given.tokens, normalizer, *arcs, blank_index, slice_frames
+        encoder,
+        prediction,
+        kernel,
+        bias,
+        given.tokens,
+        normalizer,
+        blank,
+        label,
+        blank_index,
+        size,
       )
       return [targets.once(change, *watched) for change in changes]
 
@@ -196,7 +212,7 @@ def _arcs(given, loss, log_odds, upstream, frames):
   loss = loss[:, None, None]
   upstream = tf.cast(upstream, tf.float32)[:, None, None]
   left_out = tf.equal(upstream, 0.0) | tf.math.is_inf(loss)
-  return [
+  blank, label = (
     tf.where(
       left_out,
       0.0,
@@ -205,4 +221,5 @@ def _arcs(given, loss, log_odds, upstream, frames):
     for arc in transducer_lattice.occupancies(
       log_odds, given.length, given.label_length, frames
     )
-  ]
+  )
+  return blank, label

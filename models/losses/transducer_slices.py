@@ -13,13 +13,19 @@ few enough to stay in a processor's cache.
 
 import tensorflow as tf
 
+from models import signatures
 from models.losses import targets
 
 # Logits of a slice, unless the caller says how many frames: 4 MiB of float32.
 _SLICE_ELEMENTS = 2**20
 
 
-def default_frames(batch, frames, columns, vocab):
+def default_frames(
+  batch: signatures.Size,
+  frames: signatures.Size,
+  columns: signatures.Size,
+  vocab: signatures.Size,
+) -> signatures.Size:
   """Frames of a slice of about a million logits, between 1 and all of them.
 
   Args:
@@ -40,7 +46,12 @@ def default_frames(batch, frames, columns, vocab):
 
 
 @tf.function(autograph=False, jit_compile=True)
-def scores(logits, tokens, blank_index, bias=0.0):
+def scores(
+  logits: tf.Tensor,
+  tokens: tf.Tensor,
+  blank_index: int,
+  bias: tf.Tensor | float = 0.0,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
   """What the lattice needs of the logits.
 
   Args:
@@ -61,11 +72,23 @@ def scores(logits, tokens, blank_index, bias=0.0):
     tf.range(targets.sizes(logits)[-1]), tokens[:, None, :, None]
   )
   label = tf.reduce_sum(tf.where(chosen, logits, 0.0), axis=-1)
-  return normalizer, logits[..., blank_index] - normalizer, label - normalizer
+  return (
+    normalizer,
+    logits[:, :, :, blank_index] - normalizer,
+    label - normalizer,
+  )
 
 
 @tf.function(autograph=False, jit_compile=True)
-def gradient(logits, tokens, normalizer, blank, label, blank_index, bias=0.0):
+def gradient(
+  logits: tf.Tensor,
+  tokens: tf.Tensor,
+  normalizer: tf.Tensor,
+  blank: tf.Tensor,
+  label: tf.Tensor,
+  blank_index: int,
+  bias: tf.Tensor | float = 0.0,
+) -> tf.Tensor:
   """The loss's gradient with respect to the logits.
 
   Args:
@@ -82,11 +105,11 @@ def gradient(logits, tokens, normalizer, blank, label, blank_index, bias=0.0):
     A tensor like logits, exactly 0 where both occupancies are 0.
   """
   vocab = targets.sizes(logits)[-1]
-  node = (blank + label)[..., None]
-  normalized = tf.cast(logits, tf.float32) + bias - normalizer[..., None]
+  node = (blank + label)[:, :, :, None]
+  normalized = tf.cast(logits, tf.float32) + bias - normalizer[:, :, :, None]
   change = tf.exp(normalized) * node
-  change -= tf.one_hot(tokens[:, None], vocab) * label[..., None]
-  change -= tf.one_hot(blank_index, vocab) * blank[..., None]
+  change -= tf.one_hot(tokens[:, None], vocab) * label[:, :, :, None]
+  change -= tf.one_hot(blank_index, vocab) * blank[:, :, :, None]
   # Logits outside of an utterance may be NaN.
   change = tf.where(tf.equal(node, 0.0), 0.0, change)
   return tf.cast(change, logits.dtype)
@@ -94,8 +117,14 @@ def gradient(logits, tokens, normalizer, blank, label, blank_index, bias=0.0):
 
 @tf.function(autograph=False, jit_compile=True)
 def joint_scores(
-  encoder, prediction, kernel, bias, tokens, blank_index, slice_frames
-):
+  encoder: tf.Tensor,
+  prediction: tf.Tensor,
+  kernel: tf.Tensor,
+  bias: tf.Tensor,
+  tokens: tf.Tensor,
+  blank_index: int,
+  slice_frames: signatures.Size,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
   """`scores` of the logits tanh(encoder + prediction) kernel + bias.
 
   Args:
@@ -116,28 +145,28 @@ def joint_scores(
     logits = tf.tensordot(_hidden(part, prediction), kernel, 1)
     return scores(logits, tokens, blank_index, bias)
 
-  found = tf.map_fn(
+  normalizer, blank, label = tf.map_fn(
     of_slice,
     _cut(encoder, slice_frames),
     parallel_iterations=1,
     fn_output_signature=(tf.float32,) * 3,
   )
-  return tuple(_join(x, frames) for x in found)
+  return _join(normalizer, frames), _join(blank, frames), _join(label, frames)
 
 
 @tf.function(autograph=False, jit_compile=True)
 def joint_gradient(
-  encoder,
-  prediction,
-  kernel,
-  bias,
-  tokens,
-  normalizer,
-  blank,
-  label,
-  blank_index,
-  slice_frames,
-):
+  encoder: tf.Tensor,
+  prediction: tf.Tensor,
+  kernel: tf.Tensor,
+  bias: tf.Tensor,
+  tokens: tf.Tensor,
+  normalizer: tf.Tensor,
+  blank: tf.Tensor,
+  label: tf.Tensor,
+  blank_index: int,
+  slice_frames: signatures.Size,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
   """The loss's gradient with respect to the first four arguments.
 
   The logits of a slice are computed again, and so is their gradient, which is
@@ -164,10 +193,12 @@ def joint_gradient(
   count = targets.sizes(slices[0])[0]
 
   def body(index, parts, prediction_sum, kernel_sum, bias_sum):
-    part, *arcs = (x[index] for x in slices)
+    part, normalizer, blank, label = (x[index] for x in slices)
     hidden = _hidden(part, prediction)
     logits = tf.tensordot(hidden, kernel, 1)
-    change = gradient(logits, tokens, *arcs, blank_index, bias)
+    change = gradient(
+      logits, tokens, normalizer, blank, label, blank_index, bias
+    )
     change = tf.reshape(change, [-1, vocab])
     kernel_sum += tf.matmul(
       tf.reshape(hidden, [-1, width]), change, transpose_a=True

@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from tf_pcc import extras, files
 BATCH = 1 << 16
 
 
-def arrow():
+def arrow() -> ModuleType:
   """pyarrow, or an ImportError that says how to get it."""
   return extras.load("pyarrow", "Reading the index of large records", "hf")
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,9 @@ def read(directory: str) -> tuple[dict, dict]:
   return index, result
 
 
-def write(directory: str, index: dict, parts=None) -> dict:
+def write(
+  directory: str, index: dict, parts: Iterable[dict[str, Any]] | None = None
+) -> dict:
   """Writes an index with its checksum, whole or not at all.
 
   Args:

@@ -10,7 +10,7 @@ import os
 import re
 import struct
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tf_pcc import extras
 
@@ -40,7 +40,7 @@ def framed(data: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def damage_named():
+def damage_named() -> Iterator[None]:
   """Makes damage found inside tf.data what it is outside: a `DamagedRecord`.
 
   TensorFlow wraps what a Python function in a data set raises in an error of
