@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -173,7 +174,10 @@ def test_one_sample():
     (b"#!AMR\n\x3c\x55", "AMR"),
   ],
 )
-def test_forms_that_are_not_decoded_are_named(head, name, tmp_path):
+def test_forms_that_are_not_decoded_are_named(
+  head, name, tmp_path, monkeypatch
+):
+  monkeypatch.setitem(sys.modules, "av", None)
   (tmp_path / "x.m4a").write_bytes(head + bytes(100))
   (tmp_path / "x.txt").write_text("hello")
   (utterance,) = corpora.read_corpus(tmp_path)

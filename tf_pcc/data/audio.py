@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from tf_pcc import extras
-from tf_pcc.data import formats
+from tf_pcc.data import formats, pyav
 from tf_pcc.data.resampling import SAMPLE_RATE, resample, speed
 from tf_pcc.data.segments import WHOLE, Segment
 
@@ -92,7 +92,8 @@ def load(
 
   Args:
     path: A file of `formats.READABLE` (without soundfile: .wav, .flac, .mp3 or
-      .ogg), local or anything tf.io.gfile reads.
+      .ogg) or, with PyAV, of `formats.OTHERS`, local or anything that
+      tf.io.gfile reads.
     sample_rate: Wanted rate in Hz; other rates are resampled. Default 16000.
     backend: "soundfile", "tensorflow-io" or None (default) for the first of
       them that works here.
@@ -178,14 +179,16 @@ def _decode(file, backend, segment, longest=None):
   if not head:
     raise ValueError("The audio must not be empty: the file has zero bytes.")
   other = formats.other_format(head)
-  if other:
+  if other and pyav.module() is None:
     raise ValueError(
-      f"The audio must be of a format that soundfile decodes: convert it, for "
-      f"example with ffmpeg, or by PyAV. Received: {other}."
+      "Audio of this format needs PyAV: pip install 'tf_pcc[av]', or convert "
+      f"it, for example with ffmpeg. Received: {other}."
     )
   reader = _soundfile() if backend != "tensorflow-io" else None
   file.seek(0)
-  if reader is not None:
+  if other:
+    waveform, rate = pyav.decode(file, segment, longest)
+  elif reader is not None:
     waveform, rate = _decode_soundfile(file, reader, segment, longest)
   elif head[:4] == b"RIFF":
     # scipy reads all kinds of PCM, and notices that a file is truncated.
@@ -197,7 +200,7 @@ def _decode(file, backend, segment, longest=None):
   if not waveform.size:
     raise ValueError(_NO_SAMPLES)
   check_rate(rate)
-  if reader is None:  # soundfile decoded no more than the segment
+  if reader is None and not other:  # they decode no more than the segment
     waveform = waveform[slice(*segment.bounds(len(waveform), rate))]
   waveform = segment.mix(waveform)
   if not np.isfinite(waveform).all():

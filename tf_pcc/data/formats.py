@@ -2,7 +2,7 @@
 
 soundfile (libsndfile) decodes those of `READABLE`, but takes a truncated WAV or
 AIFF file for a shorter one, and a WAV file whose recorder was killed for an
-empty one: `data_chunk` tells. Those of `OTHERS` it does not decode.
+empty one: `data_chunk` tells. Those of `OTHERS` PyAV decodes.
 """
 
 import struct
