@@ -80,6 +80,7 @@ def train(config, directory, strategy, verify=False):
   per_core = config.batch // cores
   clipping = experiment.make_clipping(config, per_core)
   experiment.make_optimizer(config)
+  datasets.make_augmentation(config)
   with ownership.hold(directory, cluster.is_chief(strategy)) as require_mine:
     return _train(config, directory, strategy, clipping, require_mine, verify)
 
@@ -158,6 +159,7 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
     inserted=inserted and inserted.insertions(),
     total_steps=config.steps,
     damaged_limit=config.data.damaged_limit,
+    augmentation=datasets.make_augmentation(config),
   )
 
   if saved == 0 and source is None:

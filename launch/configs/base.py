@@ -44,6 +44,9 @@ def get_config():
   data.cache = "~/.cache/tf_pcc"
   data.utterances = {"train": 8000, "validation": 200, "test": 400}
   data.corpus_seed = 0
+  # digits: fewest and most words of a string, and speakers of the test alone.
+  data.string_words = (2, 6)
+  data.held_out = ()
   # synthetic: how many of the common words sentences are made of; 0: all.
   data.words = 0
   # synthetic: voices ENGINE:NAME (engines nanotts and espeak, an extra) and the
@@ -53,6 +56,14 @@ def get_config():
   data.rate = (0.85, 1.3)
   # Largest length of each bucket in seconds; empty: one bucket that fits all.
   data.buckets_seconds = ()
+  # What is drawn each time that a training utterance is seen; empty: nothing.
+  # Factors of speed, such as (0.9, 1.0, 1.1); lowest and highest factor of
+  # pitch, such as (0.8, 1.25); lowest and highest ratio of signal to noise in
+  # dB, such as (10, 40). See tf_pcc.data.augmentation. Canaries are left alone.
+  data.augmentation = augmentation = config_dict.ConfigDict()
+  augmentation.speeds = ()
+  augmentation.pitches = ()
+  augmentation.noise_db = ()
   # Largest share of the training utterances whose records may be damaged;
   # others take their place. 0: the first ends training, with its name.
   data.damaged_limit = 0.0

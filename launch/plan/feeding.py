@@ -117,6 +117,7 @@ def measure(
     config.data.buckets_seconds or None,
     seed=config.seed,
     cores=topology.cores,
+    augmentation=datasets.make_augmentation(config),
   )
   feed = iter(batches.dataset(num_pipelines=topology.hosts))
   next(feed)

@@ -9,6 +9,7 @@ from absl import logging
 
 from tf_pcc.data import (
   audio,
+  augmentation,
   corpora,
   joining,
   mixing,
@@ -78,11 +79,19 @@ def open_splits(config, progress=True):
           "data.manifest must be a manifest of recorded single words. "
           f"Received: data.manifest={data.manifest!r}"
         )
+      if len(data.string_words) != 2:
+        raise ValueError(
+          "data.string_words must be the fewest and the most words of a "
+          f"string. Received: data.string_words={tuple(data.string_words)}"
+        )
       spec = joining.JoinedCorpus(
         data.manifest,
         splits=counts,
         shares=_SHARES_WITH_VALIDATION if "validation" in counts else _SHARES,
+        min_words=data.string_words[0],
+        max_words=data.string_words[1],
         seed=data.corpus_seed,
+        held_out=tuple(data.held_out),
       )
       paths = joining.generate(spec, cache, progress=progress)
   normalize = normalizers.get(data.normalizer)
@@ -109,6 +118,24 @@ def open_splits(config, progress=True):
         f"Received: data.{name}={paths[name]!r}, {len(split)} utterances"
       )
   return splits
+
+
+def make_augmentation(config):
+  """How the recordings of training are changed, from `config.data`.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+
+  Returns:
+    `augmentation.Augmentation`.
+
+  Raises:
+    ValueError: when a field is out of range.
+  """
+  fields = config.data.augmentation
+  return augmentation.Augmentation(
+    *(tuple(fields[name]) for name in ("speeds", "pitches", "noise_db"))
+  )
 
 
 def _open(path, weights):

@@ -141,6 +141,21 @@ def test_refused_fields(spec, fields, named):
     dataclasses.replace(spec, **fields)
 
 
+def test_a_speaker_held_out_is_in_the_test_alone(manifest, tmp_path):
+  spec = joining.JoinedCorpus(
+    manifest, {"train": 20, "test": 20}, min_words=1, held_out=("bob",)
+  )
+  paths = joining.generate(spec, tmp_path / "cache", progress=False)
+  opened = {split: records.Records(path) for split, path in paths.items()}
+  assert set(opened["train"].speakers) == {"ann"}
+  assert set(opened["test"].speakers) == {"bob"}
+  assert min(len(line.split()) for line in opened["train"].texts) == 1
+  for held_out in (("eve",), ("ann", "bob")):
+    bad = dataclasses.replace(spec, held_out=held_out)
+    with pytest.raises(ValueError, match="`held_out` must name speakers"):
+      bad.recordings()
+
+
 def test_too_few_recordings_of_a_word(manifest, tmp_path):
   spec = joining.JoinedCorpus(
     manifest, {"test": 5}, {"train": 0.97, "test": 0.03}

@@ -197,9 +197,18 @@ def test_speech_is_made_where_the_config_asks(
     data={"kind": "synthetic", "cache": str(tmp_path / "cache")},
     clipping={"microbatches": 2},
   )
+  config.data.augmentation.speeds = (0.9, 1.1)
+  config.data.augmentation.pitches = (0.9, 1.1)
+  config.data.augmentation.noise_db = (10.0, 20.0)
   config.data.utterances = {"train": 6, "validation": 0, "test": 2}
   summary = train_cores(config, tmp_path / "run", cores=1)
   assert summary["training_utterances"] == 6
   assert list(summary["buckets_seconds"].values()) == [1.0]
+  # The one bucket holds the slowest reading of the longest.
+  opened = datasets.open_splits(config)["train"]
+  slowest = math.ceil(max(opened.samples) / 0.9)
+  assert float(*summary["buckets_seconds"]) == pytest.approx(
+    slowest / 16000, rel=1e-4
+  )
   assert summary["test_utterances"] == 2
   assert "validation_wer" not in summary and summary["cores"] == 1

@@ -21,6 +21,7 @@ from tf_pcc.data.assembly import (
   pipeline_of,
   share,
 )
+from tf_pcc.data.augmentation import Augmentation, Change
 from tf_pcc.data.ordering import Order
 from tf_pcc.data.shards import DamagedRecord
 
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 _ENDLESS = 2**62
+# What a random number is for; `tf_pcc.data.ordering` has 0 to 3.
+_AUGMENTATION = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +95,9 @@ class Batches:
     fits_lengths: In place of `fits`, for all utterances at once: function
       (labels, repeats, samples) -> bool `[n]`, of int arrays `[n]`: how many
       labels, how many of them equal the one before, and the samples.
+    augmentation: How the waveforms are changed each time; those inserted are
+      not. Buckets are those of the slowest. A speed at which an utterance does
+      not fit its bucket or its labels is left out. Default: not at all.
 
   Attributes:
     filtered: Dict from reason to a list of utterance ids.
@@ -129,6 +135,7 @@ class Batches:
     total_steps: int | None = None,
     damaged_limit: float = 0.0,
     fits_lengths: Callable[..., np.ndarray] | None = None,
+    augmentation: Augmentation | None = None,
   ):
     inserted = list(inserted or ())
     _check_arguments(global_batch, cores, inserted, total_steps)
@@ -137,19 +144,24 @@ class Batches:
     self._tokenizer = tokenizer
     rows = Utterances(sources)
     self._count = len(rows)
+    self._augmentation, self._seed = augmentation or Augmentation(), seed
     lengths = rows.samples()
     counts, repeats = rows.count_labels(tokenizer)
     # The inserted ones are numbered after them all.
     self._utterances = Utterances(sources + [i.source for i in inserted])
     self._extra, extra = self._inserted(inserted)
     if bucket_boundaries_seconds is None:
-      longest = max(int(lengths.max()), *(n for _, n in extra), 0)
+      slowest = Change(self._augmentation.slowest)
+      longest = slowest.samples(int(lengths.max()))
+      longest = max(longest, *(n for _, n in extra), 0)
       self.shapes = (longest,)
     else:
       rate = sources[0].sample_rate
       self.shapes = bucket_shapes(bucket_boundaries_seconds, rate)
     self.filtered = {}
-    limits = _Limits(self.shapes[-1], max_labels, fits, fits_lengths)
+    self._limits = limits = _Limits(
+      self.shapes[-1], max_labels, fits, fits_lengths
+    )
     for insertion, row, (ids, samples) in zip(inserted, self._extra, extra):
       why = limits.complaint(ids, samples)
       if why or insertion.repeats < 1:
@@ -212,9 +224,18 @@ class Batches:
     """
     bucket, rows = self._order.rows(step)
     read = [self._read(bucket, int(row)) for row in rows[start:stop]]
+    labels = self._labels([row for row, _ in read])
+    waveforms = [waveform for _, waveform in read]
+    if self._augmentation:
+      waveforms = [
+        self._augmented(waveform, ids, self.shapes[bucket], step, place)
+        if rows[place] >= 0
+        else waveform
+        for place, (waveform, ids) in enumerate(zip(waveforms, labels), start)
+      ]
     return assemble(
-      (waveform for _, waveform in read),
-      self._labels([row for row, _ in read]),
+      waveforms,
+      labels,
       self.shapes[bucket],
       self.max_labels,
     )
@@ -277,6 +298,15 @@ class Batches:
       place = (place + 1) % len(self._buckets[bucket])
     raise last
 
+  def _augmented(self, waveform, ids, longest, step, place):
+    key = [self._seed, _AUGMENTATION, step, place]
+    random = np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+    change = self._augmentation.draw(random)
+    samples = change.samples(len(waveform))
+    if samples > longest or self._limits.complaint(ids, samples):
+      change = dataclasses.replace(change, speed=1.0)
+    return change.apply(waveform, random)
+
   def _id(self, row):
     return self._utterances.id(row)
 
@@ -313,7 +343,8 @@ class Batches:
         f"global_batch={self.global_batch}, utterances={self._count}, "
         f"filtered={counts}"
       )
-    homes = np.searchsorted(self.shapes, lengths[rows])
+    slow = np.ceil(lengths[rows] / self._augmentation.slowest)
+    homes = np.searchsorted(self.shapes, np.minimum(slow, self.shapes[-1]))
     buckets = [rows[homes == bucket] for bucket in range(len(self.shapes))]
     # Nothing is padded to a length that no utterance has.
     while not len(buckets[-1]):

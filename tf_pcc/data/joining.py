@@ -37,6 +37,7 @@ class JoinedCorpus:
     max_words: Most. Default 6.
     pause: Range of the silence between two words in seconds, uniformly drawn.
     seed: Of the strings and pauses.
+    held_out: Speakers of the test split alone. Default: all are in all splits.
   """
 
   manifest: str
@@ -50,6 +51,7 @@ class JoinedCorpus:
   max_words: int = 6
   pause: tuple[float, float] = (0.02, 0.2)
   seed: int = 0
+  held_out: tuple[str, ...] = ()
 
   def __post_init__(self):
     if set(self.splits) - set(self.shares) or sum(self.shares.values()) > 1.001:
@@ -93,7 +95,25 @@ class JoinedCorpus:
             f"Received: {len(group)} recordings"
           )
         result[split][speaker][word] = part
-    return result
+    return self._hold_out(result)
+
+  def _hold_out(self, recordings):
+    """Leaves each speaker in the splits that may have him."""
+    if not self.held_out:
+      return recordings
+    for split, speakers in recordings.items():
+      kept = {
+        name: words
+        for name, words in speakers.items()
+        if (name in self.held_out) == (split == "test")
+      }
+      if not kept or set(self.held_out) - set(speakers):
+        raise ValueError(
+          "`held_out` must name speakers of `manifest`, and not all of them. "
+          f"Received: held_out={self.held_out}, speakers={sorted(speakers)}"
+        )
+      recordings[split] = kept
+    return recordings
 
 
 def generate(

@@ -162,3 +162,24 @@ def test_what_is_in_the_training_set_too(make_config, corpus):
   assert datasets.shared(datasets.open_splits(make_config(data=data))) == {
     "test": 5
   }
+
+
+def test_augmentation_of_a_config(make_config):
+  assert not datasets.make_augmentation(make_config())
+  config = make_config()
+  config.data.augmentation.speeds = (0.9, 1.1)
+  config.data.augmentation.noise_db = (10, 20)
+  found = datasets.make_augmentation(config)
+  assert found.speeds == (0.9, 1.1) and found.pitches == ()
+  assert found.noise_db == (10, 20)
+  config.data.augmentation.pitches = (1.2,)
+  with pytest.raises(ValueError, match="a lowest and a highest"):
+    datasets.make_augmentation(config)
+
+
+def test_words_of_a_string_are_two_numbers(make_config):
+  config = make_config(
+    data={"kind": "digits", "manifest": "x.tsv", "string_words": (1,)}
+  )
+  with pytest.raises(ValueError, match="data.string_words=\\(1,\\)"):
+    datasets.open_splits(config)
