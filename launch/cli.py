@@ -105,6 +105,17 @@ def allow_outside_flag():
 
 
 @functools.cache
+def keep_empty_flag():
+  """--keep_empty."""
+  return flags.DEFINE_bool(
+    "keep_empty",
+    False,
+    "Whether an empty transcript is one: of silence or noise, where a "
+    "recogniser should give nothing.",
+  )
+
+
+@functools.cache
 def normalizer_flag():
   """--normalizer=NAME, of the programs that have no config."""
   return flags.DEFINE_string(

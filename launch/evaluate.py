@@ -31,11 +31,7 @@ _STEP = cli.step_flag()
 _NORMALIZER = cli.normalizer_flag()
 _OUTSIDE = cli.allow_outside_flag()
 _MISSING = cli.max_missing_share_flag()
-_EMPTY = flags.DEFINE_bool(
-  "keep_empty",
-  False,
-  "Whether utterances with an empty transcript are scored: silence, noise.",
-)
+_EMPTY = cli.keep_empty_flag()
 _VERIFY = cli.verify_flag()
 _SEARCH = searching.define_flags()
 _WORST = 10

@@ -68,6 +68,7 @@ _FIRST = flags.DEFINE_integer(
 )
 _NORMALIZER = cli.normalizer_flag()
 _OUTSIDE = cli.allow_outside_flag()
+_EMPTY = cli.keep_empty_flag()
 _EXCLUDE = flags.DEFINE_string(
   "exclude", None, "File of ids to leave out, one a line."
 )
@@ -181,7 +182,9 @@ def main(arguments):
         "--canaries are in upper case: they need --normalizer=upper. "
         f"Received: normalizer={normalizer}"
       )
-    reading = manifests.Reading(normalizers.get(normalizer), _OUTSIDE.value)
+    reading = manifests.Reading(
+      normalizers.get(normalizer), _OUTSIDE.value, _EMPTY.value
+    )
     corpus = corpora.read_corpus(_CORPUS.value, _MISSING.value, reading)
     exclude = set()
     if _EXCLUDE.value:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.io.wavfile
 
+from launch.runs import datasets
 from tf_pcc.data import records
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -134,6 +135,35 @@ def test_what_the_normalizer_leaves_out_is_printed(run_program, tmp_path):
     assert (f"the normalizer {name} left out" in done.stdout) == bool(said)
     assert said in done.stdout
     assert not said or f"u00: {text} -> {expected}" in done.stdout
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_recordings_of_silence_are_kept_if_that_is_asked(
+  run_program, tmp_path, keep
+):
+  corpus = _corpus(tmp_path / "corpus")
+  manifest = corpus / "manifest.tsv"
+  lines = manifest.read_text().splitlines()
+  for i in (2, 4):
+    *fields, _ = lines[i].split("\t")
+    lines[i] = "\t".join([*fields, ""])
+  manifest.write_text("\n".join(lines))
+  output = tmp_path / "out"
+  done = run_program(
+    "prepare",
+    f"--corpus={corpus}",
+    f"--output={output}",
+    "--max_missing_share=0.5",
+    *["--keep_empty"] * keep,
+  )
+  assert done.code == 0, done.stderr
+  texts = list(records.Records(output).texts)
+  left_out = (output / "left_out.tsv").read_text().splitlines()[1:]
+  assert texts.count("") == 2 * keep
+  assert len(texts) + len(left_out) == len(lines) - 1
+  assert len(left_out) == 2 * (not keep)
+  speech = datasets.open_any(output)
+  assert list(speech.texts) == texts
 
 
 @pytest.mark.slow
