@@ -4,6 +4,7 @@ The devices must exist before TensorFlow runs its first op, so they are made at
 import time, before any test module is collected.
 """
 
+import gc
 import os
 import pathlib
 
@@ -13,6 +14,8 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 import keras
 import pytest
 import tensorflow as tf
+
+from tests import memory
 
 CORES = 8
 tf.config.set_logical_device_configuration(
@@ -39,6 +42,19 @@ def mirrored(cores):
 def make_strategy():
   """The function `mirrored`, as a fixture."""
   return mirrored
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _imports_are_not_collected():
+  """What the imports made stays, so the collector need not walk through it."""
+  gc.collect()
+  gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_module_leaves_graphs():
+  yield
+  memory.forget_graphs()
 
 
 @pytest.fixture(autouse=True)
