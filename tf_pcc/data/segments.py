@@ -71,6 +71,8 @@ class Segment:
           f"{waveform.shape[1]} channels."
         )
       waveform = waveform[:, list(self.channels)]
+    if waveform.shape[1] == 1:
+      return np.asarray(waveform[:, 0], np.float32)
     return waveform.mean(axis=1, dtype=np.float32)
 
 

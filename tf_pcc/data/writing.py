@@ -20,7 +20,7 @@ import numpy as np
 from absl import logging
 
 from tf_pcc import bars, files
-from tf_pcc.data import audio
+from tf_pcc.data import audio, flac
 from tf_pcc.data import index as index_
 from tf_pcc.data.index import (
   COLUMNS,
@@ -395,7 +395,8 @@ def example(
   import tensorflow as tf
 
   if encoding == "flac":
-    data = audio.encode_flac(samples, sample_rate)
+    data = flac.copy_of(utterance.path, samples, sample_rate)
+    data = data or audio.encode_flac(samples, sample_rate)
   else:
     data = samples.astype("<i2").tobytes()
 
