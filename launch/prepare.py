@@ -201,6 +201,7 @@ def main(arguments):
       sample_rate=_RATE.value,
       max_skipped_share=_SKIPPED.value,
       workers=_WORKERS.value,
+      normalizer=normalizers.signature(normalizer),
     )
     if canaries:
       canaries_.save(_OUTPUT.value, canaries)

@@ -94,7 +94,7 @@ def open_splits(config, progress=True):
         held_out=tuple(data.held_out),
       )
       paths = joining.generate(spec, cache, progress=progress)
-  normalize = normalizers.get(data.normalizer)
+  normalizers.get(data.normalizer)  # Unknown ones are an error.
   if config.canaries.insert and data.normalizer != "upper":
     raise ValueError(
       "Canaries are in upper case: they need data.normalizer=upper. Received: "
@@ -103,7 +103,7 @@ def open_splits(config, progress=True):
   splits = {name: _open(path, data.weights) for name, path in paths.items()}
   for name, split in splits.items():
     _check_rate(split, paths[name])
-    dropped = _normalize(split, normalize)
+    dropped = _normalize(split, data.normalizer)
     if dropped.counts:
       logging.warning(
         "data.%s: the normalizer %s leaves out of its transcripts %s",
@@ -181,9 +181,21 @@ def _equal(one, row, other, place):
     return False
 
 
-def _normalize(opened, normalize):
-  """Normalises the transcripts of records; returns what that leaves out."""
+def _normalize(opened, normalizer):
+  """Normalises the transcripts of records; returns what that leaves out.
+
+  Args:
+    opened: records.
+    normalizer: a name, or a function of a string.
+  """
   dropped = normalizers.Dropped()
+  normalize = normalizer
+  if isinstance(normalizer, str):
+    normalize = normalizers.get(normalizer)
+    done = getattr(opened, "normalizer", "")
+    if done and done == normalizers.signature(normalizer):
+      # launch.prepare did it: nothing to do for millions of them.
+      return dropped
   changed = {}
   for row, (key, before) in enumerate(zip(opened.ids, opened.texts)):
     after = normalize(before)

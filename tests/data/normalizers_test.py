@@ -2,6 +2,7 @@
 
 import unicodedata
 
+import numpy as np
 import pytest
 
 from tf_pcc.data import normalizers, text
@@ -108,3 +109,22 @@ def test_sentencepieces_of_every_script():
   tokenizer = text.build_tokenizer("sentencepiece", lines, 120)
   for line in lines:
     assert tokenizer.decode(tokenizer.encode(line)) == line
+
+
+@pytest.mark.parametrize("name", normalizers.NAMES)
+def test_a_second_time_changes_nothing(name):
+  """Records that were normalised are not normalised again."""
+  normalize = normalizers.get(name)
+  random = np.random.default_rng(0)
+  letters = [chr(c) for c in range(32, 0x2FFF) if chr(c).isprintable()]
+  lines = ["".join(random.choice(letters, 30)) for _ in range(300)]
+  # Another case makes several characters of them.
+  for line in [*lines, "\u0149", "\u03b0", "\u00df", "\u0130", "\u1e9e"]:
+    once = normalize(line)
+    assert normalize(once) == once
+
+
+def test_signatures():
+  found = {normalizers.signature(name) for name in normalizers.NAMES}
+  assert len(found) == len(normalizers.NAMES) and "" not in found
+  assert normalizers.signature("tf_pcc.data.normalizers:turkish") == ""

@@ -10,7 +10,7 @@ import pytest
 import scipy.io.wavfile
 
 from launch.runs import datasets
-from tf_pcc.data import records
+from tf_pcc.data import normalizers, records
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -132,6 +132,7 @@ def test_what_the_normalizer_leaves_out_is_printed(run_program, tmp_path):
     )
     assert done.code == 0, done.stderr
     assert set(records.Records(output).texts) == {expected}
+    assert records.Records(output).normalizer == normalizers.signature(name)
     assert (f"the normalizer {name} left out" in done.stdout) == bool(said)
     assert said in done.stdout
     assert not said or f"u00: {text} -> {expected}" in done.stdout

@@ -278,6 +278,8 @@ def _check_header(path, index):
       raise wrong(
         path, f"its field {name} must be {kind.__name__}: {index.get(name)!r}"
       )
+  if type(index.get("normalizer", "")) is not str:
+    raise wrong(path, "its field normalizer must be str")
   if index["encoding"] not in ENCODINGS or index["sample_rate"] < 1:
     raise wrong(
       path,

@@ -60,6 +60,8 @@ class MixedRecords:
       rows = [*(list(range(len(part))) * whole), *some.tolist()]
       self._rows += [(number, row) for row in rows]
     self.sample_rate = rates.pop()
+    names = {getattr(part, "normalizer", "") for part in parts}
+    self.normalizer = names.pop() if len(names) == 1 else ""
     self.samples = np.array(self._of("samples"), np.int64)
     self.ids = tuple(self._of("ids"))
     self.texts = tuple(self._of("texts"))

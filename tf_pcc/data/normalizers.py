@@ -41,7 +41,8 @@ def upper(text: str) -> str:
   text = text.translate(_APOSTROPHES)
   if not text.isascii():
     kept, letter = [], " "
-    for c in unicodedata.normalize("NFKD", text):
+    # The old letter \u0149 is an apostrophe and an n.
+    for c in unicodedata.normalize("NFKD", text).translate(_APOSTROPHES):
       if not unicodedata.combining(c):
         letter = c
       elif unicodedata.name(letter, "LATIN").startswith("LATIN"):
@@ -74,6 +75,22 @@ def none(text: str) -> str:
 
 
 NAMES = {"upper": upper, "lower": lower, "basic": basic, "none": none}
+# Of their results: another number where one of them gives another text.
+_VERSION = 1
+
+
+def signature(name: str) -> str:
+  """What tells that texts have gone through a normalizer of `NAMES` as it is.
+
+  Args:
+    name: One of `NAMES`, or MODULE:FUNCTION, which may change at any time.
+
+  Returns:
+    Its name with its version and that of Unicode, or "" for a function.
+  """
+  if name not in NAMES:
+    return ""
+  return f"{name} {_VERSION}, Unicode {unicodedata.unidata_version}"
 
 
 def get(name: str) -> Callable[[str], str]:
@@ -183,6 +200,8 @@ def _words(text, kept):
     text = "".join(
       c for c in text if unicodedata.category(c) != "Cf" or c in _JOINERS
     )
+    # Another case, and letters that are neighbours now, may compose again.
+    text = unicodedata.normalize("NFC", text)
   return " ".join(
     "".join(
       c

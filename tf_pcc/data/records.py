@@ -60,6 +60,8 @@ class Records:
     speakers: Sequence of speaker names.
     samples: int64 array `[utterances]`, lengths in samples.
     sample_rate: Rate in Hz.
+    normalizer: The `normalizers.signature` of what the transcripts went through
+      when they were written, or "".
 
   Raises:
     ValueError: if the directory holds no finished records.
@@ -75,6 +77,7 @@ class Records:
       columns[name] for name in index_.NUMBERS
     )
     self.sample_rate = self.index["sample_rate"]
+    self.normalizer = self.index.get("normalizer", "")
     # What each record holds, whatever becomes of `texts`.
     self._described = (self.ids, self.texts, self.speakers, self.samples)
     self._shards = shards_.Shards(self.paths())

@@ -45,6 +45,7 @@ def write_records(
   max_skipped_share: float = 0.05,
   workers: int | None = None,
   progress: bool = True,
+  normalizer: str = "",
 ) -> dict[str, Any]:
   """Writes utterances to a records directory, whole or not at all.
 
@@ -64,6 +65,8 @@ def write_records(
     max_skipped_share: Error if a larger share was skipped. Default 0.05.
     workers: Threads that decode and write. Default: the number of CPUs.
     progress: Whether to show a progress bar. Default True.
+    normalizer: What all transcripts have gone through, for who reads the index:
+      a `tf_pcc.data.normalizers.signature`. Default: none.
 
   Returns:
     The index, a dict.
@@ -109,6 +112,7 @@ def write_records(
     max_skipped_share=max_skipped_share,
     workers=workers,
     progress=progress,
+    normalizer=normalizer,
   )
 
 
@@ -132,6 +136,7 @@ def write_shards(
   max_skipped_share: float = 0.05,
   workers: int | None = None,
   progress: bool = True,
+  normalizer: str = "",
 ) -> dict[str, Any]:
   """Writes one shard for each source; `write_records` without the reading.
 
@@ -147,6 +152,7 @@ def write_shards(
     max_skipped_share: As for `write_records`.
     workers: As for `write_records`.
     progress: As for `write_records`.
+    normalizer: As for `write_records`.
 
   Returns:
     The index, a dict.
@@ -175,6 +181,7 @@ def write_shards(
       max_skipped_share,
       workers,
       progress,
+      normalizer,
     )
 
 
@@ -188,6 +195,7 @@ def _write_alone(
   max_skipped_share,
   workers,
   progress,
+  normalizer,
 ):
   """`write_shards` while no other process writes to the same place."""
   from tensorflow import errors
@@ -261,6 +269,8 @@ def _write_alone(
       f"than `max_skipped_share` allows ({shown}). "
       f"Received: max_skipped_share={max_skipped_share}"
     )
+  if normalizer:
+    index["normalizer"] = normalizer
   index_.write(partial, {**index, "plan": plan})
   _publish(partial, output_dir)
   return index

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from launch.runs import datasets
-from tf_pcc.data import records
+from tf_pcc.data import normalizers, records
 from tf_pcc.data.utterances import Utterance
 
 
@@ -131,6 +131,41 @@ def test_transcripts_go_through_the_normalizer(make_config, tmp_path, caplog):
   config = make_config(data={"normalizer": "lower"}, canaries={"insert": True})
   with pytest.raises(ValueError, match="need data.normalizer=upper"):
     datasets.open_splits(config)
+
+
+def test_what_was_normalized_is_not_normalized_again(
+  make_config, tmp_path, monkeypatch
+):
+  pairs = [(Utterance("a", "", "A B"), np.ones(5, np.int16))]
+  paths = {}
+  for name in ("upper", "lower", ""):
+    paths[name] = str(tmp_path / f"of_{name}")
+    signature = normalizers.signature(name) if name else ""
+    records.write_records(
+      pairs, paths[name], progress=False, normalizer=signature
+    )
+  called = []
+
+  def upper(line):
+    called.append(line)
+    return line.upper()
+
+  monkeypatch.setitem(normalizers.NAMES, "upper", upper)
+
+  def texts(path):
+    called.clear()
+    config = make_config(data={"train": path, "test": ""})
+    return datasets.open_splits(config)["train"].texts
+
+  assert texts(paths["upper"]) == ("A B",) and not called
+  for name in ("lower", ""):
+    assert texts(paths[name]) == ("A B",) and "A B" in called
+  # Both of a mixture must be.
+  assert texts(f"{paths['upper']},{paths['upper']}") and not called
+  assert texts(f"{paths['upper']},{paths['lower']}") and called
+  # Another version of it, or of Unicode, does it again.
+  monkeypatch.setattr(normalizers, "_VERSION", 2)
+  assert texts(paths["upper"]) and called
 
 
 def test_several_training_sets_with_weights(make_config, corpus):
