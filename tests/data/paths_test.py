@@ -216,3 +216,11 @@ def test_every_line_is_an_utterance_or_a_skip(tmp_path, seed):
   skips = [*index["skipped"], *map(vars, corpus.skips)]
   assert index["utterances"] + len(skips) == len(rows)
   assert all(skip["reason"] for skip in skips)
+
+
+def test_a_link_to_nothing_elsewhere_is_called_broken(tmp_path):
+  root = tmp_path / "corpus"
+  root.mkdir()
+  (root / "x.wav").symlink_to("/nowhere/x.wav")
+  (skip,) = _one(tmp_path, "x.wav").skips
+  assert skip.reason == "a broken link to /nowhere/x.wav"

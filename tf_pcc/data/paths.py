@@ -88,6 +88,8 @@ class Finder:
       return f"a file of the system is not read: {shown(path)}"
     free = absolute or self._allow_outside
     if not free and not any(map(real.startswith, self._roots)):
+      if not os.path.exists(path):
+        return f"a broken link to {shown(real)}"
       return (
         f"it leads out of the corpus's folder, to {shown(real)} "
         "(--allow_outside permits that)"
