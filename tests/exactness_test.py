@@ -246,7 +246,7 @@ def test_divided_by_the_bound(
     *run(
       make_strategy,
       "dense",
-      8,
+      4,
       policy,
       optimizer,
       bound,
