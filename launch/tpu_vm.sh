@@ -350,7 +350,7 @@ install() {
  sudo apt-get -qy install python3-venv && python3 -m venv .venv; }; } &&\
  .venv/bin/pip install -q tensorflow-tpu==$tensorflow libtpu==$libtpu\
  'keras>=3.10,<3.16' absl-py ml_collections scipy tqdm jiwer filelock\
- google-crc32c &&\
+ google-crc32c google-auth 'urllib3>=2' pyarrow &&\
  .venv/bin/pip install -q --no-deps tensorflow-text==$text -e ." || return
   # Only now is it known of all of them.
   on_workers 0 "touch tf_pcc/.venv/installed"

@@ -16,7 +16,11 @@ SOURCES = [
   p for d in ("tf_pcc", "models", "launch") for p in ROOT.glob(f"{d}/**/*.py")
 ]
 # Names of modules that differ from those of their packages.
-PACKAGES = {"google_crc32c": "google-crc32c", "py_nanotts": "py-nanotts"}
+PACKAGES = {
+  "google.auth.transport.urllib3": "google-auth",
+  "google_crc32c": "google-crc32c",
+  "py_nanotts": "py-nanotts",
+}
 
 
 def extra_packages():

@@ -9,12 +9,21 @@ transducer  transducer losses: plain and fused
 streaming   a streaming recogniser, chunk after chunk
 attention   a training step with this package's attention and the formula's
 index       opening records of many utterances, and resuming at any step
+input       what a host reads a second, from a disk or from gs://
 """
 
 import runpy
 import sys
 
-NAMES = ("step", "ctc", "transducer", "streaming", "attention", "index")
+NAMES = (
+  "step",
+  "ctc",
+  "transducer",
+  "streaming",
+  "attention",
+  "index",
+  "input",
+)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import tensorflow as tf
 from launch.recognition import batches
 from launch.recognition import windows as windows_
 from tf_pcc import bars
+from tf_pcc.data import assembly
 
 # A bar appears where there is time to look at it.
 _BAR_DELAY = 5.0
@@ -27,8 +28,10 @@ def sounds_of(records) -> Iterator[tuple[int, np.ndarray]]:
   Args:
     records: `Records` or `MemoryRecords`.
   """
-  for row in range(len(records)):
-    yield row, records.read(row)
+  reading = assembly.Utterances([records])
+  for start in range(0, len(records), reading.parallel):
+    rows = range(len(records))[start : start + reading.parallel]
+    yield from zip(rows, reading.map(records.read, rows))
 
 
 def on_all_cores(strategy, function):

@@ -1,9 +1,11 @@
 """Padded arrays and tf.data pipelines of them."""
 
+import functools
 import hashlib
 import io
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,11 +40,16 @@ class Utterances:
 
   Args:
     sources: `Records` or `MemoryRecords`.
+
+  Attributes:
+    parallel: How many of them are read at a time by `map`.
   """
 
   def __init__(self, sources: Sequence[Any]):
     self._sources = list(sources)
     self._starts = np.cumsum([0, *map(len, self._sources)])
+    # Memory and local files are read fastest by one thread.
+    self.parallel = max(getattr(s, "parallel", 1) for s in sources)
 
   def __len__(self):
     return int(self._starts[-1])
@@ -60,6 +67,25 @@ class Utterances:
     """The waveform of an utterance, int16 `[samples]`."""
     source, index = self._place(row)
     return source.read(index)
+
+  def map(self, read: Callable[[int], Any], rows: Iterable[int]) -> list[Any]:
+    """Calls a function that reads for each of some rows.
+
+    Args:
+      read: Function of a row. Where sources wait for a network, several threads
+        call it.
+      rows: Numbers.
+
+    Returns:
+      What it returns, in the order of the rows.
+    """
+    return list((self._threads.map if self._threads else map)(read, rows))
+
+  @functools.cached_property
+  def _threads(self):
+    if self.parallel == 1:
+      return None
+    return futures.ThreadPoolExecutor(self.parallel, "tf_pcc-read")
 
   def labels(
     self, rows: Iterable[int], tokenizer: "Tokenizer"

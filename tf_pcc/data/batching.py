@@ -223,7 +223,9 @@ class Batches:
       length int32 `[b]`.
     """
     bucket, rows = self._order.rows(step)
-    read = [self._read(bucket, int(row)) for row in rows[start:stop]]
+    read = self._utterances.map(
+      lambda place: self._read(bucket, int(place)), rows[start:stop]
+    )
     labels = self._labels([row for row, _ in read])
     waveforms = [waveform for _, waveform in read]
     if self._augmentation:

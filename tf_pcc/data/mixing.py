@@ -52,6 +52,7 @@ class MixedRecords:
         f"sample_rates={sorted(rates)}"
       )
     self._parts = tuple(parts)
+    self.parallel = max(getattr(part, "parallel", 1) for part in parts)
     self._rows = []
     for number, (part, weight) in enumerate(zip(parts, weights)):
       whole, rest = int(weight), weight - int(weight)

@@ -62,6 +62,8 @@ class Records:
     sample_rate: Rate in Hz.
     normalizer: The `normalizers.signature` of what the transcripts went through
       when they were written, or "".
+    parallel: How many `read` at a time serve best: 1 of local files, more
+      where each waits for a network.
 
   Raises:
     ValueError: if the directory holds no finished records.
@@ -81,6 +83,7 @@ class Records:
     # What each record holds, whatever becomes of `texts`.
     self._described = (self.ids, self.texts, self.speakers, self.samples)
     self._shards = shards_.Shards(self.paths())
+    self.parallel = self._shards.parallel
 
   def __len__(self):
     return len(self.ids)

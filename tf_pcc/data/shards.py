@@ -12,7 +12,8 @@ import struct
 import threading
 from collections.abc import Iterable, Iterator
 
-from tf_pcc import extras
+from tf_pcc import extras, files
+from tf_pcc.data import storage
 
 google_crc32c = extras.load("google_crc32c", "Reading records", "speech")
 
@@ -63,10 +64,16 @@ class Shards:
   Args:
     paths: of the files, local or anything tf.io.gfile reads. They are opened
       when they are first read.
+
+  Attributes:
+    parallel: how many reads at a time serve best: 1 of local files, more where
+      each waits for a network.
   """
 
   def __init__(self, paths: Iterable[str]):
     self.paths = tuple(paths)
+    remote = any(map(files.is_remote, self.paths))
+    self.parallel = storage.PARALLEL if remote else 1
     self._files = {}
     self._lock = threading.Lock()
 
@@ -118,14 +125,19 @@ class _LocalFile:
 
 
 def _reader(path):
-  if os.path.exists(path):
+  if not files.is_remote(path):
     return _LocalFile(path)
-  from tensorflow.io import gfile
+  ranges = storage.reader(path) if path.startswith("gs://") else None
 
   def read(offset, size):
+    data = (ranges or through_tensorflow)(offset, size + AFTER)
+    return data[:size], data[size:]
+
+  def through_tensorflow(offset, size):
+    from tensorflow.io import gfile
+
     with gfile.GFile(path, "rb") as file:
       file.seek(offset)
-      data = file.read(size + AFTER)
-    return data[:size], data[size:]
+      return file.read(size)
 
   return read
