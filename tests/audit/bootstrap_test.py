@@ -49,6 +49,48 @@ def test_ratio_of_sums():
   np.testing.assert_allclose(scaled, found, rtol=1e-12)
 
 
+def test_without_ends_it_is_the_bootstrap_t():
+  """Against the textbook's loop: a resample at a time."""
+  rng = np.random.default_rng(3)
+  values = rng.exponential(size=15)
+  count, mean = values.size, values.mean()
+  error = values.std(ddof=1) / np.sqrt(count)
+  deviations = []
+  for _ in range(20_000):
+    drawn = rng.choice(values, count)
+    deviations.append(
+      (drawn.mean() - mean) / (drawn.std(ddof=1) / np.sqrt(count))
+    )
+  low, high = mean - error * np.quantile(deviations, [0.975, 0.025])
+  found = bootstrap.mean_interval(values, resamples=20_000)
+  assert found.estimate == pytest.approx(mean)
+  assert found.low == pytest.approx(low, rel=0.03)
+  assert found.high == pytest.approx(high, rel=0.03)
+  # The long tail is above: so is the longer arm.
+  assert found.high - mean > 1.3 * (mean - found.low)
+
+
+def test_without_ends_few_or_equal_values():
+  assert bootstrap.mean_interval([2.0, 2.0, 2.0]) == (2, 2, 2)
+  alone = bootstrap.mean_interval([2.0])
+  assert alone.estimate == 2 and np.isnan(alone.low) and np.isnan(alone.high)
+  # Most draws of these hold equal values only.
+  lonely = bootstrap.mean_interval([1.0] * 19 + [5.0])
+  assert np.isfinite(lonely).all() and lonely.low <= 1.2 <= lonely.high
+
+
+def test_without_ends_a_ratio_is_linearised():
+  rng = np.random.default_rng(4)
+  sizes = rng.integers(5, 50, 3000).astype(float)
+  values = sizes * rng.gamma(2, 0.1, 3000)
+  found = bootstrap.mean_interval(values, sizes=sizes)
+  ratio = values.sum() / sizes.sum()
+  error = np.std(values - ratio * sizes) / np.sqrt(3000) / sizes.mean()
+  assert found.estimate == pytest.approx(ratio)
+  assert found.low == pytest.approx(ratio - 1.96 * error, abs=0.2 * error)
+  assert found.high == pytest.approx(ratio + 1.96 * error, abs=0.2 * error)
+
+
 def test_same_seed_same_interval():
   values = np.arange(20.0)
   assert bootstrap.mean_interval(values, seed=3) == bootstrap.mean_interval(

@@ -228,3 +228,27 @@ def test_extrapolation_goes_past_the_ceiling_and_orders_canaries():
 def test_unfit_holdouts_are_refused(holdout, message):
   with pytest.raises(ValueError, match=message):
     exposure.extrapolated_exposure([1.0], holdout)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_unseen_by_leaving_each_holdout_out(ties):
+  rng = np.random.default_rng(11)
+  holdout = rng.integers(0, 6, 40) * 1.0 if ties else rng.normal(size=40)
+  expected = np.mean(
+    [
+      exposure.rank_exposure(holdout[[i]], np.delete(holdout, i))[0]
+      for i in range(40)
+    ]
+  )
+  assert exposure.unseen_among(holdout) == pytest.approx(expected)
+  if not ties:
+    assert expected == pytest.approx(exposure.unseen(39))
+  # What canaries of the same kind get.
+  fresh = rng.choice(holdout, 4000) if ties else rng.normal(size=4000)
+  found = exposure.rank_exposure(fresh, holdout).mean()
+  assert exposure.unseen_among(holdout) == pytest.approx(found, abs=0.25)
+
+
+def test_unseen_needs_two():
+  with pytest.raises(ValueError, match="at least 2"):
+    exposure.unseen_among([1.0])

@@ -63,9 +63,12 @@ def test_a_lookup_table_is_found_out_completely():
   auc = membership.auc_interval(scores, holdout)
   assert (auc.estimate, auc.high) == (1.0, 1.0)
   assert 0.8 < auc.low < 0.97
-  tpr = membership.tpr_interval(scores, holdout, 0.001)
+  tpr = membership.tpr_interval(scores - 100, holdout, 0.01)
   assert tpr.estimate == 1.0
   assert 0.8 < tpr.low < 1
+  # Just below hold-outs that cannot resolve the rate, nothing is known.
+  near = membership.tpr_interval(scores, holdout, 0.001)
+  assert near.estimate == 1.0 and near.low < 0.01
   assert membership.epsilon_lower_bound(scores, holdout) > 2
 
 

@@ -92,8 +92,10 @@ def test_rows_are_the_instruments_on_their_canaries():
       inserted.edits[members].sum() / inserted.characters[members].sum()
     )
   for row in table["rows"]:
-    for value in row.values():
-      if isinstance(value, dict):
+    for key, value in row.items():
+      if key == "extrapolated_exposure":
+        assert value["low"] is None and value["high"] is None
+      elif isinstance(value, dict):
         assert value["low"] <= value["estimate"] <= value["high"]
 
 
@@ -131,6 +133,32 @@ def test_a_holdout_all_wrong_gives_ranks_but_no_fit():
   assert table["holdout"]["skew_normal"] is None
   assert row_of(table, 8)["extrapolated_exposure"] is None
   assert row_of(table, 8)["exposure"]["estimate"] == pytest.approx(np.log2(30))
+
+
+def test_a_transcript_that_repeats_itself_counts_as_all_wrong():
+  rng = np.random.default_rng(6)
+  references = ["ABCDEFGHIJ"] * 60
+  sober = ["ABCDEFGHIJ"] * 59
+  inserted = scoring.score_transcripts(references, [*sober, "Z" * 500])
+  table = summary.summarise(COUNTS, inserted, stranger(rng, 30))
+  assert inserted.cer.max() == 50
+  assert table["cer_cap"] == 1
+  row = row_of(table, "all")
+  assert row["cer"]["estimate"] == pytest.approx(1 / 60)
+  assert row["cer"]["high"] < 0.12
+
+
+def test_the_level_of_canaries_never_seen_comes_from_the_holdout():
+  rng = np.random.default_rng(7)
+  inserted, holdout = stranger(rng, 60), stranger(rng, 200)
+  by_loss = summary.summarise(COUNTS, inserted, holdout, resamples=50)
+  by_cer = summary.summarise(
+    COUNTS, inserted, holdout, score="cer", resamples=50
+  )
+  assert by_loss["unseen"] == pytest.approx(exposure.unseen(199))
+  # Six different error rates tie, which lowers it.
+  assert by_cer["unseen"] == exposure.unseen_among(holdout.cer)
+  assert by_cer["unseen"] < by_loss["unseen"] - 0.15
 
 
 def test_same_seed_same_table_and_it_is_json():

@@ -12,6 +12,11 @@ Statistical Science 16(2)).
 Chosen by simulated coverage at nominal 95% (tests/audit/coverage_test.py): with
 20 canaries and 200 hold-outs the plain percentile interval covers as little as
 87% for a high AUC and 89% for a mean error rate; these stay near 95%.
+
+A mean of values that have no ends cannot be treated so: the largest of twenty
+skewed values says little about the largest there is. There the interval is the
+bootstrap-t (Efron and Tibshirani 1993, "An Introduction to the Bootstrap",
+chapter 12), which resamples the mean in units of its own standard error.
 """
 
 from typing import NamedTuple
@@ -81,10 +86,15 @@ def mean_interval(
 ) -> Interval:
   """Bootstrap interval of a mean, or of a ratio of sums, over canaries.
 
+  With `ends` it is that of the Bayesian bootstrap with half an observation at
+  each end. Without, it is the bootstrap-t, which holds for skewed values, too:
+  at 20 exponential values it covers 95%, where percentiles cover 91%. The tail
+  of a lognormal distribution is not in so small a sample: 91%.
+
   Args:
     values: Array [n]: one figure a canary. With `sizes`, its numerator.
     ends: (low, high), the ends of the scale, for example (0, 1) for a rate;
-      None (default) takes the smallest and the largest value seen.
+      None (default): the values have no ends.
     sizes: Array [n] of positive denominators, for example reference characters
       when `values` counts errors; the estimate is then sum(values)/sum(sizes).
       Default None: the plain mean.
@@ -93,7 +103,9 @@ def mean_interval(
     seed: Integer or numpy Generator.
 
   Returns:
-    Interval(estimate, low, high).
+    Interval(estimate, low, high). Without `ends`, one value has no interval
+    (its limits are NaN), and values that are all equal have limits that equal
+    their mean.
 
   Raises:
     ValueError: for NaN, no values, or sizes that do not match.
@@ -117,12 +129,40 @@ def mean_interval(
         f"values of shape {values.shape}, sizes of shape {sizes.shape} with "
         f"minimum {sizes.min():g}"
       )
-  ratios = values / sizes
-  low_end, high_end = (ratios.min(), ratios.max()) if ends is None else ends
-  weights, low, high = dirichlet_weights(
-    generator(seed), values.size, resamples
-  )
+  rng = generator(seed)
+  if ends is None:
+    return _studentised(rng, values, sizes, resamples, confidence)
+  weights, low, high = dirichlet_weights(rng, values.size, resamples)
   typical = sizes.mean()
-  replicates = weights @ values + typical * (low * low_end + high * high_end)
+  replicates = weights @ values + typical * (low * ends[0] + high * ends[1])
   replicates /= weights @ sizes + typical * (low + high)
   return percentile_interval(values.sum() / sizes.sum(), replicates, confidence)
+
+
+def _studentised(rng, values, sizes, resamples, confidence):
+  """The bootstrap-t interval of sum(values) / sum(sizes)."""
+  tail = (1 - checks.as_fraction("confidence", confidence)) / 2
+  count, estimate = values.size, float(values.sum() / sizes.sum())
+  if count == 1:
+    return Interval(estimate, float("nan"), float("nan"))
+  residuals = values - estimate * sizes
+
+  def change_and_error(chosen):
+    # The error of a ratio is that of its linearised terms.
+    size, terms = sizes[chosen], residuals[chosen]
+    change = terms.sum(axis=1) / size.sum(axis=1)
+    deviation = np.linalg.norm(terms - change[:, None] * size, axis=1)
+    return change, deviation / size.mean(axis=1) / np.sqrt(count * (count - 1))
+
+  _, (error,) = change_and_error(np.arange(count)[None])
+  drawn = rng.integers(0, count, size=(resamples, count))
+  changes, errors = change_and_error(drawn)
+  # A draw of equal values has no error of its own, and says nothing.
+  told = errors > 1e-6 * error
+  if not np.any(told):
+    return Interval(estimate, estimate, estimate)
+  deviations = changes[told] / errors[told]
+  low, high = estimate - error * np.quantile(deviations, [1 - tail, tail])
+  return Interval(
+    estimate, float(min(low, estimate)), float(max(high, estimate))
+  )

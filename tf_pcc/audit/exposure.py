@@ -54,7 +54,8 @@ def unseen(holdout_size: int) -> float:
   """Mean exposure of canaries never seen, whose N + 1 ranks are equally likely.
 
   log2 N minus the mean of log2(1), ..., log2(N + 1): 1.20 for 20, 1.41 for 200,
-  and 1/ln 2 = 1.44 in the limit.
+  and 1/ln 2 = 1.44 in the limit. Where scores tie the ranks are not equally
+  likely: `unseen_among` takes the hold-out's own scores.
 
   Args:
     holdout_size: N.
@@ -64,6 +65,33 @@ def unseen(holdout_size: int) -> float:
   """
   ranks = np.arange(1, holdout_size + 2)
   return float(np.log2(holdout_size) - np.log2(ranks).mean())
+
+
+def unseen_among(holdout_scores: ArrayLike) -> float:
+  """Mean exposure of canaries never seen, by the hold-out's own scores.
+
+  Every hold-out score is ranked among the others, each in turn as if it were a
+  canary's. Without ties that is `unseen(N - 1)`; ties, as error rates have
+  them, lower it, since a canary comes after the hold-outs that it ties with.
+
+  Args:
+    holdout_scores: Array [N], N >= 2.
+
+  Returns:
+    A float, in bits.
+
+  Raises:
+    ValueError: when a score is NaN or there are fewer than two.
+
+  Example:
+
+  >>> [round(unseen_among(s), 2) for s in (range(200), [1.0] * 16)]
+  [1.41, -0.09]
+  """
+  holdout = np.sort(checks.as_scores("holdout_scores", holdout_scores, 2))
+  # Itself is among the scores <= its own: the 1 of the rank.
+  ranks = np.searchsorted(holdout, holdout, side="right")
+  return float(np.log2(holdout.size - 1) - np.log2(ranks).mean())
 
 
 def exposure_interval(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tf_pcc import extras
-from tf_pcc.audit import cells, exposure, membership
+from tf_pcc.audit import cells, membership
 
 # Colour-blind safe (Okabe and Ito), sorted so that neighbours differ in
 # lightness, too.
@@ -218,7 +218,7 @@ def exposure_figure(
   repetitions, exposures = np.asarray(repetitions), np.asarray(exposures)
   counts = np.unique(repetitions)
   ceiling = summary["ceiling"]
-  unseen = exposure.unseen(summary["holdout"]["count"])
+  unseen = summary["unseen"]
 
   def paint(axes):
     groups = [exposures[repetitions == count] for count in counts]
@@ -254,8 +254,8 @@ def exposure_figure(
     "Exposure",
     f"Exposure by rank of each canary of {name} (dots; box: quartiles, bar: "
     f"median). The hold-out's size allows at most {ceiling:.2f} bits (dashed); "
-    f"canaries never seen have {unseen:.2f} on average (dotted). Means in "
-    f"bits: {rows}.",
+    f"canaries never seen have {unseen:.2f} on average (dotted), by ranking "
+    f"each hold-out among the others. Means in bits: {rows}.",
     draw(paint),
   )
 

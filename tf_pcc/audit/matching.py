@@ -136,8 +136,12 @@ def mean_over_seeds(
   """Mean and Student-t interval of a few seeds.
 
   A bootstrap of three seeds covers far less than it says; the t interval is
-  wide and says so. One seed has no interval, nor have seeds that agree up
-  to rounding (three runs without any exact match): their limits are NaN.
+  wide and says so. It takes the values as symmetric. Of three exponential
+  values it covers 88% and of three lognormal ones 84%, and so few show
+  no skew to correct for; the difference of two such values is symmetric where
+  nothing differs, and there it covers at least 95%. One seed has no interval,
+  nor have seeds that agree up to rounding (three runs without any exact match):
+  their limits are NaN.
   Limits beyond the ends of the scale are put there, or at a mean beyond them:
   a character error rate may exceed 1, a rank exposure be a little below 0.
 

@@ -158,6 +158,10 @@ def tpr_interval(
 ) -> bootstrap.Interval:
   """`tpr_at_fpr` with its bootstrap interval over canaries and hold-outs.
 
+  The threshold of a false-positive rate is not known either: between which
+  two hold-outs it lies is drawn from its exact distribution, and within the gap
+  it is interpolated. Below all hold-outs their tail is taken as exponential.
+
   Args:
     scores: Array [n] of inserted canaries' scores.
     holdout_scores: Array [N] of hold-out scores.
@@ -173,15 +177,41 @@ def tpr_interval(
     ValueError: as `tpr_at_fpr`.
   """
   estimate = tpr_at_fpr(scores, holdout_scores, fpr)
-  inserted = np.asarray(scores, np.float64)
+  inserted = np.sort(np.asarray(scores, np.float64))
   holdout = np.sort(np.asarray(holdout_scores, np.float64))
   rng = bootstrap.generator(seed)
+  gaps = rng.standard_exponential((resamples, holdout.size + 1))
+  mass = np.cumsum(gaps / gaps.sum(axis=1, keepdims=True), axis=1)
+  # A draw's threshold lies in the gap above its first `gap` hold-outs, at the
+  # height at which the mass below it is fpr.
+  gap = np.minimum(np.sum(mass <= fpr, axis=1), holdout.size)
+  draws = np.arange(resamples)
+  begin = np.where(gap > 0, mass[draws, gap - 1], 0.0)
+  share = (fpr - begin) / (mass[draws, gap] - begin)
+  edges = np.concatenate([[-np.inf], holdout, [np.inf]])
+  most = np.searchsorted(inserted, edges[gap + 1], side="left")
+  least = np.searchsorted(inserted, edges[gap], side="right")
+  # Below all hold-outs there is nothing to interpolate from: an exponential
+  # tail, of the scale of the smallest sqrt(N), says how far down.
+  first = np.where(gap == 0, mass[:, 0], fpr)
+  below = holdout[0] - _tail_scale(holdout) * np.log(first / fpr)
+  least = np.where(
+    gap > 0, np.minimum(least, most), np.searchsorted(inserted, below)
+  )
+  share = np.where(gap > 0, share, 0.0)
   weights, _, high = bootstrap.dirichlet_weights(rng, inserted.size, resamples)
-  mass = _cumulative(rng, holdout.size, resamples)[:, 1:]
-  first = np.minimum(np.sum(mass <= fpr, axis=1), holdout.size - 1)
-  found = inserted < holdout[first][:, None]
-  replicates = np.sum(weights * found, axis=1) + high
+  found = np.cumsum(np.pad(weights, ((0, 0), (1, 0))), axis=1)
+  low_end, high_end = found[draws, least], found[draws, most]
+  replicates = low_end + share * (high_end - low_end) + high
   return bootstrap.percentile_interval(estimate, replicates, confidence)
+
+
+def _tail_scale(holdout):
+  """Mean distance of the smallest sqrt(N) hold-outs from the next one."""
+  count = max(1, int(np.sqrt(holdout.size)))
+  if holdout.size <= count or not np.isfinite(holdout[count]):
+    return 0.0
+  return float(np.mean(holdout[count] - holdout[:count]))
 
 
 def epsilon_lower_bound(

@@ -87,8 +87,9 @@ def _plan_section(audit):
     f"in steps of {figures.percent(1 / plan['holdout'])}.",
     f"Settings: {', '.join(_setting(*item) for item in settings.items())}.",
     f"Intervals cover {audit['confidence']:.0%}; bootstrap over canaries and "
-    "hold-outs. Those of the extrapolated exposure take the fitted "
-    "distribution as given.",
+    "hold-outs. The extrapolated exposure has none: what lies beyond the "
+    "hold-out's scores is not known. An utterance's character error rate "
+    "counts as 100% at most.",
     f"Plan {plan['digest'][:12]}.",
   ]
   if plan["dropped"]:

@@ -42,7 +42,12 @@ def in_short(audit: Mapping[str, Any]) -> Section:
       row.append(cell)
     rows.append(row)
   seeds = len({run.seed for run in runs})
-  means = f"Means over {seeds} seeds with Student's t intervals."
+  means = (
+    f"Means over {seeds} seeds with Student's t intervals, which take what a "
+    "seed changes as symmetric: of three skewed seeds they hold the mean in 84 "
+    "to 89 of 100 cases. Differences of pairs are symmetric where nothing "
+    "differs, so theirs hold."
+  )
   if seeds == 1:
     means = "One seed, so there are no intervals."
   return Section(

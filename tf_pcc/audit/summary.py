@@ -19,6 +19,10 @@ COLUMNS = (
   ("tpr_at_fpr_0.001", "TPR at 0.1% FPR", "%"),
 )
 _FPRS = (0.01, 0.001)
+# An utterance counts as all wrong at most. A recogniser that repeats a word a
+# hundred times makes ten errors a character: one such transcript in thirty
+# canaries would decide a mean that twenty of them cannot know.
+CER_CAP = 1.0
 
 
 def summarise(
@@ -46,13 +50,17 @@ def summarise(
   Returns:
     A dict of JSON values:
       score, confidence, ceiling (log2 of the hold-out's size, in bits),
+      unseen: exposure of canaries never seen, by the hold-out's own scores,
+      cer_cap: most errors a character that an utterance counts with, 1,
       holdout: {count, cer, extraction, skew_normal}; skew_normal is the fit
         with its ks_pvalue, or None when the scores allow none,
       rows: one dict a repetition count, then one for all together, with
         repetitions (a count or "all"), count, epsilon_lower_bound, and for each
         key of COLUMNS {estimate, low, high}. CER is errors over characters of
-        the row. extrapolated_exposure is None without a fit; its interval takes
-        the fit as given. A TPR is None at a rate below one of N hold-outs,
+        the row, each utterance capped. extrapolated_exposure is None without a
+        fit; it has no interval (low and high are None), since none holds where
+        the fit is extrapolated. A TPR is None at a rate below one of N
+        hold-outs,
       unresolved: for each key of such a TPR, why there is none.
 
   Raises:
@@ -84,7 +92,11 @@ def summarise(
         exposure.exposure_interval(mine, reference, **options)
       ),
       "extrapolated_exposure": fit
-      and _fields(bootstrap.mean_interval(fit.exposure(mine), **options)),
+      and {
+        "estimate": float(fit.exposure(mine).mean()),
+        "low": None,
+        "high": None,
+      },
       "auc": _fields(membership.auc_interval(mine, reference, **options)),
       **{
         f"tpr_at_fpr_{fpr}": _fields(
@@ -104,6 +116,8 @@ def summarise(
     "score": score,
     "confidence": confidence,
     "ceiling": exposure.ceiling(reference.size),
+    "unseen": exposure.unseen_among(reference),
+    "cer_cap": CER_CAP,
     "holdout": {
       "count": int(reference.size),
       **_errors(holdout, everyone, options),
@@ -132,12 +146,12 @@ def _fit_or_none(scores, reference):
 
 
 def _errors(scores, members, options):
-  edits, characters = scores.edits[members], scores.characters[members]
-  worst = max(1.0, float(np.max(edits / characters)))
+  characters = scores.characters[members]
+  edits = np.minimum(scores.edits[members], CER_CAP * characters)
   return {
     "cer": _fields(
       bootstrap.mean_interval(
-        edits, ends=(0.0, worst), sizes=characters, **options
+        edits, ends=(0.0, CER_CAP), sizes=characters, **options
       )
     ),
     "extraction": _fields(
