@@ -2,13 +2,15 @@
 
   python -m tests.matrix                       # all pairs that can be installed
   python -m tests.matrix --pairs 3.11:2.17.1 3.13:2.21.0
-  python -m tests.matrix --oldest              # the oldest pair there is here
+  python -m tests.matrix --oldest              # the oldest TensorFlow
   python -m tests.matrix --suite tests         # the whole default suite instead
 
 Each pair gets a virtual environment in --folder, made by pip from setup.cfg and
-used again if it is there; --remove deletes it when its tests have run. Exit
-code 1: a test failed, or tensorflow-io's native library does not load where it
-must.
+used again if it is there; --remove deletes it when its tests have run. What
+pytest printed last is printed, and all of it where a test failed. Exit code 1:
+a test failed, or tensorflow-io's native library does not load where it must.
+Without a Python that has the oldest TensorFlow, --oldest says so and ends with
+code 0.
 """
 
 import argparse
@@ -92,7 +94,7 @@ def interpreter(python):
 
 
 def environment(python, tensorflow, folder):
-  """Makes a pair's virtual environment, or finds it.
+  """Makes a pair's virtual environment, or finds one of this setup.cfg.
 
   Args:
     python: "3.11", for example.
@@ -107,7 +109,8 @@ def environment(python, tensorflow, folder):
   """
   home = pathlib.Path(folder).absolute() / f"python{python}-tf{tensorflow}"
   ready = home / "ready"
-  if not ready.exists():
+  wanted = (ROOT / "setup.cfg").read_text("utf-8")
+  if not ready.exists() or ready.read_text("utf-8") != wanted:
     base = interpreter(python)
     if base is None:
       raise ValueError(f"python{python} is not installed")
@@ -122,7 +125,7 @@ def environment(python, tensorflow, folder):
     )
     if done.returncode:
       raise ValueError(f"pip: {done.stderr.strip()[-500:]}")
-    ready.touch()
+    ready.write_text(wanted, "utf-8")
   return home / "bin" / "python"
 
 
@@ -177,6 +180,11 @@ def run(executable, suite, processes, folder):
   return row + counts, failed + skipped
 
 
+def last_line(log):
+  """What pytest closed with: "3 passed in 1.2s", the last line of its log."""
+  return pathlib.Path(log).read_text("utf-8").rstrip().rpartition("\n")[2]
+
+
 def table(rows):
   """Rows of str as a table in Markdown."""
   lines = [COLUMNS, ["---"] * len(COLUMNS), *rows]
@@ -196,27 +204,34 @@ def main():
   parser.add_argument("--remove", action="store_true")
   chosen = parser.parse_args()
   wanted = [tuple(pair.split(":")) for pair in chosen.pairs or ()] or pairs()
-  there = {python for python, _ in wanted if interpreter(python)}
-  wanted = [pair for pair in wanted if pair[0] in there]
   if chosen.oldest:
-    wanted = wanted[:1]
+    wanted = [pair for pair in wanted if pair[1] == TENSORFLOWS[0]]
+  there = {python for python, _ in wanted if interpreter(python)}
+  found = [pair for pair in wanted if pair[0] in there]
+  if chosen.oldest and not found:
+    names = " or ".join(python for python, _ in wanted)
+    print(f"TensorFlow {TENSORFLOWS[0]} skipped: no Python {names} here")
+    return 0
+  wanted = found[:1] if chosen.oldest else found
   if not wanted:
     sys.exit(f"{compatibility.supported()} Received: none of them here")
   rows, bad = [], False
   for python, tensorflow in wanted:
+    home = pathlib.Path(chosen.folder) / f"python{python}-tf{tensorflow}"
     try:
       executable = environment(python, tensorflow, chosen.folder)
-      row, remarks = run(
-        executable, chosen.suite, chosen.processes, executable.parents[1]
-      )
+      row, remarks = run(executable, chosen.suite, chosen.processes, home)
     except ValueError as error:
       row, remarks = [tensorflow, *[""] * 4, f"{error}", ""], ["failed"]
     rows.append([python, *row])
     print(f"Python {python}, TensorFlow {tensorflow}", *remarks, sep="\n  ")
-    bad = bad or any(line.startswith("failed") for line in remarks)
+    failed = any(line.startswith("failed") for line in remarks)
+    bad = bad or failed
+    log = home / "report.log"
+    if log.exists():
+      print(log.read_text("utf-8") if failed else last_line(log))
     if chosen.remove:
-      home = f"python{python}-tf{tensorflow}"
-      shutil.rmtree(pathlib.Path(chosen.folder) / home, ignore_errors=True)
+      shutil.rmtree(home, ignore_errors=True)
   print(table(rows), flush=True)
   return int(bad)
 

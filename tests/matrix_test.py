@@ -69,6 +69,56 @@ def test_a_pair_without_an_interpreter_is_refused(tmp_path):
     matrix.environment("3.1", "2.17.1", tmp_path)
 
 
+def _main(monkeypatch, *arguments):
+  monkeypatch.setattr(sys, "argv", ["matrix", *map(str, arguments)])
+  return matrix.main()
+
+
+def test_without_an_oldest_python_the_run_says_so(monkeypatch, capsys):
+  monkeypatch.setattr(matrix, "interpreter", lambda python: None)
+  assert _main(monkeypatch, "--oldest") == 0
+  assert capsys.readouterr().out == (
+    "TensorFlow 2.17.1 skipped: no Python 3.10 or 3.11 here\n"
+  )
+
+
+def test_the_oldest_tensorflow_runs_on_the_oldest_python(monkeypatch, capsys):
+  asked = []
+
+  def environment(python, tensorflow, folder):
+    asked.append((python, tensorflow))
+    raise ValueError("pip: no")
+
+  monkeypatch.setattr(matrix, "environment", environment)
+  monkeypatch.setattr(
+    matrix, "interpreter", lambda python: python != "3.10" and "python"
+  )
+  assert _main(monkeypatch, "--oldest") == 1
+  assert asked == [("3.11", "2.17.1")]
+  assert "pip: no" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  ("assertion", "code", "shown"), [("True", 0, False), ("False", 1, True)]
+)
+def test_what_pytest_closed_with_is_printed(
+  monkeypatch, capsys, tmp_path, assertion, code, shown
+):
+  suite = tmp_path / "suite_test.py"
+  suite.write_text(f"def test_it(): assert {assertion}")
+  (tmp_path / "python3.11-tf2.21.0").mkdir()
+  monkeypatch.setattr(matrix, "interpreter", lambda python: sys.executable)
+  monkeypatch.setattr(
+    matrix, "environment", lambda python, tensorflow, folder: sys.executable
+  )
+  arguments = ("--pairs", "3.11:2.21.0", "--processes", 0)
+  arguments += ("--folder", tmp_path, "--suite", suite)
+  assert _main(monkeypatch, *arguments) == code
+  printed = capsys.readouterr().out
+  assert re.search(r"\b1 (passed|failed) in [\d.]+s", printed)
+  assert ("assert False" in printed) == shown
+
+
 def test_failures_and_skips_are_counted(tmp_path):
   suite = tmp_path / "suite_test.py"
   suite.write_text(
