@@ -7,6 +7,7 @@ import time, before any test module is collected.
 import gc
 import os
 import pathlib
+from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -49,6 +50,20 @@ def _imports_are_not_collected():
   """What the imports made stays, so the collector need not walk through it."""
   gc.collect()
   gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _xla_compiles_quickly():
+  """Without the passes of LLVM, which take a third of the time of compiling.
+
+  XLA reads its flags once, when it first compiles. The tests' own processes do
+  not inherit them.
+  """
+  flags = (
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+  )
+  with mock.patch.dict(os.environ, XLA_FLAGS=flags):
+    tf.function(lambda x: x + 1, jit_compile=True)(1.0)
 
 
 @pytest.fixture(scope="module", autouse=True)
