@@ -12,7 +12,7 @@ import bisect
 import collections
 import dataclasses
 import itertools
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 
 import numpy as np
 
@@ -75,6 +75,7 @@ def make(
   sample_rate: int,
   batch_size: int,
   limited: bool = True,
+  kind: Callable[[Hashable], Hashable] | None = None,
 ) -> Iterator[Batch]:
   """Gathers utterances in batches.
 
@@ -83,6 +84,7 @@ def make(
     sample_rate: Hz.
     batch_size: int, most rows of a batch.
     limited: whether batches of long utterances have fewer rows; see `rows`.
+    kind: of a key; the keys of a batch are of one kind. Default: all are.
 
   Yields:
     `Batch`: full ones as soon as they are, then what is left, short ones first.
@@ -90,19 +92,20 @@ def make(
   widths = [round(s * sample_rate) for s in SECONDS]
   waiting = collections.defaultdict(list)
 
-  def batch(width):
-    keys, waveforms = zip(*waiting.pop(width))
-    return Batch(keys, waveforms, width)
+  def batch(group):
+    keys, waveforms = zip(*waiting.pop(group))
+    return Batch(keys, waveforms, group[0])
 
   for key, waveform in sounds:
     place = bisect.bisect_left(widths, len(waveform))
     width = widths[place] if place < len(widths) else len(waveform)
-    waiting[width].append((key, waveform))
+    group = width, kind and kind(key)
+    waiting[group].append((key, waveform))
     most = rows(width / sample_rate, batch_size) if limited else batch_size
-    if len(waiting[width]) == most:
-      yield batch(width)
-  for width in sorted(waiting):
-    yield batch(width)
+    if len(waiting[group]) == most:
+      yield batch(group)
+  for group in sorted(waiting, key=lambda group: group[0]):
+    yield batch(group)
 
 
 def consecutive(

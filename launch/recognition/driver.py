@@ -178,7 +178,11 @@ class Driver:
     windows = windows_.Windows(self.model, sample_rate)
     with _bar(total, self._progress) as bar:
       for batch in batches.make(
-        windows.cut(sounds), sample_rate, self._batch_size, self._limited
+        windows.cut(sounds),
+        sample_rate,
+        self._batch_size,
+        self._limited,
+        kind=lambda key: isinstance(key, windows_.Part),
       ):
         of_windows = isinstance(batch.keys[0], windows_.Part)
         name = None if of_windows else finish

@@ -197,9 +197,17 @@ def test_every_frame_of_long_sound_once(streams, seconds):
     assert {shape[1] for shape in model.traced} == {20 * RATE}
 
 
-def test_long_and_short_sound_in_one_run():
+@pytest.mark.parametrize(
+  "frames",
+  [
+    [10, 1600, 1500, 501, 4000, 1],
+    # Sound as long as a window, before windows and after them.
+    [480, 2000, 500],
+    [2000, 450, 1700, 260],
+  ],
+)
+def test_long_and_short_sound_in_one_run(frames):
   model = Counting()
-  frames = [10, 1600, 1500, 501, 4000, 1]
   sounds = [_sound(count) for count in frames]
   found = driver.Driver(model, None, 3)
   results = dict(found.run_sounds(model.decode, enumerate(sounds), RATE))
