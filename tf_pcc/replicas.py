@@ -28,6 +28,11 @@ def replica_id() -> tf.Tensor:
   return tf.cast(context.replica_id_in_sync_group, tf.int32)
 
 
+def on_tpu() -> bool:
+  """Whether what is traced now is for a TPU, by the current strategy."""
+  return isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
+
+
 def spans_workers(strategy: tf.distribute.Strategy | None = None) -> bool:
   """Whether a strategy's replicas live in several processes that talk.
 
@@ -228,8 +233,7 @@ def _counted_without_collective(counter: keras.Variable) -> Iterator[None]:
   Under TPUStrategy one trace is of all cores; elsewhere each core has a thread,
   all threads would change the same method, and no collective is to be saved.
   """
-  strategy = tf.distribute.get_strategy()
-  if not isinstance(strategy, tf.distribute.TPUStrategy):
+  if not on_tpu():
     yield
     return
 
@@ -272,7 +276,7 @@ def step_if(
   context = tf.distribute.get_replica_context()
   gradients = without_history(gradients)
   if select is None:
-    select = isinstance(context.strategy, tf.distribute.TPUStrategy)
+    select = on_tpu()
 
   if select:
     before = [tf.identity(v.value) for v in variables]
