@@ -5,7 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tf_pcc import bars
-from tf_pcc.audit import bootstrap, matching, scoring, summary
+from tf_pcc.audit import (
+  bootstrap,
+  exchangeability,
+  matching,
+  scoring,
+  summary,
+)
 from tf_pcc.audit.canary_plan import CanaryPlan
 
 # Figures followed over checkpoints. Lower CER means more memorization, a lower
@@ -130,16 +136,25 @@ def audit_results(
         },
       }
     )
+  split = exchangeability.exchangeability(plan)
+  notes = list(notes)
+  if split["differs"]:
+    notes.append(
+      "Inserted and held-out canaries differ before any training, in "
+      f"{', '.join(split['differs'])}: what the figures below show may be that "
+      "difference and not memorization. Plan both from one generator."
+    )
   return {
     "format": 1,
     "title": title,
-    "notes": list(notes),
+    "notes": notes,
     "confidence": confidence,
     "plan": {
       "digest": plan.digest(),
       "canaries": len(plan.canaries),
       "holdout": len(plan.holdout),
       "dropped": plan.dropped,
+      "exchangeability": split,
       "settings": plan.settings,
     },
     "checkpoints": entries,
