@@ -17,19 +17,19 @@ import numpy as np
 
 
 def transcribe(waveforms, sample_rate):
-  """What PocketSphinx's US English model hears.
+  """The transcripts of PocketSphinx's US English model.
 
   Args:
     waveforms: list of float32 arrays [samples] in [-1, 1].
     sample_rate: int, Hz.
 
   Returns:
-    list of strings, empty ones where it hears nothing.
+    list of strings, empty ones where it recognises nothing.
   """
   decoder = _decoder(sample_rate)
   result = []
   for waveform in waveforms:
-    # It wants to hear silence before and after.
+    # It needs silence before and after.
     waveform = np.pad(waveform, sample_rate // 4)
     samples = np.clip(np.round(waveform * 2.0**15), -(2**15), 2**15 - 1)
     decoder.start_utt()

@@ -35,8 +35,8 @@ def summary(program: str) -> str:
   path = _FOLDER / f"{program}.py"
   if not path.exists():
     path = _FOLDER / program / "__main__.py"
-  docstring = ast.get_docstring(ast.parse(path.read_text("utf-8")))
-  return docstring.splitlines()[0]
+  docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+  return docstring.partition("\n")[0]
 
 
 def main() -> None:

@@ -19,6 +19,8 @@ nevertheless.
 
 import os
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
@@ -52,7 +54,7 @@ _BATCH = cli.batch_flag()
 _REPORT = ("audit.json", "report.html")
 
 
-def run():
+def run() -> tuple[dict[str, Any], list[Any], str]:
   """Does what the flags say.
 
   Returns:
@@ -60,8 +62,8 @@ def run():
     scoring the canaries took.
 
   Raises:
-    ValueError: when flags or what they name do not go together.
-    FileExistsError: when there is a report already.
+    ValueError: If flags or what they name do not go together.
+    FileExistsError: If there is a report already.
   """
   directory, plan = _WORKDIR.value, _PLAN.value
   if not (directory or plan) or (_SAVED_MODEL.value and _TRANSCRIBE.value):
@@ -97,26 +99,32 @@ def run():
     )
   if directory and not external:
     opening.require_recogniser(directory)
-  canaries = canaries_.load_plan(plan) if plan else canaries_.load(directory)
+  canaries = (
+    canaries_.load_plan(plan) if plan else canaries_.load(cli.given(_WORKDIR))
+  )
   if plan and directory:
     canaries_.require_own(directory, canaries.plan)
   attacked, notes_of_attack = None, []
   if _MASK.value != "none":
     attacked, notes_of_attack = masking.attack_run(
-      directory, canaries, _MASK.value, _BATCH.value, _STEP.value
+      cli.given(_WORKDIR), canaries, _MASK.value, _BATCH.value, _STEP.value
     )
   if external:
     function = (
       functions.saved_model_function(_SAVED_MODEL.value)
       if _SAVED_MODEL.value
-      else functions.import_function(_TRANSCRIBE.value)
+      else functions.import_function(cli.given(_TRANSCRIBE))
     )
     entries, notes, seconds = scores.audit_function(
       function, external, canaries, directory, _BATCH.value
     )
   else:
     entries, notes, seconds = scores.audit_run(
-      directory, canaries, _CHECKPOINTS.value, _BATCH.value, _STEP.value
+      cli.given(_WORKDIR),
+      canaries,
+      _CHECKPOINTS.value,
+      _BATCH.value,
+      _STEP.value,
     )
   notes += notes_of_attack
   notes.append(f"Command: python -m launch.audit {' '.join(sys.argv[1:])}")
@@ -132,7 +140,7 @@ def run():
   return found, paths, time
 
 
-def summary(found):
+def summary(found: dict[str, Any]) -> str:
   """The last checkpoint's table in words."""
   entry = found["checkpoints"][-1]
   table = entry["summary"]
@@ -165,7 +173,7 @@ def summary(found):
   return "\n".join(lines)
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> None:
   cli.no_arguments(arguments)
   found, paths, time = run()
   print(summary(found))

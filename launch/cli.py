@@ -4,18 +4,22 @@ A flag is defined by the first program that asks for it, so that two programs
 can be imported in one process.
 """
 
-import errno
 import functools
 import logging as python_logging
 import os
 import pathlib
 import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import tensorflow as tf
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import config_dict, config_flags
 
+from launch import errors
 from tf_pcc.data import shards
+
+Value = TypeVar("Value")
 
 _DESK = os.path.join(
   os.path.dirname(os.path.abspath(__file__)), "configs", "desk.py"
@@ -23,7 +27,7 @@ _DESK = os.path.join(
 
 
 @functools.cache
-def config_flag():
+def config_flag() -> flags.FlagHolder[config_dict.ConfigDict]:
   """--config=FILE and --config.field=value; the desk experiment by default."""
   try:
     return config_flags.DEFINE_config_file("config", _DESK, lock_config=True)
@@ -33,25 +37,25 @@ def config_flag():
 
 
 @functools.cache
-def workdir_flag():
+def workdir_flag() -> flags.FlagHolder[str | None]:
   """--workdir=DIR."""
   return flags.DEFINE_string("workdir", None, "Directory of a training run.")
 
 
 @functools.cache
-def json_flag():
+def json_flag() -> flags.FlagHolder[str | None]:
   """--json=FILE."""
   return flags.DEFINE_string("json", None, "File to write the figures to.")
 
 
 @functools.cache
-def batch_flag():
+def batch_flag() -> flags.FlagHolder[int]:
   """--batch=ROWS."""
   return flags.DEFINE_integer("batch", 32, "Rows of a batch.", lower_bound=1)
 
 
 @functools.cache
-def step_flag():
+def step_flag() -> flags.FlagHolder[int | None]:
   """--step=STEP."""
   return flags.DEFINE_integer(
     "step", None, "Which checkpoint to take; default: the newest."
@@ -59,7 +63,7 @@ def step_flag():
 
 
 @functools.cache
-def saved_model_flag():
+def saved_model_flag() -> flags.FlagHolder[str | None]:
   """--saved_model=DIR."""
   return flags.DEFINE_string(
     "saved_model", None, "Directory of a SavedModel to use instead of a run."
@@ -67,7 +71,7 @@ def saved_model_flag():
 
 
 @functools.cache
-def verify_flag():
+def verify_flag() -> flags.FlagHolder[bool]:
   """--verify."""
   return flags.DEFINE_bool(
     "verify", False, "Whether to read all records first and compare them."
@@ -75,7 +79,7 @@ def verify_flag():
 
 
 @functools.cache
-def overwrite_flag():
+def overwrite_flag() -> flags.FlagHolder[bool]:
   """--overwrite."""
   return flags.DEFINE_bool(
     "overwrite", False, "Whether to replace an earlier report or export."
@@ -83,7 +87,7 @@ def overwrite_flag():
 
 
 @functools.cache
-def max_missing_share_flag():
+def max_missing_share_flag() -> flags.FlagHolder[float]:
   """--max_missing_share of the programs that read a corpus."""
   return flags.DEFINE_float(
     "max_missing_share",
@@ -95,7 +99,7 @@ def max_missing_share_flag():
 
 
 @functools.cache
-def allow_outside_flag():
+def allow_outside_flag() -> flags.FlagHolder[bool]:
   """--allow_outside."""
   return flags.DEFINE_bool(
     "allow_outside",
@@ -105,7 +109,7 @@ def allow_outside_flag():
 
 
 @functools.cache
-def keep_empty_flag():
+def keep_empty_flag() -> flags.FlagHolder[bool]:
   """--keep_empty."""
   return flags.DEFINE_bool(
     "keep_empty",
@@ -116,7 +120,7 @@ def keep_empty_flag():
 
 
 @functools.cache
-def normalizer_flag():
+def normalizer_flag() -> flags.FlagHolder[str | None]:
   """--normalizer=NAME, of the programs that have no config."""
   return flags.DEFINE_string(
     "normalizer",
@@ -127,51 +131,10 @@ def normalizer_flag():
   )
 
 
-# What a user's mistake raises: a value out of range, an extra that is not
-# installed, a file that is not there or not to be read or written, a training
-# that explodes.
-MISTAKES = (
-  ValueError,
-  FloatingPointError,
-  ImportError,
-  OSError,
-  tf.errors.NotFoundError,
-  tf.errors.PermissionDeniedError,
-  tf.errors.FailedPreconditionError,
-)
-
-# What a machine does to a program that is right, and what to do about it.
-MISFORTUNES = {
-  MemoryError: "memory ran out; take a smaller batch or a smaller model",
-  tf.errors.ResourceExhaustedError: (
-    "memory or disk space ran out; take a smaller batch or a smaller model, or "
-    "make room"
-  ),
-  tf.errors.DataLossError: (
-    "a file is damaged; restore a copy of it or make it again"
-  ),
-  tf.errors.UnavailableError: (
-    "a worker or a storage service does not answer; the same command goes on"
-  ),
-  tf.errors.DeadlineExceededError: (
-    "a worker or a storage service is too slow; the same command goes on"
-  ),
-}
-
-# What to do about a file that cannot be read or written.
-_REMEDIES = {
-  errno.ENOSPC: "make room, or choose another disk",
-  errno.EDQUOT: "make room within the quota, or choose another disk",
-  errno.EROFS: "choose a place that can be written",
-  errno.EACCES: "ask for the permission, or choose another place",
-  errno.EPERM: "ask for the permission, or choose another place",
-  errno.EIO: "the disk is failing: copy what is on it, and choose another",
-}
-
 # Besides, ml_collections raises the last three on a field that it does not know
 # or of another type.
 _FLAG_MISTAKES = (
-  *MISTAKES,
+  *errors.MISTAKES,
   flags.Error,
   AttributeError,
   KeyError,
@@ -182,7 +145,12 @@ _FLAG_MISTAKES = (
 _HELP = {"-h", "-?", "-help", "--help", "-helpshort", "--helpshort"}
 
 
-def run(program, main, required=(), verbosity=logging.INFO):
+def run(
+  program: str,
+  main: Callable[[list[str]], None],
+  required: Sequence[str] = (),
+  verbosity: int = logging.INFO,
+) -> None:
   """Runs a program; a user's mistake becomes one line and exit code 1.
 
   Args:
@@ -196,7 +164,7 @@ def run(program, main, required=(), verbosity=logging.INFO):
 
   def end(error):
     logging.debug("", exc_info=error)
-    sys.exit(f"{program}: {_one_line(error)}")
+    sys.exit(f"{program}: {errors.one_line(error)}")
 
   def parse(argv):
     if _HELP & set(argv[1:]):
@@ -209,11 +177,11 @@ def run(program, main, required=(), verbosity=logging.INFO):
         tf.get_logger().setLevel("INFO")
       return arguments
     except (AttributeError, KeyError) as error:
-      if not isinstance(_root(error), (AttributeError, KeyError)):
+      if not isinstance(errors.root(error), (AttributeError, KeyError)):
         raise
       return sys.exit(f"{program}: {_unknown_field(error)}")
     except _FLAG_MISTAKES as error:
-      if not isinstance(_root(error), _FLAG_MISTAKES):
+      if not isinstance(errors.root(error), _FLAG_MISTAKES):
         # A fault in the config's own code: its author needs the trace.
         raise
       return end(error)
@@ -222,15 +190,15 @@ def run(program, main, required=(), verbosity=logging.INFO):
     try:
       with shards.damage_named():
         return main(argv[1:])
-    except MISTAKES as error:
+    except errors.MISTAKES as error:
       end(error)
     except tf.errors.UnimplementedError as error:
       if "File system scheme" not in str(error):
         raise
       end(error)
-    except tuple(MISFORTUNES) as error:
+    except tuple(errors.MISFORTUNES) as error:
       logging.debug("", exc_info=error)
-      sys.exit(f"{program}: {misfortune(error)}")
+      sys.exit(f"{program}: {errors.misfortune(error)}")
     except KeyboardInterrupt:
       print(f"{program}: stopped", file=sys.stderr)
       sys.exit(130)
@@ -253,20 +221,6 @@ def _of_interest(record):
     or logging.level_debug()
     or not record.pathname.startswith(_TENSORFLOW)
   )
-
-
-def misfortune(error: BaseException) -> str:
-  """What happened to a program, and the way out, in one line.
-
-  Args:
-    error: of one of the classes in `MISFORTUNES`.
-
-  Returns:
-    The remedy of its class, then the error's own words.
-  """
-  [remedy] = [r for kind, r in MISFORTUNES.items() if isinstance(error, kind)]
-  words = _one_line(error)
-  return f"{remedy}. Received: {type(error).__name__}{words and ': '}{words}"
 
 
 def own_help() -> str:
@@ -305,7 +259,7 @@ def own_help() -> str:
 
 
 def _program():
-  """The running program's name before it has said it, launch.NAME."""
+  """The running program's name before `run` is given it, launch.NAME."""
   spec = sys.modules["__main__"].__spec__
   return spec.name.removesuffix(".__main__") if spec else sys.argv[0]
 
@@ -314,36 +268,28 @@ def _unknown_field(error):
   return (
     "--config.FIELD=VALUE must name a field of the config, with a value of its "
     "type; launch/configs/base.py explains them. Received: "
-    f"{_one_line(error)}"
+    f"{errors.one_line(error)}"
   )
 
 
-def _root(error):
-  while error.__context__ is not None:
-    error = error.__context__
-  return error
+def given(flag: flags.FlagHolder[Value | None]) -> Value:
+  """The value of a flag that `run` requires.
+
+  Args:
+    flag: what defined it.
+
+  Returns:
+    Its value.
+
+  Raises:
+    ValueError: If it has none.
+  """
+  if flag.value is None:
+    raise ValueError(f"--{flag.name} must be given. Received: {flag.name}=None")
+  return flag.value
 
 
-def _text(error):
-  """An error's message; that of a KeyError is quoted and escaped by `str`."""
-  while len(error.args) == 1 and isinstance(error.args[0], BaseException):
-    error = error.args[0]
-  if isinstance(error, KeyError) and len(error.args) == 1:
-    return str(error.args[0])
-  if isinstance(error, OSError) and error.errno and error.filename:
-    what = [error.strerror, *filter(None, [_REMEDIES.get(error.errno)])]
-    return f"{error.filename}: {'; '.join(what)}"
-  return str(error)
-
-
-def _one_line(error):
-  # Keras and tf.function spread theirs over many lines; ml_collections puts the
-  # trace of a config's file in the message.
-  text, trace, _ = _text(error).partition("Traceback (most recent call last)")
-  return " ".join(f"{text} {_text(_root(error)) if trace else ''}".split())
-
-
-def no_arguments(arguments):
+def no_arguments(arguments: Sequence[str]) -> None:
   """Refuses arguments that are not flags."""
   if arguments:
     raise ValueError(

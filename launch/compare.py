@@ -25,6 +25,8 @@ import shlex
 import signal
 import sys
 import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 from absl import flags
@@ -32,6 +34,7 @@ from ml_collections import config_flags
 
 from launch import cli
 from launch.comparison import comparison_report, processes, training_jobs
+from launch.comparison.training_jobs import Job
 from launch.runs import datasets, experiment
 from tf_pcc import bars
 
@@ -77,7 +80,7 @@ class Progress:
     jobs: list of `comparison.Job`.
   """
 
-  def __init__(self, jobs):
+  def __init__(self, jobs: Iterable[Job]):
     self._lock = threading.Lock()
     self._active = []
     self._done = {job.directory: job.step() for job in jobs}
@@ -89,7 +92,7 @@ class Progress:
       smoothing=0.05,
     )
 
-  def look(self, job):
+  def look(self, job: Job) -> None:
     """Looks how far a job is."""
     step = job.step()
     with self._lock:
@@ -97,7 +100,7 @@ class Progress:
       self._done[job.directory] = step
 
   @contextlib.contextmanager
-  def doing(self, what):
+  def doing(self, what: str) -> Iterator[None]:
     """Shows in front of the bar, for the time of the context, what goes on."""
     self._say(self._active.append, what)
     try:
@@ -119,7 +122,12 @@ class Progress:
     self._bar.close()
 
 
-def choose_bounds(directory, plan, progress, parallel=1):
+def choose_bounds(
+  directory: str | os.PathLike,
+  plan: Mapping[str, Sequence[Job]],
+  progress: Progress,
+  parallel: int = 1,
+) -> dict[str, dict[str, Any]]:
   """The bound of each method that has one, by validation error.
 
   Args:
@@ -134,7 +142,7 @@ def choose_bounds(directory, plan, progress, parallel=1):
     clips least.
 
   Raises:
-    ValueError: when a bound was chosen among others than those of `plan`.
+    ValueError: If a bound was chosen among others than those of `plan`.
   """
   result = training_jobs.read_bounds(directory, plan)
   plan = {method: jobs for method, jobs in plan.items() if method not in result}
@@ -143,7 +151,7 @@ def choose_bounds(directory, plan, progress, parallel=1):
   )
   for method, jobs in plan.items():
     tried = [
-      [job.config.clipping.bound, job.summary()["validation_wer"]]
+      [job.config.clipping.bound, (job.summary() or {})["validation_wer"]]
       for job in jobs
     ]
     bound, _ = min(tried, key=lambda pair: (pair[1], -pair[0]))
@@ -191,19 +199,19 @@ def _parallel(config):
   return max(1, len(processes.available_cpus()) // config.cores)
 
 
-def run():
+def run() -> str:
   """Does what the flags say.
 
   Returns:
     The report's path.
 
   Raises:
-    ValueError: when a flag or a field is out of range, or a run that is there
+    ValueError: If a flag or a field is out of range, or a run that is there
       was trained with other settings.
-    FileExistsError: when there is a report already.
-    processes.ProgramFailed: when a run fails.
+    FileExistsError: If there is a report already.
+    processes.ProgramFailed: If a run fails.
   """
-  directory = os.path.abspath(_WORKDIR.value)
+  directory = os.path.abspath(cli.given(_WORKDIR))
   unknown = sorted(set(_METHODS.value) - set(experiment.METHODS))
   if unknown or not _METHODS.value:
     raise ValueError(
@@ -277,7 +285,7 @@ def run():
   )
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> None:
   cli.no_arguments(arguments)
 
   def interrupt(*_):

@@ -10,13 +10,17 @@
 """
 
 import dataclasses
+import os
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from absl import flags
 
 from launch import cli
 from launch.recognition import error_rates, searching, transcribing
+from launch.recognition.searching import Search
 from launch.runs import datasets, saved_config
 from tf_pcc import files
 from tf_pcc.data import audio, normalizers
@@ -38,18 +42,18 @@ _WORST = 10
 
 
 def evaluate(
-  directory,
-  data,
-  batch_size=32,
-  search=None,
-  step=None,
-  exported=None,
-  normalizer=None,
-  max_missing_share=0.05,
-  allow_outside=False,
-  keep_empty=False,
-  verify=False,
-):
+  directory: str | os.PathLike | None,
+  data: str | os.PathLike,
+  batch_size: int = 32,
+  search: Search | None = None,
+  step: int | None = None,
+  exported: str | os.PathLike | None = None,
+  normalizer: str | None = None,
+  max_missing_share: float = 0.05,
+  allow_outside: bool = False,
+  keep_empty: bool = False,
+  verify: bool = False,
+) -> dict[str, Any]:
   """Scores a run's checkpoint, or an exported model.
 
   Args:
@@ -76,16 +80,15 @@ def evaluate(
     with id, errors, reference and transcript.
 
   Raises:
-    ValueError: when there is no run, no model or no speech.
+    ValueError: If there is no run, no model or no speech.
   """
   search = search or searching.Search()
   recogniser, step = transcribing.open_recogniser(
     directory, exported, search, step, batch_size
   )
-  if not normalizer:
-    normalizer = "upper"
-    if directory:
-      normalizer = saved_config.load_config(directory).data.normalizer
+  if not normalizer and directory:
+    normalizer = saved_config.load_config(directory).data.normalizer
+  normalizer = normalizer or "upper"
   normalize = normalizers.get(normalizer)
   reading = Reading(normalize, allow_outside, keep_empty)
   speech = datasets.open_any(data, reading, max_missing_share, verify)
@@ -153,7 +156,7 @@ def _silence(speech, samples, errors):
   }
 
 
-def report(result):
+def report(result: dict[str, Any]) -> str:
   """The result in words."""
   seconds = result["seconds"]
   lines = [
@@ -183,14 +186,14 @@ def report(result):
   return "\n".join(lines)
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> None:
   cli.no_arguments(arguments)
   if _JSON.value:
     # Found now, not when there is something to lose.
     files.require_parent(_JSON.value, "--json")
   result = evaluate(
     _WORKDIR.value,
-    _DATA.value,
+    cli.given(_DATA),
     _BATCH.value,
     _SEARCH(),
     _STEP.value,

@@ -12,7 +12,7 @@ streaming_step too, whose state goes in and out as tensors.
 
 A LiteRT model takes one utterance of any length, [1, samples], and gives token
 ids; their texts are "surfaces" in metadata.json: joined and stripped they are
-the transcript. Of a streaming model it has serving_default alone: it hears
+the transcript. Of a streaming model it has serving_default alone: it takes
 whole utterances, and does not stream. LiteRT's runtime does not check what it
 is given: for two waveforms at once, or two lengths, it raises "RuntimeError:
 ... (2 != 1) ... failed to prepare".
@@ -40,15 +40,20 @@ import contextlib
 import os
 import pathlib
 import subprocess
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 from absl import flags, logging
+from ml_collections import config_dict
 
 from launch import cli
 from launch.recognition import litert, serving
 from launch.runs import opening
 from models import recogniser
+from models.recogniser import Recogniser
 from tf_pcc import files
+from tf_pcc.data.text import Tokenizer
 
 _METADATA = "metadata.json"
 _FORMATS = ("saved_model", "litert")
@@ -73,7 +78,13 @@ _OVERWRITE = cli.overwrite_flag()
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-def export(directory, output, kind="saved_model", step=None, overwrite=False):
+def export(
+  directory: str | os.PathLike,
+  output: str | os.PathLike,
+  kind: str = "saved_model",
+  step: int | None = None,
+  overwrite: bool = False,
+) -> dict[str, Any]:
   """Exports a run's checkpoint, whole or not at all.
 
   Args:
@@ -89,8 +100,8 @@ def export(directory, output, kind="saved_model", step=None, overwrite=False):
     The metadata, a dict.
 
   Raises:
-    FileExistsError: when there is an output already.
-    ValueError: when there is no run, its model transcribes nothing, LiteRT
+    FileExistsError: If there is an output already.
+    ValueError: If there is no run, its model transcribes nothing, LiteRT
       lacks an operation of it, or output holds what is no export.
   """
   _check_output(directory, output, overwrite)
@@ -167,7 +178,13 @@ def _is_export(output):
   return isinstance(found, dict) and found.get("format") in _FORMATS
 
 
-def describe(directory, model, config, tokenizer, step):
+def describe(
+  directory: str | os.PathLike,
+  model: Recogniser,
+  config: config_dict.ConfigDict,
+  tokenizer: Tokenizer,
+  step: int,
+) -> dict[str, Any]:
   """What metadata.json says besides format and signatures.
 
   Args:
@@ -266,7 +283,7 @@ def _directory(output):
       tf.io.gfile.rmtree(partial)
 
 
-def size(output):
+def size(output: str | os.PathLike) -> int:
   """Bytes of all files of a directory."""
   return sum(
     tf.io.gfile.stat(files.join(folder, name)).length
@@ -275,14 +292,18 @@ def size(output):
   )
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> None:
   cli.no_arguments(arguments)
   metadata = export(
-    _WORKDIR.value, _OUTPUT.value, _FORMAT.value, _STEP.value, _OVERWRITE.value
+    cli.given(_WORKDIR),
+    cli.given(_OUTPUT),
+    _FORMAT.value,
+    _STEP.value,
+    _OVERWRITE.value,
   )
   print(
-    f"{_OUTPUT.value}: {metadata['format']} of step {metadata['step']}, "
-    f"{size(_OUTPUT.value) / 1e6:.1f} MB"
+    f"{cli.given(_OUTPUT)}: {metadata['format']} of step {metadata['step']}, "
+    f"{size(cli.given(_OUTPUT)) / 1e6:.1f} MB"
   )
   for name, signature in metadata["signatures"].items():
     print(

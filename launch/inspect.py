@@ -13,6 +13,8 @@ utterances, then as many others by chance, for any player.
 
 import concurrent.futures
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -30,6 +32,7 @@ from tf_pcc.data import (
 )
 from tf_pcc.data import sounds as sounds_
 from tf_pcc.data.manifests import Reading
+from tf_pcc.data.text import Tokenizer
 from tf_pcc.data.utterances import Corpus, Utterance
 
 _JSON = cli.json_flag()
@@ -49,8 +52,12 @@ _TASK, _ROWS = 16, 12
 
 
 def inspect(
-  path, normalizer="upper", tokenizer=None, allow_outside=False, progress=True
-):
+  path: str | os.PathLike,
+  normalizer: str = "upper",
+  tokenizer: Tokenizer | None = None,
+  allow_outside: bool = False,
+  progress: bool = True,
+) -> tuple[dict[str, Any], Corpus]:
   """Looks at a corpus.
 
   Args:
@@ -71,7 +78,7 @@ def inspect(
     dicts with id, weight, reasons, text and path).
 
   Raises:
-    ValueError: when there is no corpus at `path`.
+    ValueError: If there is no corpus at `path`.
   """
   corpus = _open(path, allow_outside)
   normalize = normalizers.get(normalizer)
@@ -181,7 +188,7 @@ def _measured(corpus, progress):
     bar.close()
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> None:
   if len(arguments) != 1:
     raise ValueError(
       "give one corpus or directory of records. Received: "

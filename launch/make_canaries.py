@@ -29,16 +29,20 @@ leaves out, or plans with a smaller --config.canaries.speeds.
 """
 
 import os
-import types
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import scipy.io.wavfile
 from absl import flags
+from ml_collections import config_dict
 
 from launch import cli
 from launch.canaries import in_corpus
 from launch.canaries import of_run as canaries_
+from launch.canaries.of_run import Canaries
 from launch.runs import datasets, experiment
-from tf_pcc import audit, files
+from tf_pcc import files
+from tf_pcc.audit import texts as texts_
 from tf_pcc.data import tables, text
 
 _CONFIG = cli.config_flag()
@@ -52,7 +56,12 @@ _FIT = flags.DEFINE_bool(
 _COLUMNS = ("id", "path", "speaker", "seconds", "text", "before")
 
 
-def make(config, texts, directory, fit=False):
+def make(
+  config: config_dict.ConfigDict,
+  texts: Sequence[str],
+  directory: str | os.PathLike,
+  fit: bool = False,
+) -> Canaries:
   """Does what the module says.
 
   Args:
@@ -65,7 +74,7 @@ def make(config, texts, directory, fit=False):
     `launch.canaries.of_run.Canaries`.
 
   Raises:
-    ValueError: when there is a plan already, a repetition count exceeds the
+    ValueError: If there is a plan already, a repetition count exceeds the
       transcripts, or `tf_pcc.audit.make_plan` refuses the fields.
   """
   experiment.check_fields(config)
@@ -106,25 +115,30 @@ def make(config, texts, directory, fit=False):
   return found
 
 
+class _Texts(NamedTuple):
+  texts: Sequence[str]
+
+
 def _fits(config, texts):
   fields = config.canaries
   # A tokenizer learnt from a corpus with canaries knows their words, too.
-  words = {"characters": audit.texts.LETTERS, "template": audit.texts.DIGITS}
+  words = {"characters": texts_.LETTERS, "template": texts_.DIGITS}
   more = [*words.get(fields.kind, ()), *fields.templates]
   known = [text.normalize(t.replace("{secret}", " ")) for t in more]
-  train = types.SimpleNamespace(texts=[*texts, *known])
+  train = _Texts([*texts, *known])
   tokenizer = datasets.make_tokenizer(config, train)
   model = experiment.make_model(config, tokenizer.vocab_size)
   return canaries_.spoken_fits(tokenizer, model.fits)
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> None:
   cli.no_arguments(arguments)
-  texts = datasets.read_texts(_CORPUS.value)
-  plan = make(_CONFIG.value, texts, _OUTPUT.value, _FIT.value).plan
+  texts = datasets.read_texts(cli.given(_CORPUS))
+  output = cli.given(_OUTPUT)
+  plan = make(_CONFIG.value, texts, output, _FIT.value).plan
   print(
     f"{len(plan.canaries)} canaries, {plan.repetitions.sum()} lines in "
-    f"{os.path.join(_OUTPUT.value, 'manifest.tsv')}; {len(plan.holdout)} held "
+    f"{os.path.join(output, 'manifest.tsv')}; {len(plan.holdout)} held "
     "out"
   )
   print(

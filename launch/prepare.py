@@ -13,12 +13,16 @@ exit code is 0 only if they are whole.
     --output=data/train --canaries=planned/canaries.json
 
 puts the canaries of a plan (of launch.make_canaries, or of another run) between
-the utterances, evenly spread: who trains on these records hears a canary of r
+the utterances, evenly spread: training on these records repeats a canary of r
 repetitions r times a pass. The plan goes along, as data/train/canaries.json.
 """
 
 import dataclasses
+import math
+import os
 import sys
+from collections.abc import Sequence, Set
+from typing import Any
 
 from absl import flags, logging
 
@@ -36,7 +40,7 @@ from tf_pcc.data import (
   tables,
 )
 from tf_pcc.data.lines import read_lines
-from tf_pcc.data.utterances import Skip
+from tf_pcc.data.utterances import Corpus, Skip
 
 _CORPUS = flags.DEFINE_string(
   "corpus",
@@ -81,7 +85,12 @@ _CANARIES = flags.DEFINE_string(
 )
 
 
-def choose(corpus, exclude=(), max_seconds=None, first=None):
+def choose(
+  corpus: Corpus,
+  exclude: Set[str] = frozenset(),
+  max_seconds: float | None = None,
+  first: int | None = None,
+) -> Corpus:
   """The utterances of a corpus that the flags leave.
 
   Headers of files are read, and no sound, where they state its length.
@@ -97,7 +106,7 @@ def choose(corpus, exclude=(), max_seconds=None, first=None):
     `utterances.Corpus`; the others are skips of it.
 
   Raises:
-    ValueError: when none is left.
+    ValueError: If none is left.
   """
   unknown = exclude - {utterance.id for utterance in corpus}
   if unknown:
@@ -108,10 +117,11 @@ def choose(corpus, exclude=(), max_seconds=None, first=None):
     )
   chosen, skips = [], []
   lengths = _lengths(corpus) if max_seconds else [None] * len(corpus)
+  most = max_seconds or math.inf
   for number, (utterance, seconds) in enumerate(zip(corpus, lengths)):
     if utterance.id in exclude:
       reason = "named by --exclude"
-    elif seconds and seconds > max_seconds:
+    elif seconds and seconds > most:
       reason = f"{seconds:.2f} s, longer than --max_seconds"
     elif first and len(chosen) == first:
       reason = "after the utterances of --first"
@@ -152,7 +162,9 @@ def _lengths(corpus):
     yield len(waveform) / audio.SAMPLE_RATE if readable else None
 
 
-def write_left_out(corpus, index, directory):
+def write_left_out(
+  corpus: Corpus, index: dict[str, Any], directory: str | os.PathLike
+) -> str:
   """Writes what is not in the records, and why, beside them.
 
   Args:
@@ -170,7 +182,7 @@ def write_left_out(corpus, index, directory):
   return path
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> None:
   cli.no_arguments(arguments)
   canaries = None
   try:
@@ -185,7 +197,7 @@ def main(arguments):
     reading = manifests.Reading(
       normalizers.get(normalizer), _OUTSIDE.value, _EMPTY.value
     )
-    corpus = corpora.read_corpus(_CORPUS.value, _MISSING.value, reading)
+    corpus = corpora.read_corpus(cli.given(_CORPUS), _MISSING.value, reading)
     exclude = set()
     if _EXCLUDE.value:
       exclude = {line.strip() for line in read_lines(_EXCLUDE.value)} - {""}
@@ -195,7 +207,7 @@ def main(arguments):
       chosen = in_corpus.insert(chosen, canaries)
     index = records.write_records(
       chosen,
-      _OUTPUT.value,
+      cli.given(_OUTPUT),
       shards=_SHARDS.value,
       encoding=_ENCODING.value,
       sample_rate=_RATE.value,
@@ -204,10 +216,10 @@ def main(arguments):
       normalizer=normalizers.signature(normalizer),
     )
     if canaries:
-      canaries_.save(_OUTPUT.value, canaries)
-    left_out = write_left_out(corpus, index, _OUTPUT.value)
+      canaries_.save(cli.given(_OUTPUT), canaries)
+    left_out = write_left_out(corpus, index, cli.given(_OUTPUT))
     if _VERIFY.value:
-      records.Records(_OUTPUT.value).verify()
+      records.Records(cli.given(_OUTPUT)).verify()
   except KeyboardInterrupt:
     print(
       "launch.prepare: stopped; the same command goes on from here",
@@ -216,7 +228,7 @@ def main(arguments):
     sys.exit(130)
   print(
     f"{index['utterances']} utterances, {index['seconds'] / 3600:.2f} h, "
-    f"{len(index['shards'])} shards: {_OUTPUT.value}"
+    f"{len(index['shards'])} shards: {cli.given(_OUTPUT)}"
   )
   chosen_out = sum(skip.lacks == "choice" for skip in corpus.skips)
   print(
@@ -226,11 +238,11 @@ def main(arguments):
     f"{len(index['skipped'])} unreadable recordings"
     + (f", {chosen_out} by choice" if chosen_out else "")
   )
-  opened = records.Records(_OUTPUT.value)
+  opened = records.Records(cli.given(_OUTPUT))
   seconds = opened.samples / opened.sample_rate
   found = inspection.describe(opened.texts, opened.speakers, seconds)
   print(inspection.summary(found))
-  print(f"look closer: python -m launch.inspect {_OUTPUT.value}")
+  print(f"look closer: python -m launch.inspect {cli.given(_OUTPUT)}")
   if corpus.dropped.counts:
     print(
       f"the normalizer {normalizer} left out or changed: {corpus.dropped}; "
@@ -243,7 +255,7 @@ def main(arguments):
     print(
       f"among them {len(plan.canaries)} canaries, {plan.repetitions.sum()} "
       f"times in all; {len(plan.holdout)} held out. Train, then launch.audit "
-      f"--plan={files.join(_OUTPUT.value, 'canaries.json')}"
+      f"--plan={files.join(cli.given(_OUTPUT), 'canaries.json')}"
     )
 
 

@@ -6,6 +6,9 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 # From 2.19 on TensorFlow logs before it has read TF_CPP_MIN_LOG_LEVEL.
 _NOISE = re.compile(
@@ -17,7 +20,7 @@ _NOISE = re.compile(
 
 
 @contextlib.contextmanager
-def quiet():
+def quiet() -> Iterator[None]:
   """Drops log lines of C++ that are written to standard error in the block.
 
   All other lines are written when the block ends.
@@ -45,13 +48,18 @@ class QuietTensorFlow:
   programs does without TensorFlow.
   """
 
-  def find_spec(self, name, path=None, target=None):
+  def find_spec(
+    self,
+    name: str,
+    path: Sequence[str] | None = None,
+    target: ModuleType | None = None,
+  ) -> ModuleSpec | None:
     """The specification of TensorFlow; of other modules None."""
     if name != "tensorflow":
       return None
     sys.meta_path.remove(self)
     found = importlib.machinery.PathFinder.find_spec(name, path, target)
-    if found is not None:
+    if found is not None and found.loader is not None:
       load = found.loader.exec_module
 
       def load_quietly(module):

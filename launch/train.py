@@ -11,13 +11,16 @@ launch/runs/cluster.py.
 """
 
 import math
+import os
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 from absl import logging
+from ml_collections import config_dict
 
 from launch import cli
 from launch.canaries import of_run
@@ -27,6 +30,7 @@ from launch.runs import (
   checkpoints,
   cluster,
   datasets,
+  evaluating,
   experiment,
   health,
   interruption,
@@ -37,19 +41,22 @@ from launch.runs import (
   resuming,
   saved_config,
 )
-from models import registry
 from tf_pcc import bars, files, replicas
-from tf_pcc.data import audio, batching, normalizers
+from tf_pcc.data import audio, batching
 
 _CONFIG = cli.config_flag()
 _WORKDIR = cli.workdir_flag()
 _VERIFY = cli.verify_flag()
-_EXAMPLES = 3
 # Batches that tell the features' global statistics, where a model wants them.
 _ADAPT_STEPS = 50
 
 
-def train(config, directory, strategy, verify=False):
+def train(
+  config: config_dict.ConfigDict,
+  directory: str | os.PathLike,
+  strategy: tf.distribute.Strategy,
+  verify: bool = False,
+) -> dict[str, Any]:
   """Trains as a config says, from the newest checkpoint of the directory.
 
   Args:
@@ -62,10 +69,10 @@ def train(config, directory, strategy, verify=False):
     The summary, a dict, as in DIR/summary.json.
 
   Raises:
-    ValueError: when a field of the config is out of range or does not suit the
+    ValueError: If a field of the config is out of range or does not suit the
       corpus, the directory holds another run, or another process trains there.
-    FloatingPointError: when the run has exploded; see `launch.runs.health`.
-    KeyboardInterrupt: after saving a checkpoint, when interrupted.
+    FloatingPointError: If the run has exploded; see `launch.runs.health`.
+    KeyboardInterrupt: If interrupted, after a checkpoint was saved.
   """
   # ---- Check before anything takes time -------------------------------------
   error_rates.require_jiwer()
@@ -226,10 +233,10 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
         )
       progress.update(count)
       if due(config.validate_every) and chief and "validation" in splits:
-        found = _validate(evaluation, splits["validation"], config)
+        found = evaluating.validate(evaluation, splits["validation"], config)
         line |= {f"validation_{name}": value for name, value in found.items()}
       require_mine()
-      if chief and line:
+      if writer and line:
         writer.write({"step": step, **line})
       health.require_live(line, step, config, directory)
       # After the line: a line without its checkpoint is written again by the
@@ -268,7 +275,7 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
       # The run was at its end already.
       earlier = files.read_json(summary_path, "remove it", dict[str, Any])
       summary["seconds_per_step"] = earlier.get("seconds_per_step")
-    summary |= _final_scores(evaluation, splits, config)
+    summary |= evaluating.at_the_end(evaluation, splits, config)
     files.write_json(summary_path, summary)
   return summary
 
@@ -313,87 +320,15 @@ def _clipping(model):
   return model.optimizer.statistics()
 
 
-def _evaluate(driver, records, config):
-  found = driver.transcribe(records)
-  plain = map(normalizers.get(config.data.normalizer), found)
-  return error_rates.score(records.texts, list(plain)), found
-
-
-def _validate(driver, records, config):
-  if registry.is_recogniser(config.model.name):
-    return {"wer": _evaluate(driver, records, config)[0].wer}
-  return pretraining.score(driver, records)
-
-
-def _final_scores(driver, splits, config):
-  result = {}
-  for name in ("validation", "test"):
-    if name not in splits:
-      continue
-    records = splits[name]
-    prefix = "" if name == "test" else f"{name}_"
-    if not registry.is_recogniser(config.model.name):
-      found = _validate(driver, records, config)
-      result |= {f"{prefix}{key}": value for key, value in found.items()}
-      result[f"{name}_utterances"] = len(records)
-      continue
-    found, transcripts = _evaluate(driver, records, config)
-    result |= {
-      f"{prefix}wer": found.wer,
-      f"{prefix}cer": found.cer,
-      f"{name}_utterances": found.utterances,
-    }
-    if name == "test":
-      result["examples"] = [
-        {"id": i, "reference": r, "transcript": t}
-        for i, r, t, _ in zip(
-          records.ids, records.texts, transcripts, range(_EXAMPLES)
-        )
-      ]
-  return result
-
-
-def _outside(summary):
-  shared = summary["shared_with_training"].get("test", 0)
-  return f"{shared} of them in" if shared else "outside"
-
-
-def report(summary):
-  """The summary in words."""
-  seconds = summary["seconds_per_step"]
-  lines = [
-    f"{summary['steps']} steps on {summary['cores']} cores"
-    + (f", {seconds:.3f} s a step" if seconds else "")
-    + f", peak memory {summary['peak_memory_gb']:.1f} GB",
-    f"clipping: {summary['clipping']}",
-  ]
-  if "wer" in summary:
-    lines.append(
-      f"test: WER {summary['wer']:.1%}, CER {summary['cer']:.1%} on "
-      f"{summary['test_utterances']} utterances, "
-      f"{_outside(summary)} the training set"
-    )
-  if summary.get("masked_accuracy") is not None:
-    lines.append(
-      f"test: {summary['masked_accuracy']:.1%} of {summary['masked_frames']} "
-      f"masked frames told right, {summary['codes_in_use']:.1%} of the codes "
-      "in use; fine-tune with --config.init_from"
-    )
-  for example in summary.get("examples", []):
-    lines.append(f"  reference:  {example['reference']}")
-    lines.append(f"  transcript: {example['transcript']}")
-  return "\n".join(lines)
-
-
-def main(arguments):
+def main(arguments: Sequence[str]) -> None:
   cli.no_arguments(arguments)
   cluster.count_workers()
-  rendezvous.meet(_CONFIG.value, _WORKDIR.value)
+  rendezvous.meet(_CONFIG.value, cli.given(_WORKDIR))
   strategy = cluster.make_strategy(_CONFIG.value.cores)
   try:
-    summary = train(_CONFIG.value, _WORKDIR.value, strategy, _VERIFY.value)
+    summary = train(_CONFIG.value, cli.given(_WORKDIR), strategy, _VERIFY.value)
   except KeyboardInterrupt:
-    saved = checkpoints.checkpoint_paths(_WORKDIR.value)
+    saved = checkpoints.checkpoint_paths(cli.given(_WORKDIR))
     step = f"from step {saved[-1][0]}" if saved else "from the start"
     print(f"launch.train: stopped; the same command goes on {step}")
     sys.exit(130)
@@ -407,7 +342,7 @@ def main(arguments):
       f"since {time.strftime('%H:%M:%S')} or a little before; the same command "
       "on all workers goes on from the last checkpoint"
     )
-  print(report(summary))
+  print(evaluating.report(summary))
 
 
 if __name__ == "__main__":

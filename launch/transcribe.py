@@ -29,6 +29,7 @@ and the exit code is then 1.
 
 import json
 import sys
+from collections.abc import Sequence
 
 from absl import flags, logging
 
@@ -49,7 +50,7 @@ _TIMESTAMPS = flags.DEFINE_bool(
 )
 
 
-def main(paths):
+def main(paths: Sequence[str]) -> None:
   if not paths:
     raise ValueError("name at least one audio file. Received: none")
   recogniser, _ = transcribing.open_recogniser(

@@ -7,6 +7,8 @@ A `.txt` file is taken as transcripts: one a line, after an utterance id if
 `--ids` is given (LibriSpeech's own form).
 """
 
+from collections.abc import Sequence
+
 from absl import flags
 
 from launch import cli
@@ -34,18 +36,18 @@ _OUTSIDE = cli.allow_outside_flag()
 _IDS = flags.DEFINE_bool("ids", False, "Lines of a .txt begin with an id.")
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> None:
   cli.no_arguments(arguments)
   normalize = normalizers.get(_NORMALIZER.value or "upper")
   reading = Reading(normalize, _OUTSIDE.value)
-  texts = datasets.read_texts(_CORPUS.value, _IDS.value, reading)
+  texts = datasets.read_texts(cli.given(_CORPUS), _IDS.value, reading)
   tokenizer = text.build_tokenizer(_KIND.value, texts, _SIZE.value)
-  tokenizer.save(_OUTPUT.value)
+  tokenizer.save(cli.given(_OUTPUT))
   labels = sum(map(len, tokenizer.encode_batch(texts)))
   words = sum(len(line.split()) for line in texts)
   print(
     f"{tokenizer.vocab_size} labels with the blank, from {len(texts)} texts; "
-    f"{labels / words:.2f} labels a word: {_OUTPUT.value}"
+    f"{labels / words:.2f} labels a word: {cli.given(_OUTPUT)}"
   )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from models import conformer, recogniser, signatures
+from models import conformer, signatures, speech_model
 from models.layers import quantizer, seeds
 
 
@@ -51,8 +51,8 @@ def random_spans(
 
 
 @keras.saving.register_keras_serializable(package="tf_pcc_models")
-class BestRQ(recogniser.SpeechModel):
-  """A Conformer that tells the codes of frames it cannot hear.
+class BestRQ(speech_model.SpeechModel):
+  """A Conformer that predicts the codes of masked frames.
 
   Spans of the normalised features are replaced by noise; the targets are the
   codes of the features as they were, stacked to the encoder's frame rate; the
@@ -152,13 +152,18 @@ class BestRQ(recogniser.SpeechModel):
     self.codes_in_use = quantizer.CodesInUse(codebook_size)
 
   def build_outputs(self, dim: int) -> None:
+    """Builds the output layers.
+
+    Args:
+      dim: the encoder's width.
+    """
     self.quantizer.build((None, None, self.factor * self.log_mel.mels))
     self.head.build((None, None, dim))
 
   def call(
     self, x: signatures.Inputs, training: bool = False
   ) -> signatures.Outputs:
-    features, length = self.hear(x, training=training)
+    features, length = self.extract_features(x, training=training)
     stacked = quantizer.stack_frames(features, self.factor)
     time = tf.shape(stacked)[1]
     frames = -(-length // self.factor)
@@ -178,8 +183,8 @@ class BestRQ(recogniser.SpeechModel):
       masked &= tf.sequence_mask(frames, time)
       filling = 0.0
     hidden = tf.repeat(masked, self.factor, axis=1)[:, : tf.shape(features)[1]]
-    heard = tf.where(hidden[:, :, None], filling, features)
-    encoded, length = self.encoder(heard, length, training=training)
+    visible = tf.where(hidden[:, :, None], filling, features)
+    encoded, length = self.encoder(visible, length, training=training)
     return {
       "logits": self.head(encoded),
       "length": length,
@@ -213,7 +218,14 @@ class BestRQ(recogniser.SpeechModel):
     return super().compute_loss(x, y, y_pred, sample_weight, training)
 
   def correct(self, outputs: signatures.Outputs) -> tf.Tensor:
-    """float32 [B, T], 1 where the most probable code is the right one."""
+    """float32 [B, T], 1 where the most probable code is the right one.
+
+    Args:
+      outputs: what `call` returned.
+
+    Returns:
+      float32 [B, T].
+    """
     best = tf.argmax(outputs["logits"], axis=-1, output_type=tf.int32)
     return tf.cast(best == outputs["codes"], tf.float32)
 
@@ -236,7 +248,14 @@ class BestRQ(recogniser.SpeechModel):
     )
 
   def frame_losses(self, outputs: signatures.Outputs) -> tf.Tensor:
-    """float32 [B, T], -log P(code) of every frame, in nats."""
+    """float32 [B, T], -log P(code) of every frame, in nats.
+
+    Args:
+      outputs: what `call` returned.
+
+    Returns:
+      float32 [B, T], nats.
+    """
     return tf.nn.sparse_softmax_cross_entropy_with_logits(
       outputs["codes"], outputs["logits"]
     )
@@ -244,7 +263,15 @@ class BestRQ(recogniser.SpeechModel):
   def example_losses(
     self, y: signatures.Inputs | None, outputs: signatures.Outputs
   ) -> tf.Tensor:
-    """float32 [B], mean over masked frames of -log P(code), 0 without any."""
+    """float32 [B], mean over masked frames of -log P(code), 0 without any.
+
+    Args:
+      y: ignored.
+      outputs: what `call` returned.
+
+    Returns:
+      float32 [B], nats.
+    """
     del y
     losses = self.frame_losses(outputs)
     masked = outputs["masked"]

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from models import conformer, lstm, recogniser, signatures
+from models import conformer, lstm, recogniser, signatures, speech_model
 from models.decoding import ctc_decoding
 from models.layers import blank_prior as blank_priors
 from models.losses import ctc_loss
@@ -63,14 +64,28 @@ class CTC(recogniser.Recogniser):
 
   def fits_lengths(
     self,
-    labels: signatures.Counts,
-    repeats: signatures.Counts,
-    samples: signatures.Counts,
-  ) -> signatures.Verdicts:
-    """Whether CTC can place the labels: a frame each, one more in repeats."""
-    return labels + repeats <= self.frames(samples)
+    labels: np.ndarray,
+    repeats: np.ndarray,
+    samples: np.ndarray,
+  ) -> np.ndarray:
+    """Whether CTC can place the labels: a frame each, one more in repeats.
+
+    Args:
+      labels: ints [N], how many labels each utterance has.
+      repeats: ints [N], how many of them equal the one before.
+      samples: ints [N], how many samples each has.
+
+    Returns:
+      bool [N].
+    """
+    return np.less_equal(labels + repeats, self.frames(samples))
 
   def build_outputs(self, dim: int) -> None:
+    """Builds the output layers.
+
+    Args:
+      dim: the encoder's width.
+    """
     self.head.build((None, None, dim))
 
   def call(
@@ -85,6 +100,13 @@ class CTC(recogniser.Recogniser):
     """float32 [B], every utterance's loss in nats.
 
     `models.ctc_loss` says what unusual input gives.
+
+    Args:
+      y: {"labels": int32 [B, U], "label_length": int32 [B]}.
+      outputs: what `call` returned.
+
+    Returns:
+      float32 [B], nats.
     """
     return ctc_loss.ctc_losses(
       y["labels"], y["label_length"], outputs["logits"], outputs["length"]
@@ -94,6 +116,12 @@ class CTC(recogniser.Recogniser):
     """Greedy token ids int32 [B, T] and their number int32 [B].
 
     Audio that is not finite has none.
+
+    Args:
+      outputs: what `call` returned.
+
+    Returns:
+      int32 [B, U] and int32 [B].
     """
     return ctc_decoding.greedy(outputs["logits"], outputs["length"])
 
@@ -103,6 +131,12 @@ class CTC(recogniser.Recogniser):
     """As `decode`, and float32 [B], log-probabilities of the best paths.
 
     0 for audio without frames, -inf for audio that is not finite.
+
+    Args:
+      outputs: what `call` returned.
+
+    Returns:
+      int32 [B, U], int32 [B] and float32 [B].
     """
     scores = ctc_decoding.greedy_scores(outputs["logits"], outputs["length"])
     return *self.decode(outputs), scores
@@ -132,8 +166,14 @@ class CTC(recogniser.Recogniser):
 
     What alignment and fusion with a language model take. Audio that is not
     finite has no frames.
+
+    Args:
+      outputs: what `call` returned.
+
+    Returns:
+      float32 [B, T, V] and int32 [B].
     """
-    length = recogniser.finite_length(outputs["logits"], outputs["length"])
+    length = speech_model.finite_length(outputs["logits"], outputs["length"])
     return tf.nn.log_softmax(outputs["logits"]), length
 
 

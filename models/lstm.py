@@ -22,8 +22,8 @@ class LSTMConfig:
   Attributes:
     units: cells of a layer, in each direction.
     layers: number of layers.
-    bidirectional: whether a second LSTM of each layer hears the utterance from
-      its end.
+    bidirectional: whether a second LSTM of each layer runs from the
+      utterance's end to its start.
     subsampling: "conv2d" or "conv1d" (cheap).
     subsampling_dim: filters of the subsampling; 0: as many as `units`.
     subsampling_factor: 2, 4, 6 or 8 feature frames become one.
@@ -152,7 +152,14 @@ class LSTMEncoder(keras.layers.Layer):
     return x, lengths
 
   def frames(self, frames: signatures.Counts) -> signatures.Counts:
-    """Output frames for `frames` feature frames (an int or integer array)."""
+    """Output frames for `frames` feature frames (an int or integer array).
+
+    Args:
+      frames: a number of feature frames, or an array of such numbers.
+
+    Returns:
+      As many output frames for each, of the same kind.
+    """
     return self.subsampling.frames(frames)
 
   def get_config(self) -> dict[str, Any]:

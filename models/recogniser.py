@@ -1,240 +1,12 @@
-"""What all speech models share: hearing, losses as means, saving."""
+"""The base of all recognisers: SpecAugment, labels, decoding."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from models import signatures
-from models.layers import audible
-from models.layers import features as _features
 from models.layers import specaugment as _specaugment
-from tf_pcc.training import PerCoreModel
-
-
-def weighted_mean(
-  values: tf.Tensor, weights: tf.Tensor | None = None
-) -> tf.Tensor:
-  """Mean of float32 [B] values; with weights, 0 when all of them are 0.
-
-  Values of weight 0 are left out by selection: a NaN among them stays out.
-  """
-  if weights is None:
-    return tf.reduce_mean(values)
-  weights = tf.cast(tf.reshape(weights, [-1]), values.dtype)
-  total = tf.reduce_sum(
-    tf.where(weights > 0, values * weights, tf.zeros_like(values))
-  )
-  return tf.math.divide_no_nan(total, tf.reduce_sum(weights))
-
-
-def finite_length(values: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-  """Lengths, but 0 for utterances with a NaN or infinity in a valid frame.
-
-  What a decoder takes: an utterance without usable sound has no words.
-
-  Args:
-    values: float [B, T, D].
-    length: int32 [B], valid frames.
-
-  Returns:
-    int32 [B].
-  """
-  finite = tf.reduce_all(tf.math.is_finite(values), axis=-1)
-  finite |= ~tf.sequence_mask(length, tf.shape(values)[1])
-  return tf.where(tf.reduce_all(finite, axis=1), length, 0)
-
-
-class Encoder(Protocol):
-  """What a model asks of its encoder, a `keras.layers.Layer`.
-
-  Attributes:
-    dim: width of its output.
-  """
-
-  dim: int
-
-  def build(self, features_shape: signatures.Shape) -> None:
-    """Makes its weights, for features [B, T, mels]."""
-    ...
-
-  def __call__(
-    self, features: tf.Tensor, lengths: tf.Tensor, training: bool = False
-  ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Features and valid frames to float [B, T', dim] and valid frames."""
-    ...
-
-  def frames(self, frames: signatures.Counts) -> signatures.Counts:
-    """Output frames for `frames` feature frames."""
-    ...
-
-
-class SpeechModel(PerCoreModel):
-  """Log-mel features and an encoder: what pre-training shares too.
-
-  Takes x = {"audio": float32 [B, S] in [-1, 1], "audio_length": int32 [B]
-  samples}.
-
-  A family sets `self.encoder`, an `Encoder`, in its constructor, after calling
-  this one. It puts its further arguments into `self.config`, and writes:
-
-  - `build_outputs(dim)`: builds what is neither features nor encoder;
-  - `call(x, training)`: dict of outputs, among them "length", int32 [B];
-  - `example_losses(y, outputs)`: float32 [B], nats an utterance.
-
-  Args:
-    features: dict of arguments of `features.LogMel`, or None.
-    seed: int, for the noise of training; weights are drawn from Keras's global
-      seed (`keras.utils.set_random_seed`).
-  """
-
-  encoder: Encoder
-
-  # Whether `frame_log_probs(outputs)` gives CTC's log-probabilities.
-  has_ctc = False
-  # Whether `initial_state` and the methods of `streaming.Stream` transcribe
-  # chunk by chunk.
-  streams = False
-
-  # Spreads the seeds of a model's layers, so that seeds 0 and 1 share none.
-  _SEED_STRIDE = 4096
-
-  def __init__(
-    self, *, features: dict | None = None, seed: int = 0, **kwargs: Any
-  ):
-    super().__init__(**kwargs)
-    # A bfloat16 policy would round the waveform before the features.
-    self.autocast = False
-    self.config = {"features": dict(features or {}), "seed": int(seed)}
-    self.log_mel = _features.LogMel(
-      **{"seed": self.layer_seed(0), **self.config["features"]}
-    )
-
-  def layer_seed(self, index: int) -> int:
-    """A seed for a layer: 0 and 1 are taken, encoders get 2 and onwards."""
-    return self.config["seed"] * self._SEED_STRIDE + index
-
-  def build(self, input_shape: signatures.Shape | None = None) -> None:
-    """Makes all weights; the shapes do not depend on the input's."""
-    if self.built:
-      return
-    self.log_mel.build((None, None))
-    self.encoder.build((None, None, self.log_mel.mels))
-    self.build_outputs(self.encoder.dim)
-    self.built = True
-
-  def build_outputs(self, dim: int) -> None:
-    """Builds the other layers; the encoder's width is `dim`."""
-    raise NotImplementedError("a SpeechModel must write build_outputs")
-
-  def build_from_signature(self) -> None:
-    """Makes all weights without data; call it inside `strategy.scope()`."""
-    self.build()
-
-  def adapt(self, inputs: Iterable[signatures.Inputs]) -> None:
-    """Fills the statistics of features with normalization="global", if so.
-
-    Call it before training, on part of the training set.
-
-    Args:
-      inputs: iterable of dicts like `call` takes.
-    """
-    if self.log_mel.normalization == "global":
-      self.log_mel.adapt((x["audio"], x["audio_length"]) for x in inputs)
-
-  def hear(
-    self, x: signatures.Inputs, training: bool = False
-  ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Audio to features, float32 [B, T, mels], and their number int32 [B].
-
-    A length beyond the audio's end is that end, one below 0 is 0. One sample
-    that is not `audible` makes all features of its utterance NaN.
-    """
-    length = tf.clip_by_value(
-      tf.cast(x["audio_length"], tf.int32), 0, tf.shape(x["audio"])[1]
-    )
-    usable = audible.audible(x["audio"], length)[:, None]
-    audio = tf.where(usable, x["audio"], float("nan"))
-    return self.log_mel(audio, length, training=training)
-
-  def compute_loss(
-    self,
-    x: signatures.Inputs | None,
-    y: signatures.Inputs | None,
-    y_pred: signatures.Outputs,
-    sample_weight: tf.Tensor | None = None,
-    training: bool = True,
-  ) -> tf.Tensor:
-    """Mean of `example_losses` over this core's own examples.
-
-    Args:
-      x: ignored.
-      y: what `example_losses` takes.
-      y_pred: what `call` returned.
-      sample_weight: float [B] or None; all zero gives 0.
-      training: ignored.
-
-    Returns:
-      float32 scalar, nats per utterance.
-    """
-    return weighted_mean(self.example_losses(y, y_pred), sample_weight)
-
-  def example_losses(
-    self, y: signatures.Inputs | None, outputs: signatures.Outputs
-  ) -> tf.Tensor:
-    """float32 [B], every utterance's loss in nats."""
-    raise NotImplementedError("a SpeechModel must write example_losses")
-
-  def frames(self, samples: signatures.Counts) -> signatures.Counts:
-    """Output frames for `samples` samples (an int or an integer array)."""
-    return self.encoder.frames(self.log_mel.frames(samples))
-
-  @property
-  def frame_seconds(self) -> float:
-    """Seconds between two output frames."""
-    # An hour has a whole number of frames.
-    hour = 3600 * self.log_mel.sample_rate
-    return 3600 / float(self.frames(2 * hour) - self.frames(hour))
-
-  def fits(self, labels: Sequence[int] | np.ndarray, samples: int) -> bool:
-    """Whether an utterance can be learnt, as `fits_lengths` says.
-
-    Args:
-      labels: ints [U].
-      samples: int, of the utterance.
-    """
-    labels = np.asarray(labels)
-    repeats = np.count_nonzero(labels[1:] == labels[:-1])
-    return bool(self.fits_lengths(len(labels), repeats, samples))
-
-  def fits_lengths(
-    self,
-    labels: signatures.Counts,
-    repeats: signatures.Counts,
-    samples: signatures.Counts,
-  ) -> signatures.Verdicts:
-    """Which utterances can be learnt: here, those that have a frame.
-
-    Args:
-      labels: ints [N], how many labels each has.
-      repeats: ints [N], how many of them equal the one before.
-      samples: ints [N].
-
-    Returns:
-      bool [N].
-    """
-    return self.frames(samples) > 0
-
-  def get_config(self) -> dict[str, Any]:
-    return {**super().get_config(), **self.config}
-
-  def get_build_config(self) -> dict[str, Any]:
-    # Keras rebuilds a loaded model only if there is something to rebuild from.
-    return {"from_signature": True}
-
-  def build_from_config(self, config: Mapping[str, Any]) -> None:
-    self.build_from_signature()
+from models.speech_model import SpeechModel
 
 
 class Recogniser(SpeechModel):
@@ -286,19 +58,41 @@ class Recogniser(SpeechModel):
   def encode(
     self, x: signatures.Inputs, training: bool = False
   ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Audio to the encoder's output, float [B, T, dim], and its length."""
-    features, length = self.hear(x, training=training)
+    """Audio to the encoder's output, float [B, T, dim], and its length.
+
+    Args:
+      x: what `call` takes.
+      training: whether noise, such as dropout, is added.
+
+    Returns:
+      float [B, T, dim] and int32 [B].
+    """
+    features, length = self.extract_features(x, training=training)
     features = self.specaugment(features, length, training=training)
     return self.encoder(features, length, training=training)
 
   def decode(self, outputs: signatures.Outputs) -> tuple[tf.Tensor, tf.Tensor]:
-    """Greedy token ids int32 [B, U] and their number int32 [B]."""
+    """Greedy token ids int32 [B, U] and their number int32 [B].
+
+    Args:
+      outputs: what `call` returned.
+
+    Returns:
+      int32 [B, U] and int32 [B].
+    """
     raise NotImplementedError("a Recogniser must write decode")
 
   def decode_scored(
     self, outputs: signatures.Outputs
   ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """As `decode`, and the paths' log-probabilities, float32 [B]."""
+    """As `decode`, and the paths' log-probabilities, float32 [B].
+
+    Args:
+      outputs: what `call` returned.
+
+    Returns:
+      int32 [B, U], int32 [B] and float32 [B].
+    """
     raise NotImplementedError("a Recogniser must write decode_scored")
 
   def n_best(

@@ -9,8 +9,10 @@ from models import (
   best_rq,
   conformer,
   ctc,
+  hybrid,
   lstm,
   recogniser,
+  speech_model,
   streaming,
   transducer,
 )
@@ -35,7 +37,7 @@ class Family:
   `parts`, and the other arguments of the model, such as seed.
 
   Attributes:
-    model: a `recogniser.SpeechModel` class.
+    model: a `speech_model.SpeechModel` class.
     sizes: dict from a size to an encoder's config, a dataclass.
     features: dict of `features.LogMel`'s arguments where they are not its
       defaults.
@@ -52,7 +54,7 @@ class Family:
 
   def build(
     self, name: str, config: Mapping[str, Any], vocab_size: int
-  ) -> recogniser.SpeechModel:
+  ) -> speech_model.SpeechModel:
     """Makes the unbuilt model.
 
     Args:
@@ -61,7 +63,7 @@ class Family:
       vocab_size: int.
 
     Returns:
-      A `recogniser.SpeechModel`.
+      A `speech_model.SpeechModel`.
 
     Raises:
       ValueError: If a field is unknown or a value out of range.
@@ -114,7 +116,7 @@ MODELS = {
     arguments=transducer.SIZES,
   ),
   "hybrid": Family(
-    transducer.ConformerHybrid, conformer.SIZES, arguments=transducer.SIZES
+    hybrid.ConformerHybrid, conformer.SIZES, arguments=transducer.SIZES
   ),
   "best_rq": Family(best_rq.BestRQ, conformer.SIZES),
 }
@@ -138,13 +140,20 @@ def _check(what: str, given, known) -> None:
 
 
 def is_recogniser(name: str) -> bool:
-  """Whether models of this name transcribe; a key of `MODELS`."""
+  """Whether models of this name transcribe; a key of `MODELS`.
+
+  Args:
+    name: a key of `MODELS`.
+
+  Returns:
+    False for models of pre-training.
+  """
   return issubclass(MODELS[name].model, recogniser.Recogniser)
 
 
 def build_model(
   name: str, config: Mapping[str, Any] | None, vocab_size: int
-) -> recogniser.SpeechModel:
+) -> speech_model.SpeechModel:
   """Makes a model with all its weights.
 
   Call it inside `strategy.scope()`, after the dtype policy and the global seed

@@ -15,8 +15,6 @@ Counts = int | np.integer | np.ndarray
 Inputs = Mapping[str, tf.Tensor]
 # What `call` of a model returns, by the names its class documents.
 Outputs = dict[str, tf.Tensor]
-# Whether something holds, of one or of an array.
-Verdicts = bool | np.bool_ | np.ndarray
 
 
 def known(size: int | None) -> int:

@@ -70,6 +70,9 @@ class StreamingConformerCTC(ctc.ConformerCTC):
   def build(self, input_shape: signatures.Shape | None = None) -> None:
     """Makes all weights.
 
+    Args:
+      input_shape: ignored.
+
     Raises:
       ValueError: If the encoder or the features need what is still to come.
     """
@@ -133,7 +136,7 @@ class StreamingConformerCTC(ctc.ConformerCTC):
     state: dict[str, tf.Tensor],
     length: tf.Tensor | None = None,
   ) -> tuple[signatures.Outputs, dict[str, tf.Tensor]]:
-    """Hears the next chunk of each stream.
+    """Transcribes the next chunk of each stream.
 
     The logits of chunks one after another are those that `call` gives of the
     whole. A stream's last chunk may be short; after it the others may go on,
@@ -221,23 +224,30 @@ class Stream:
     self._waiting = np.zeros([0], np.float32)
 
   def accept(self, samples: Sequence[float] | np.ndarray) -> list[int]:
-    """Hears samples, float [n] in [-1, 1]; returns the new token ids."""
+    """Transcribes the next samples.
+
+    Args:
+      samples: float [n] in [-1, 1], any number.
+
+    Returns:
+      The new token ids.
+    """
     self._waiting = np.concatenate(
       [self._waiting, np.asarray(samples, np.float32)]
     )
     ids = []
     while len(self._waiting) >= self._chunk:
-      ids += self._hear(self._waiting[: self._chunk])
+      ids += self._transcribe(self._waiting[: self._chunk])
       self._waiting = self._waiting[self._chunk :]
     return ids
 
   def finish(self) -> list[int]:
     """Ends the utterance; returns the token ids of what was waiting."""
-    ids = self._hear(self._waiting)
+    ids = self._transcribe(self._waiting)
     self._waiting = self._waiting[:0]
     return ids
 
-  def _hear(self, samples):
+  def _transcribe(self, samples):
     padded = np.pad(samples, [0, self._chunk - len(samples)])
     outputs, self._state = self._step(
       padded[None], self._state, np.array([len(samples)], np.int32)

@@ -1,18 +1,18 @@
-"""Conformer recognisers trained with the transducer loss, alone or with CTC."""
+"""Conformer recognisers trained with the transducer loss."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from models import conformer, recogniser, signatures
+from models import conformer, recogniser, signatures, speech_model
 from models.decoding import transducer_decoding
-from models.layers import blank_prior as blank_priors
 from models.layers import joint
 from models.layers import prediction as _prediction
-from models.losses import ctc_loss, transducer_loss
+from models.losses import transducer_loss
 
 # Widths of the prediction network: table 1 of the Conformer paper, arXiv
 # 2005.08100, which does not give the joint network's; tiny is this package's.
@@ -112,15 +112,31 @@ class ConformerTransducer(recogniser.Recogniser):
 
   def fits_lengths(
     self,
-    labels: signatures.Counts,
-    repeats: signatures.Counts,
-    samples: signatures.Counts,
-  ) -> signatures.Verdicts:
-    """Whether greedy search could say the labels: `max_symbols` a frame."""
+    labels: np.ndarray,
+    repeats: np.ndarray,
+    samples: np.ndarray,
+  ) -> np.ndarray:
+    """Whether greedy search could say the labels: `max_symbols` a frame.
+
+    Args:
+      labels: ints [N], how many labels each utterance has.
+      repeats: ints [N], how many of them equal the one before.
+      samples: ints [N], how many samples each has.
+
+    Returns:
+      bool [N].
+    """
     most = self.config["max_symbols"] * self.frames(samples)
-    return super().fits_lengths(labels, repeats, samples) & (labels <= most)
+    return super().fits_lengths(labels, repeats, samples) & np.less_equal(
+      labels, most
+    )
 
   def build_outputs(self, dim: int) -> None:
+    """Builds the output layers.
+
+    Args:
+      dim: the encoder's width.
+    """
     self.prediction.build((None, None))
     self.joint.build((None, None, dim), (None, None, self.prediction.dim))
 
@@ -136,6 +152,13 @@ class ConformerTransducer(recogniser.Recogniser):
     """float32 [B], every utterance's loss in nats.
 
     `models.transducer_loss` says what unusual input gives.
+
+    Args:
+      y: {"labels": int32 [B, U], "label_length": int32 [B]}.
+      outputs: what `call` returned.
+
+    Returns:
+      float32 [B], nats.
     """
     labels = tf.convert_to_tensor(y["labels"])
     return transducer_loss.fused_transducer_losses(
@@ -151,10 +174,16 @@ class ConformerTransducer(recogniser.Recogniser):
     """Greedy token ids int32 [B, T * max_symbols] and their number int32 [B].
 
     Audio that is not finite has none.
+
+    Args:
+      outputs: what `call` returned.
+
+    Returns:
+      int32 [B, U] and int32 [B].
     """
     return transducer_decoding.greedy(
       outputs["encoded"],
-      self._heard(outputs),
+      self._usable_length(outputs),
       self.prediction,
       self.joint,
       self.config["max_symbols"],
@@ -166,16 +195,22 @@ class ConformerTransducer(recogniser.Recogniser):
     """As `decode`, and float32 [B], log-probabilities of the greedy paths.
 
     0 for audio without frames, -inf for audio that is not finite.
+
+    Args:
+      outputs: what `call` returned.
+
+    Returns:
+      int32 [B, U], int32 [B] and float32 [B].
     """
-    heard = self._heard(outputs)
+    length = self._usable_length(outputs)
     ids, count, scores = transducer_decoding.greedy_scored(
       outputs["encoded"],
-      heard,
+      length,
       self.prediction,
       self.joint,
       self.config["max_symbols"],
     )
-    usable = heard == outputs["length"]
+    usable = length == outputs["length"]
     return ids, count, tf.where(usable, scores, -float("inf"))
 
   def n_best(
@@ -194,7 +229,7 @@ class ConformerTransducer(recogniser.Recogniser):
     """
     return transducer_decoding.beam_search(
       outputs["encoded"],
-      self._heard(outputs),
+      self._usable_length(outputs),
       self.prediction,
       self.joint,
       beam_width,
@@ -226,81 +261,5 @@ class ConformerTransducer(recogniser.Recogniser):
     )
     return log_probs[..., 0], of_labels
 
-  def _heard(self, outputs):
-    return recogniser.finite_length(outputs["encoded"], outputs["length"])
-
-
-@keras.saving.register_keras_serializable(package="tf_pcc_models")
-class ConformerHybrid(ConformerTransducer):
-  """`ConformerTransducer` with a CTC output layer on the same encoder.
-
-  Gives "logits", float32 [B, T, V], besides. Transcripts come from the
-  transducer; `frame_log_probs` lets CTC say when a word was spoken.
-
-  Args:
-    ctc_weight: float in (0, 1): the loss is (1 - ctc_weight) times the
-      transducer's plus ctc_weight times CTC's.
-    **arguments: as for `ConformerTransducer`.
-
-  Raises:
-    ValueError: If a value is not one of those.
-
-  References:
-    Boyer et al., "A Study of Transducer based End-to-End ASR with ESPnet",
-    arXiv 2201.05420 (CTC as the auxiliary loss).
-  """
-
-  has_ctc = True
-
-  def __init__(self, *, ctc_weight: float = 0.3, **arguments: Any):
-    super().__init__(**arguments)
-    if not 0 < ctc_weight < 1:
-      raise ValueError(
-        "ctc_weight must be between 0 and 1; use ConformerTransducer or "
-        f"ConformerCTC for one loss. Received: ctc_weight={ctc_weight}"
-      )
-    self.config["ctc_weight"] = float(ctc_weight)
-    self.head = blank_priors.output_layer(
-      self.config["vocab_size"], self.config["blank_prior"]
-    )
-
-  def fits_lengths(
-    self,
-    labels: signatures.Counts,
-    repeats: signatures.Counts,
-    samples: signatures.Counts,
-  ) -> signatures.Verdicts:
-    """Whether both outputs can place the labels."""
-    in_frames = labels + repeats <= self.frames(samples)
-    return in_frames & super().fits_lengths(labels, repeats, samples)
-
-  def build_outputs(self, dim: int) -> None:
-    super().build_outputs(dim)
-    self.head.build((None, None, dim))
-
-  def call(
-    self, x: signatures.Inputs, training: bool = False
-  ) -> signatures.Outputs:
-    outputs = super().call(x, training=training)
-    return {**outputs, "logits": self.head(outputs["encoded"])}
-
-  def example_losses(
-    self, y: signatures.Inputs, outputs: signatures.Outputs
-  ) -> tf.Tensor:
-    """float32 [B], the weighted sum of both losses in nats."""
-    weight = self.config["ctc_weight"]
-    by_ctc = ctc_loss.ctc_losses(
-      y["labels"], y["label_length"], outputs["logits"], outputs["length"]
-    )
-    return (1 - weight) * super().example_losses(y, outputs) + weight * by_ctc
-
-  def frame_log_probs(
-    self, outputs: signatures.Outputs
-  ) -> tuple[tf.Tensor, tf.Tensor]:
-    """CTC's log-probabilities, float32 [B, T, V], and lengths int32 [B].
-
-    What alignment and fusion with a language model take. Audio that is not
-    finite has no frames.
-    """
-    log_probs = tf.nn.log_softmax(outputs["logits"])
-    return log_probs, self._heard(outputs)
+  def _usable_length(self, outputs):
+    return speech_model.finite_length(outputs["encoded"], outputs["length"])

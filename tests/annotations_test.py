@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PACKAGES = ("tf_pcc", "models")
+PACKAGES = ("tf_pcc", "models", "launch")
 
 
 def is_public(name):

@@ -110,3 +110,105 @@ def test_every_program_shows_a_command():
     if "flags.DEFINE" in path.read_text("utf-8")
   }
   assert programs - own - {"launch.cli"} == set()
+
+
+# Where every public function documents all of its arguments.
+COMPLETE = ("models/**/*.py", "tf_pcc/*.py")
+# Keras' own methods, which it documents.
+KERAS = {
+  "build",
+  "build_from_config",
+  "call",
+  "from_config",
+  "get_build_config",
+  "get_config",
+}
+
+
+def sections(text):
+  return set(re.findall(r"^(\w+):$", text, re.MULTILINE))
+
+
+def arguments(function):
+  of = function.args
+  names = [part.arg for part in [*of.posonlyargs, *of.args, *of.kwonlyargs]]
+  return [name for name in names if name not in ("self", "cls")]
+
+
+def public_functions(path):
+  """Functions of public names and methods of public classes, of a file."""
+  for node in ast.parse(path.read_text("utf-8")).body:
+    kind = isinstance(node, (ast.ClassDef, ast.FunctionDef))
+    if kind and not node.name.startswith("_"):
+      body = node.body if isinstance(node, ast.ClassDef) else [node]
+      for inner in body:
+        if isinstance(inner, ast.FunctionDef) and inner.name[0] != "_":
+          yield inner
+
+
+def gaps(function):
+  """What a function's docstring lacks."""
+  text = ast.get_docstring(function) or ""
+  decorators = [ast.unparse(d) for d in function.decorator_list]
+  if any(d.endswith(("property", "setter")) for d in decorators):
+    return []
+  if not text:
+    return [] if function.name in KERAS | {"main"} else ["a docstring"]
+  lacks = []
+  names = arguments(function)
+  described = re.findall(r"^  \*{0,2}(\w+): ", text, re.MULTILINE)
+  lacks += [name for name in names if name not in described]
+  returns = function.returns and ast.unparse(function.returns) != "None"
+  if names and returns and not sections(text) & {"Returns", "Yields"}:
+    lacks.append("Returns")
+  return lacks
+
+
+@pytest.mark.parametrize("pattern", COMPLETE)
+def test_public_functions_describe_arguments_and_results(pattern):
+  lacking = [
+    f"{path.relative_to(ROOT)}:{function.lineno} {function.name}: {lacks}"
+    for path in sorted(ROOT.glob(pattern))
+    for function in public_functions(path)
+    if (lacks := gaps(function))
+  ]
+  assert lacking == []
+
+
+def test_a_lack_is_found():
+  source = '''
+def whole(x: int) -> int:
+  """Does it.
+
+  Args:
+    x: number.
+
+  Returns:
+    Another.
+  """
+
+def part(x: int, y: int) -> int:
+  """Does it.
+
+  Args:
+    x: number.
+  """
+
+def bare(x: int) -> int: ...
+'''
+  whole, part, bare = ast.parse(source).body
+  assert gaps(whole) == []
+  assert gaps(part) == ["y", "Returns"]
+  assert gaps(bare) == ["a docstring"]
+
+
+def test_raises_say_if():
+  """As in Keras: `ValueError: If ...`."""
+  wrong = [
+    (module, line, entry)
+    for module, line, text in DOCSTRINGS
+    for block in re.findall(r"^Raises:\n((?: .*\n?)+)", text, re.MULTILINE)
+    for entry in re.findall(r"^  (\S+: .*)", block, re.MULTILINE)
+    if module.startswith("models.") and ": If " not in entry
+  ]
+  assert wrong == []

@@ -1,4 +1,4 @@
-"""The contract's edge cases, one test each, on both doors."""
+"""The contract's edge cases, one test each, on both APIs."""
 
 import functools
 
@@ -9,10 +9,10 @@ import tensorflow as tf
 from absl import logging
 
 import tf_pcc
+from tests.apis import APIS, batches, compiled, update
 from tests.conftest import mirrored
-from tests.doors import DOORS, batches, compiled, update
 
-pytestmark = pytest.mark.parametrize("door", DOORS)
+pytestmark = pytest.mark.parametrize("api", APIS)
 NAN, INF = np.nan, np.inf
 # Norms 5, 10, 13 and 1.
 GRADIENTS = np.array([[3, 4], [6, 8], [5, 12], [0.6, 0.8]], np.float32)
@@ -35,11 +35,11 @@ def clip(gradients, bound):
   ],
 )
 def test_dead_core_contributes_nothing(
-  door, make_strategy, bound, dead, dead_cores, select, monkeypatch
+  api, make_strategy, bound, dead, dead_cores, select, monkeypatch
 ):
   force_select(monkeypatch, select)
   model = compiled(
-    door, make_strategy(4), 2, bound, clipping={"dead_cores": dead_cores}
+    api, make_strategy(4), 2, bound, clipping={"dead_cores": dead_cores}
   )
   live = GRADIENTS[:3]
   found = update(model, [[live[0], dead, live[1], live[2]]])
@@ -63,11 +63,11 @@ def test_dead_core_contributes_nothing(
   ],
 )
 def test_no_live_core_no_step(
-  door, make_strategy, bound, dead, select, monkeypatch
+  api, make_strategy, bound, dead, select, monkeypatch
 ):
   force_select(monkeypatch, select)
   model = compiled(
-    door,
+    api,
     make_strategy(2),
     2,
     bound,
@@ -88,9 +88,9 @@ def test_no_live_core_no_step(
 
 
 @pytest.mark.parametrize("value", [0, -1.0, NAN, "1", None, True, [1]])
-def test_bad_bound_is_refused(door, value):
+def test_bad_bound_is_refused(api, value):
   with pytest.raises(ValueError, match="(?s)Received: (norm|bound)="):
-    if door == "optimizer":
+    if api == "optimizer":
       tf_pcc.PerCoreClipping("sgd", tf_pcc.FixedBound(value))
     else:
       tf_pcc.Clipping(value)
@@ -120,26 +120,24 @@ def momentum():
 
 @pytest.mark.parametrize("cores", [1, 2, 4])
 @pytest.mark.parametrize("bound", ["infinite", "huge", "just above"])
-def test_within_the_bound_gives_the_same_bits(
-  door, make_strategy, cores, bound
-):
+def test_within_the_bound_gives_the_same_bits(api, make_strategy, cores, bound):
   data = steps_for(cores)
   largest = np.linalg.norm(data.astype(np.float32), axis=-1).max()
   bound = {"infinite": INF, "huge": 1e30, "just above": largest * 1.000001}[
     bound
   ]
-  clipped = compiled(door, make_strategy(cores), 2, float(bound), momentum)
+  clipped = compiled(api, make_strategy(cores), 2, float(bound), momentum)
   np.testing.assert_array_equal(update(clipped, data), stock_update(cores))
   assert clipped.optimizer.statistics()["clipped_fraction"] == 0
 
 
-def test_duplicate_embedding_rows_are_summed(door, make_strategy):
+def test_duplicate_embedding_rows_are_summed(api, make_strategy):
   """The row looked up twice has gradient 2, twice squared: norm sqrt(5)."""
   with make_strategy(1).scope():
     inputs = keras.Input((3,), dtype="int32")
     table = keras.layers.Embedding(4, 1, embeddings_initializer="zeros")
     outputs = keras.ops.sum(table(inputs), axis=1)
-    if door == "optimizer":
+    if api == "optimizer":
       model = keras.Model(inputs, outputs)
       model.compile(
         tf_pcc.PerCoreClipping(keras.optimizers.SGD(1.0), 1.0),
@@ -162,7 +160,7 @@ def test_duplicate_embedding_rows_are_summed(door, make_strategy):
 
 @pytest.mark.parametrize("batch_clip_norm", [None, 0.5])
 def test_variable_without_gradient_passes_through(
-  door, make_strategy, batch_clip_norm
+  api, make_strategy, batch_clip_norm
 ):
   with make_strategy(2).scope():
     inputs = keras.Input((2,))
@@ -171,7 +169,7 @@ def test_variable_without_gradient_passes_through(
     outputs = used(inputs) + keras.ops.stop_gradient(loose(inputs))
     options = {"loss": lambda _, p: p[:, 0]}
     limits = {"batch_clip_norm": batch_clip_norm}
-    if door == "optimizer":
+    if api == "optimizer":
       model = keras.Model(inputs, outputs)
       optimizer = tf_pcc.PerCoreClipping(
         keras.optimizers.SGD(1.0), 1.0, **limits
@@ -191,7 +189,7 @@ def test_variable_without_gradient_passes_through(
 
 @pytest.mark.parametrize("dtype", ["bfloat16"])
 def test_low_precision_norm_is_accumulated_in_float32(
-  door, make_strategy, dtype
+  api, make_strategy, dtype
 ):
   """In bfloat16 a sum of 4,096 ones stops at 256: the norm would be 16."""
   size = 4096
@@ -201,7 +199,7 @@ def test_low_precision_norm_is_accumulated_in_float32(
       1, use_bias=False, kernel_initializer="zeros", dtype=dtype
     )(inputs)
     loss = lambda _, p: p[:, 0]  # noqa: E731
-    if door == "optimizer":
+    if api == "optimizer":
       model = keras.Model(inputs, outputs)
       model.compile(
         tf_pcc.PerCoreClipping(keras.optimizers.SGD(1.0), 32.0), loss=loss
@@ -221,31 +219,31 @@ def test_low_precision_norm_is_accumulated_in_float32(
   )
 
 
-def test_one_core_pcc_is_batch_clipping(door, make_strategy):
-  found = update(compiled(door, make_strategy(1), 2, 1.0), [[[3, 4]]])
+def test_one_core_pcc_is_batch_clipping(api, make_strategy):
+  found = update(compiled(api, make_strategy(1), 2, 1.0), [[[3, 4]]])
   np.testing.assert_allclose(found, [0.6, 0.8], rtol=1e-6)
 
 
 def test_one_core_apcc_clips_nothing_and_warns_once(
-  door, make_strategy, monkeypatch
+  api, make_strategy, monkeypatch
 ):
   warnings = []
   monkeypatch.setattr(logging, "warning", lambda *a: warnings.append(a))
-  model = compiled(door, make_strategy(1), 2, tf_pcc.MinBound())
+  model = compiled(api, make_strategy(1), 2, tf_pcc.MinBound())
   found = update(model, [[[3, 4]], [[6, 8]]], epochs=2)
   np.testing.assert_allclose(found, [18, 24])
   assert len(warnings) == 1
   assert "clips nothing" in warnings[0][0]
 
 
-def test_uneven_batches_count_equally_by_default(door, make_strategy):
+def test_uneven_batches_count_equally_by_default(api, make_strategy):
   """Five rows on two cores: three and two, as an unclipped run weighs them."""
   x = np.array([[3, 4], [3, 4], [3, 4], [0, 1], [0, 1]], np.float32)
   data = tf.data.Dataset.from_tensor_slices((x, np.zeros((5, 1), "f")))
   even = data.take(4).batch(4).concatenate(data.batch(5))
 
   def train(bound):
-    model = compiled(door, make_strategy(2), 2, bound)
+    model = compiled(api, make_strategy(2), 2, bound)
     # The first batch of fit must be even (the sharp edges say why).
     model.fit(even, verbose=0, shuffle=False)
     return model.get_weights()[0][:, 0]
@@ -261,8 +259,8 @@ def test_uneven_batches_count_equally_by_default(door, make_strategy):
   )
 
 
-def test_uneven_batches_may_count_by_examples(door, make_strategy):
-  if door == "optimizer":
+def test_uneven_batches_may_count_by_examples(api, make_strategy):
+  if api == "optimizer":
     with pytest.raises(ValueError, match="core_weights"):
       tf_pcc.PerCoreClipping("sgd", 1.0, core_weights="examples")
     return
@@ -270,7 +268,7 @@ def test_uneven_batches_may_count_by_examples(door, make_strategy):
   data = tf.data.Dataset.from_tensor_slices((x, np.zeros((5, 1), "f")))
   for dead_cores in ("fixed", "live"):
     model = compiled(
-      door,
+      api,
       make_strategy(2),
       2,
       1.0,
@@ -287,19 +285,19 @@ def test_uneven_batches_may_count_by_examples(door, make_strategy):
     )
 
 
-def test_bound_does_not_depend_on_the_number_of_cores(door, make_strategy):
+def test_bound_does_not_depend_on_the_number_of_cores(api, make_strategy):
   """The same gradient on every core gives the same step on 1, 2, 4 and 8."""
   steps = [
-    update(compiled(door, make_strategy(n), 2, 2.5), [[[3, 4]] * n])
+    update(compiled(api, make_strategy(n), 2, 2.5), [[[3, 4]] * n])
     for n in (1, 2, 4, 8)
   ]
   for step in steps:
     np.testing.assert_allclose(step, [1.5, 2.0], rtol=1e-6)
 
 
-def test_static_loss_scale_does_not_change_the_bound(door, make_strategy):
+def test_static_loss_scale_does_not_change_the_bound(api, make_strategy):
   model = compiled(
-    door,
+    api,
     make_strategy(2),
     2,
     2.5,

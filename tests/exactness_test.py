@@ -1,4 +1,4 @@
-"""Both doors against NumPy, five steps on random networks."""
+"""Both APIs against NumPy, five steps on random networks."""
 
 import itertools
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import tf_pcc
 from tests import reference
-from tests.doors import untuned
+from tests.apis import untuned
 
 NETWORKS = ("dense", "convolution", "lstm", "embedding", "tied")
 BOUNDS = {
@@ -45,13 +45,13 @@ def run(
   policy,
   optimizer,
   bound,
-  door,
+  api,
   microbatches=1,
   batch_clip_norm=None,
   normalize="auto",
 ):
   """Error of one run after five steps, and how far the weights moved."""
-  seed = [ord(c) for c in kind + optimizer + bound + door] + [cores]
+  seed = [ord(c) for c in kind + optimizer + bound + api] + [cores]
   keras.config.set_dtype_policy(policy)
   make_optimizer, numpy_optimizer = reference.OPTIMIZERS[optimizer]
   rule, numpy_rule = BOUNDS[bound]
@@ -65,7 +65,7 @@ def run(
   plain = keras.Model(inputs, outputs)
   with make_strategy(cores).scope():
     inputs, outputs, _ = network()
-    if door == "optimizer":
+    if api == "optimizer":
       model = keras.Model(inputs, outputs)
       model.compile(
         tf_pcc.PerCoreClipping(
@@ -167,15 +167,15 @@ TURNS = [
 
 
 @pytest.mark.parametrize(
-  ("kind", "cores", "policy", "optimizer", "bound", "door"), TURNS
+  ("kind", "cores", "policy", "optimizer", "bound", "api"), TURNS
 )
-def test_five_steps(make_strategy, kind, cores, policy, optimizer, bound, door):
-  check(*run(make_strategy, kind, cores, policy, optimizer, bound, door))
+def test_five_steps(make_strategy, kind, cores, policy, optimizer, bound, api):
+  check(*run(make_strategy, kind, cores, policy, optimizer, bound, api))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-  ("kind", "cores", "policy", "optimizer", "bound", "door"),
+  ("kind", "cores", "policy", "optimizer", "bound", "api"),
   itertools.product(
     NETWORKS,
     (1, 2, 4, 8),
@@ -186,9 +186,9 @@ def test_five_steps(make_strategy, kind, cores, policy, optimizer, bound, door):
   ),
 )
 def test_five_steps_everywhere(
-  make_strategy, kind, cores, policy, optimizer, bound, door
+  make_strategy, kind, cores, policy, optimizer, bound, api
 ):
-  check(*run(make_strategy, kind, cores, policy, optimizer, bound, door))
+  check(*run(make_strategy, kind, cores, policy, optimizer, bound, api))
 
 
 @pytest.mark.parametrize("microbatches", [2, PER_CORE])
@@ -211,7 +211,7 @@ def test_microbatches(make_strategy, kind, cores, bound, microbatches):
 
 
 @pytest.mark.parametrize(
-  ("policy", "bound", "optimizer", "door", "normalize", "options"),
+  ("policy", "bound", "optimizer", "api", "normalize", "options"),
   [
     ("float32", "min", "adam", "model", "auto", {}),
     ("float64", "min", "adam", "optimizer", False, {}),
@@ -240,7 +240,7 @@ def test_microbatches(make_strategy, kind, cores, bound, microbatches):
   ],
 )
 def test_divided_by_the_bound(
-  make_strategy, policy, bound, optimizer, door, normalize, options
+  make_strategy, policy, bound, optimizer, api, normalize, options
 ):
   check(
     *run(
@@ -250,16 +250,16 @@ def test_divided_by_the_bound(
       policy,
       optimizer,
       bound,
-      door,
+      api,
       normalize=normalize,
       **options,
     )
   )
 
 
-@pytest.mark.parametrize("door", ["optimizer", "model"])
+@pytest.mark.parametrize("api", ["optimizer", "model"])
 @pytest.mark.parametrize("kind", ["dense", "embedding"])
-def test_core_then_batch_clipping(make_strategy, kind, door):
+def test_core_then_batch_clipping(make_strategy, kind, api):
   error, moved = run(
     make_strategy,
     kind,
@@ -267,7 +267,7 @@ def test_core_then_batch_clipping(make_strategy, kind, door):
     "float32",
     "momentum",
     "fixed",
-    door,
+    api,
     batch_clip_norm=0.2,
   )
   check(error, moved)

@@ -5,8 +5,6 @@ import errno
 import json
 import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -72,29 +70,6 @@ def test_the_file_and_its_folder_are_synced_before_and_after_the_rename(
   assert events == [False, "rename", True]
 
 
-def test_two_processes_do_not_write_to_one_place(tmp_path):
-  path = tmp_path / "new" / "records"
-  code = (
-    "import sys; from tf_pcc import files\n"
-    "with files.owned(sys.argv[1], 'output_dir'): pass"
-  )
-  command = [sys.executable, "-c", code, str(path)]
-  root = pathlib.Path(__file__).resolve().parents[1]
-  with files.owned(path, "output_dir"):
-    other = subprocess.run(
-      command, cwd=root, capture_output=True, text=True, check=False
-    )
-  assert "ValueError: output_dir must not be written by two" in other.stderr
-  assert subprocess.run(command, cwd=root, check=False).returncode == 0
-  assert os.listdir(path.parent) == []
-  message = "a folder to write to.*=/proc/a/b"
-  with (
-    pytest.raises(ValueError, match=message),
-    files.owned("/proc/a/b", "output_dir"),
-  ):
-    pass
-
-
 def test_files_of_killed_processes_are_swept(tmp_path):
   with pytest.raises(KeyboardInterrupt), files.replacing(tmp_path / "a") as new:
     kept = pathlib.Path(new).with_name(pathlib.Path(new).name + "-2")
@@ -150,24 +125,6 @@ def test_existing_files_are_refused(tmp_path):
   files.refuse_existing([tmp_path / "y"], overwrite=False)
   with pytest.raises(FileExistsError, match=r"--overwrite.*Received: .*x"):
     files.refuse_existing([tmp_path / "x"], overwrite=False)
-
-
-def test_a_second_process_waits_for_the_lock(tmp_path):
-  lock = tmp_path / "x.lock"
-  code = (
-    "import sys; from tf_pcc import files\n"
-    "with files.locked(sys.argv[1], lambda: print('waits', flush=True)):\n"
-    "  print('has it', flush=True)"
-  )
-  with files.locked(lock):
-    other = subprocess.Popen(
-      [sys.executable, "-c", code, str(lock)],
-      cwd=pathlib.Path(__file__).resolve().parents[1],
-      stdout=subprocess.PIPE,
-      text=True,
-    )
-    assert other.stdout.readline() == "waits\n"
-  assert other.communicate()[0] == "has it\n"
 
 
 @pytest.mark.parametrize("parent", ["", "sub/", "ram://require_parent/"])

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 import tf_pcc
-from tests import doors, memory
+from tests import apis, memory
 
 
 def graphs():
@@ -19,8 +19,8 @@ def graphs():
 
 def test_a_fit_on_two_cores_leaves_no_graph(make_strategy):
   before = weakref.WeakSet(graphs())
-  model = doors.compiled("model", make_strategy(2), 3, tf_pcc.FixedBound(1.0))
-  model.fit(doors.batches(np.ones((1, 2, 3))), verbose=0)
+  model = apis.compiled("model", make_strategy(2), 3, tf_pcc.FixedBound(1.0))
+  model.fit(apis.batches(np.ones((1, 2, 3))), verbose=0)
   del model
   kept = graphs() - set(before)
   assert "one_step_on_data" in {graph.name for graph in kept}

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tf_pcc
-from tests import doors, reference
+from tests import apis, reference
 from tf_pcc import microbatches
 
 RATE = 0.1
@@ -37,7 +37,7 @@ def test_split_must_divide():
 
 
 def test_fit_says_when_the_batch_cannot_be_cut():
-  model = doors.compiled(
+  model = apis.compiled(
     "model",
     tf.distribute.get_strategy(),
     2,
@@ -45,7 +45,7 @@ def test_fit_says_when_the_batch_cannot_be_cut():
     clipping={"microbatches": 3},
   )
   with pytest.raises(ValueError, match="microbatches=3, per-core batch=2"):
-    model.fit(doors.batches([[[3, 4]]]), verbose=0)
+    model.fit(apis.batches([[[3, 4]]]), verbose=0)
 
 
 def network(cls=tf_pcc.PerCoreModel):
@@ -103,13 +103,13 @@ def test_per_example_clipping_is_brute_force(make_strategy, cores, bound, kind):
   )
 
 
-@pytest.mark.parametrize("door", doors.DOORS)
-def test_cosine_of_cores_ignores_the_dead(door, make_strategy):
+@pytest.mark.parametrize("api", apis.APIS)
+def test_cosine_of_cores_ignores_the_dead(api, make_strategy):
   steps = [[[3, 4], [np.nan, 0], [0, 2], [-1, 0]]]
-  model = doors.compiled(
-    door, make_strategy(4), 2, 1.0, clipping={"track_cosine": True}
+  model = apis.compiled(
+    api, make_strategy(4), 2, 1.0, clipping={"track_cosine": True}
   )
-  doors.update(model, steps)
+  apis.update(model, steps)
   update = np.array([0.6 - 1, 0.8 + 1])
   unclipped = np.array([3.0 - 1, 4 + 2])
   np.testing.assert_allclose(
@@ -203,7 +203,7 @@ def test_uneven_cores_count_by_examples(make_strategy):
   """Four rows and two rows, each cut in two."""
   x = np.array([[3, 4]] * 2 + [[0, 2]] * 2 + [[6, 8], [0, 0.5]], "f")
   strategy = make_strategy(2)
-  model = doors.compiled(
+  model = apis.compiled(
     "model",
     strategy,
     2,
@@ -267,7 +267,7 @@ def test_a_subclass_is_built_by_its_first_step(bound):
   model = Net()
   model.compile(
     keras.optimizers.SGD(1.0),
-    loss=doors.linear_loss,
+    loss=apis.linear_loss,
     clipping=tf_pcc.Clipping(bound, microbatches=2),
   )
   x = np.array([[3, 4], [0, 1]], np.float32)

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 import tf_pcc
-from tests.doors import DOORS, batches, compiled
+from tests.apis import APIS, batches, compiled
 
 STEPS = [[[3, 4], [0.6, 0.8]], [[0, 0], [0, 0]], [[6, 8], [0, 0]]]
 NAMES = {
@@ -32,11 +32,11 @@ class Reads(keras.callbacks.Callback):
     self.batches.append(dict(logs))
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("cosine", [False, True])
-def test_logs_of_batches_and_epochs(door, cosine, make_strategy):
+def test_logs_of_batches_and_epochs(api, cosine, make_strategy):
   model = compiled(
-    door,
+    api,
     make_strategy(2),
     2,
     tf_pcc.MinBound(),
@@ -86,9 +86,9 @@ def test_every_must_be_positive(every):
     tf_pcc.ClippingMonitor(every)
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_a_model_that_does_not_clip_is_refused(door, make_strategy):
-  model = compiled(door, make_strategy(1), 2, None)
+@pytest.mark.parametrize("api", APIS)
+def test_a_model_that_does_not_clip_is_refused(api, make_strategy):
+  model = compiled(api, make_strategy(1), 2, None)
   with pytest.raises(ValueError, match="Received: optimizer=SGD"):
     model.fit(
       batches([[[3, 4]]]),

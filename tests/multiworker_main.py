@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 import tf_pcc
-from tests import doors, reference
+from tests import apis, reference
 
 WORKERS = 2
 PER_CORE = 4
@@ -142,7 +142,7 @@ def local_values(strategy, clipper):
 
 
 def optimizer_case(strategy, bound):
-  """The optimizer's door in a hand-written loop."""
+  """The optimizer's API in a hand-written loop."""
   with strategy.scope():
     inputs, outputs, (x, y) = network()
     model = keras.Model(inputs, outputs)
@@ -164,10 +164,10 @@ def optimizer_case(strategy, bound):
   return {"start": start, "weights": model.get_weights()}
 
 
-def edge_case(strategy, door, bound, dead_cores):
+def edge_case(strategy, api, bound, dead_cores):
   """Dead cores on either worker, and a step nobody takes."""
-  model = doors.compiled(
-    door, strategy, 2, bound, clipping={"dead_cores": dead_cores}
+  model = apis.compiled(
+    api, strategy, 2, bound, clipping={"dead_cores": dead_cores}
   )
   with strategy.scope():
     model.optimizer.build(model.trainable_variables)
@@ -175,7 +175,7 @@ def edge_case(strategy, door, bound, dead_cores):
   statistics = []
 
   def step(batch):
-    if door == "model":
+    if api == "model":
       model.train_step(batch)
       return
     x, y = batch
@@ -185,7 +185,7 @@ def edge_case(strategy, door, bound, dead_cores):
     model.optimizer.apply(tape.gradient(loss, model.trainable_variables))
 
   run = tf.function(lambda batch: strategy.run(step, args=(batch,)))
-  for batch in strategy.experimental_distribute_dataset(doors.batches(EDGES)):
+  for batch in strategy.experimental_distribute_dataset(apis.batches(EDGES)):
     run(batch)
     trajectory.append(model.get_weights()[0][:, 0])
     statistics.append(model.optimizer.statistics())
@@ -241,10 +241,10 @@ def main():
     results[f"divided {name}"] = loop_case(strategy, bound, **divided)
     results[f"loop {name}"] = loop_case(strategy, bound)
     results[f"optimizer {name}"] = optimizer_case(strategy, bound)
-    for door in doors.DOORS:
+    for api in apis.APIS:
       for dead_cores in ("fixed", "live"):
-        results[f"edges {name} {door} {dead_cores}"] = edge_case(
-          strategy, door, bound, dead_cores
+        results[f"edges {name} {api} {dead_cores}"] = edge_case(
+          strategy, api, bound, dead_cores
         )
   results["running"] = loop_case(strategy, tf_pcc.RunningBound(0.7))
   results["subclassed"] = subclassed_case(strategy)

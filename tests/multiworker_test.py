@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests import doors, reference
+from tests import apis, reference
 from tests import multiworker_main as worker
 from tests.workers import run_workers
 
@@ -98,10 +98,10 @@ def test_fit_matches_numpy(results, bound):
 
 
 @pytest.mark.parametrize("dead_cores", ["fixed", "live"])
-@pytest.mark.parametrize("door", doors.DOORS)
+@pytest.mark.parametrize("api", apis.APIS)
 @pytest.mark.parametrize("bound", BOUNDS)
-def test_dead_cores_on_either_worker(results, bound, door, dead_cores):
-  found = results[0][f"edges {bound} {door} {dead_cores}"]
+def test_dead_cores_on_either_worker(results, bound, api, dead_cores):
+  found = results[0][f"edges {bound} {api} {dead_cores}"]
   rule = reference.Bound(**BOUNDS[bound])
   weights = np.zeros(2)
   for row, step in enumerate(np.array(worker.EDGES, np.float64)):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tf_pcc
-from tests import doors, reference
+from tests import apis, reference
 from tests.clipping_test import MODES
 from tests.exactness_test import Trajectory
 from tf_pcc import clipping, normalization, units
@@ -143,16 +143,16 @@ def test_an_infinite_bound_cannot_be_divided_by(bound):
 
 
 @pytest.mark.parametrize("bound", [MIN, tf_pcc.RunningBound(0.0)])
-@pytest.mark.parametrize("door", doors.DOORS)
-def test_one_core_has_nothing_to_divide_by(door, bound, make_strategy):
+@pytest.mark.parametrize("api", apis.APIS)
+def test_one_core_has_nothing_to_divide_by(api, bound, make_strategy):
   strategy = make_strategy(1)
-  model = doors.compiled(door, strategy, 2, bound, clipping={"normalize": True})
+  model = apis.compiled(api, strategy, 2, bound, clipping={"normalize": True})
   with pytest.raises(ValueError, match="on one core without.*Received:"):
-    model.fit(doors.batches([[[3, 4]]]), verbose=0)
+    model.fit(apis.batches([[[3, 4]]]), verbose=0)
   # "auto" leaves Adam what it is alone.
   found, alone = (
-    doors.update(
-      doors.compiled(door, strategy, 2, b, lambda: make("Adam")), [[[3, 4]]] * 2
+    apis.update(
+      apis.compiled(api, strategy, 2, b, lambda: make("Adam")), [[[3, 4]]] * 2
     )
     for b in (bound, None)
   )
@@ -162,18 +162,18 @@ def test_one_core_has_nothing_to_divide_by(door, bound, make_strategy):
 def test_one_core_with_microbatches_or_a_past(make_strategy):
   strategy = make_strategy(1)
   x = np.array([[3, 4], [0, 0.5]], "f")
-  model = doors.compiled(
+  model = apis.compiled(
     "model", strategy, 2, MIN, clipping={"normalize": True, "microbatches": 2}
   )
   model.fit(x, np.zeros((2, 1)), batch_size=2, shuffle=False, verbose=0)
   np.testing.assert_allclose(
     -model.get_weights()[0][:, 0], [0.3, 0.9], rtol=1e-6
   )
-  model = doors.compiled(
+  model = apis.compiled(
     "optimizer", strategy, 2, RUNNING, clipping={"normalize": True}
   )
   np.testing.assert_allclose(
-    doors.update(model, [[[3, 4]]]), [0.6, 0.8], rtol=1e-5
+    apis.update(model, [[[3, 4]]]), [0.6, 0.8], rtol=1e-5
   )
 
 
@@ -242,7 +242,7 @@ BOUNDS = {
 
 
 @pytest.mark.parametrize(
-  ("door", "bound", "dead_cores", "batch_clip_norm"),
+  ("api", "bound", "dead_cores", "batch_clip_norm"),
   [
     ("model", "fixed", "fixed", 0.3),
     ("optimizer", "fixed", "live", None),
@@ -255,11 +255,11 @@ BOUNDS = {
   ],
 )
 def test_dead_cores_and_batch_clipping(
-  door, bound, dead_cores, batch_clip_norm, make_strategy
+  api, bound, dead_cores, batch_clip_norm, make_strategy
 ):
   rule, numbers = BOUNDS[bound]
-  model = doors.compiled(
-    door,
+  model = apis.compiled(
+    api,
     make_strategy(CORES),
     2,
     rule,
@@ -271,7 +271,7 @@ def test_dead_cores_and_batch_clipping(
   )
   rule = reference.Bound(**numbers)
   trajectory = Trajectory()
-  doors.update(model, STEPS, callbacks=[trajectory])
+  apis.update(model, STEPS, callbacks=[trajectory])
   weights = np.zeros(2)
   for step, (now,) in zip(STEPS, trajectory.weights):
     found, weights = weights - now[:, 0], now[:, 0]
@@ -288,8 +288,8 @@ def test_dead_cores_and_batch_clipping(
 def test_batch_clipping_from_one_on_does_nothing(make_strategy):
   """It bounds the divided update, whose norm is at most 1."""
   found = [
-    doors.update(
-      doors.compiled(
+    apis.update(
+      apis.compiled(
         "model",
         make_strategy(2),
         2,
@@ -310,7 +310,7 @@ def test_cores_that_count_by_examples(bound, microbatches, make_strategy):
   x = np.array([[3, 4]] * 2 + [[0, 2]] * 2 + [[6, 8], [0, 0.5]], "f")
   rule, numbers = BOUNDS[bound]
   strategy = make_strategy(2)
-  model = doors.compiled(
+  model = apis.compiled(
     "model",
     strategy,
     2,
@@ -360,7 +360,7 @@ def test_divided_by_the_smallest_norm_no_microbatch_is_kept(
     return original(*args)
 
   monkeypatch.setattr("tf_pcc.microbatches.StackedMicrobatches", spy)
-  model = doors.compiled(
+  model = apis.compiled(
     "model",
     tf.distribute.get_strategy(),
     2,
@@ -392,7 +392,7 @@ def test_adam_keeps_its_step_when_gradients_fall(normalize, make_strategy):
   sizes = np.geomspace(300, 20, 40).tolist() + [20.0] * (steps - 40)
   gradients = rng.normal(size=(steps, 2, 50)) + 1
   gradients *= np.array(sizes)[:, None, None]
-  model = doors.compiled(
+  model = apis.compiled(
     "model",
     make_strategy(2),
     50,
@@ -400,8 +400,8 @@ def test_adam_keeps_its_step_when_gradients_fall(normalize, make_strategy):
     lambda: keras.optimizers.Adam(1.0),
     clipping={"normalize": normalize},
   )
-  doors.update(model, gradients[:-1])
-  found = np.abs(doors.update(model, gradients[-1:])).mean()
+  apis.update(model, gradients[:-1])
+  found = np.abs(apis.update(model, gradients[-1:])).mean()
   if normalize:
     assert found > 0.8
   else:
@@ -425,9 +425,9 @@ def test_config_round_trip():
       assert other.get_config()["normalize"] == normalize
 
 
-@pytest.mark.parametrize("door", doors.DOORS)
+@pytest.mark.parametrize("api", apis.APIS)
 def test_configs_of_older_versions_do_not_divide(
-  door, make_strategy, tmp_path, monkeypatch
+  api, make_strategy, tmp_path, monkeypatch
 ):
   strategy = make_strategy(2)
   whole = tf_pcc.Clipping.get_config
@@ -438,15 +438,15 @@ def test_configs_of_older_versions_do_not_divide(
     return config
 
   def fit():
-    model = doors.compiled(
-      door,
+    model = apis.compiled(
+      api,
       strategy,
       2,
       MIN,
       lambda: keras.optimizers.Adam(0.1),
       clipping={"normalize": False},
     )
-    doors.update(model, STEPS[3:, :2])
+    apis.update(model, STEPS[3:, :2])
     return model
 
   model = fit()
@@ -455,9 +455,9 @@ def test_configs_of_older_versions_do_not_divide(
     model.save(tmp_path / "old.keras")
   with strategy.scope():
     other = keras.saving.load_model(
-      tmp_path / "old.keras", custom_objects={"linear_loss": doors.linear_loss}
+      tmp_path / "old.keras", custom_objects={"linear_loss": apis.linear_loss}
     )
   assert other.optimizer.clipping.normalize is False
   np.testing.assert_array_equal(
-    doors.update(other, STEPS[:1, :2]), doors.update(model, STEPS[:1, :2])
+    apis.update(other, STEPS[:1, :2]), apis.update(model, STEPS[:1, :2])
   )

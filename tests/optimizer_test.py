@@ -1,4 +1,4 @@
-"""The optimizer's door in stock fit: what must work, and what is refused."""
+"""The optimizer's API in stock fit: what must work, and what is refused."""
 
 import csv
 
@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 import tf_pcc
-from tests import doors
-from tests.doors import batches, compiled, update
+from tests import apis
+from tests.apis import batches, compiled, update
 
 CORES = 4
 INF = np.inf
@@ -166,20 +166,20 @@ def test_inner_optimizer_by_name():
 @pytest.mark.parametrize(
   "options", [{"run_eagerly": True}, {"steps_per_execution": 2}], ids=str
 )
-@pytest.mark.parametrize("door", doors.DOORS)
-def test_ways_to_run_the_step(make_strategy, door, options):
-  model = compiled(door, make_strategy(CORES), 2, tf_pcc.MinBound(), **options)
+@pytest.mark.parametrize("api", apis.APIS)
+def test_ways_to_run_the_step(make_strategy, api, options):
+  model = compiled(api, make_strategy(CORES), 2, tf_pcc.MinBound(), **options)
   found = update(model, STEPS)
   np.testing.assert_allclose(found, 3 * clipped(1.0), rtol=1e-6)
   assert model.optimizer.statistics()["clip_bound"] == 2.0
 
 
 @pytest.mark.parametrize("bound", [tf_pcc.MinBound(), 1.0])
-@pytest.mark.parametrize("door", doors.DOORS)
-def test_jit_compile_on_one_device(door, bound):
+@pytest.mark.parametrize("api", apis.APIS)
+def test_jit_compile_on_one_device(api, bound):
   one = tf.distribute.get_strategy()
-  clipping = {"microbatches": 2} if door == "model" else {}
-  model = compiled(door, one, 2, bound, jit_compile=True, clipping=clipping)
+  clipping = {"microbatches": 2} if api == "model" else {}
+  model = compiled(api, one, 2, bound, jit_compile=True, clipping=clipping)
   found = update(model, [[[3, 4]], [[0, 0]], [[6, 8]]])
   expected = clipped(1.0, STEP[:1]) * 2 if bound == 1.0 else [9, 12]
   np.testing.assert_allclose(found, expected, rtol=1e-6)
@@ -250,12 +250,12 @@ def test_optimizer_of_microbatches_alone_has_no_config():
   ],
   ids=lambda o: next(iter(o)),
 )
-@pytest.mark.parametrize("door", doors.DOORS)
-def test_contradicting_inner_options_are_refused(door, option):
+@pytest.mark.parametrize("api", apis.APIS)
+def test_contradicting_inner_options_are_refused(api, option):
   inner = keras.optimizers.SGD(0.1, **option)
   ((name, value),) = option.items()
   with pytest.raises(ValueError, match=f"Received: {name}={value}"):
-    if door == "optimizer":
+    if api == "optimizer":
       tf_pcc.PerCoreClipping(inner, 1.0)
     else:
       inputs = keras.Input((2,))
@@ -299,7 +299,7 @@ def test_loss_scale_optimizer_is_refused_both_ways_round():
     )
 
 
-def test_nested_clipping_and_both_doors_at_once_are_refused():
+def test_nested_clipping_and_both_apis_at_once_are_refused():
   inner = tf_pcc.PerCoreClipping("sgd", 1.0)
   with pytest.raises(ValueError, match="Received: inner_optimizer="):
     tf_pcc.PerCoreClipping(inner, 1.0)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tf_pcc
-from tests import doors
+from tests import apis
 from tests.bounds_test import both, compute, empty, steps
 from tests.conftest import mirrored
 from tf_pcc.clipper import Clipper
@@ -162,7 +162,7 @@ def quadratic(optimizer, accident):
     for step in range(30, 60):
       x[step * 12 + 3 : step * 12 + 6] *= 1e-8
   data = tf.data.Dataset.from_tensor_slices((x, y)).batch(12)
-  model.fit(doors.untuned(data), verbose=0)
+  model.fit(apis.untuned(data), verbose=0)
   return layer.get_weights()[0][:, 0], model.optimizer.statistics()
 
 

@@ -1,4 +1,4 @@
-"""Both doors saved and restored, in every format, on any number of cores."""
+"""Both APIs saved and restored, in every format, on any number of cores."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import tf_pcc
-from tests import doors
+from tests import apis
 from tests.workers import ROOT
 
 CORES = 3
@@ -21,9 +21,9 @@ def adam():
   return keras.optimizers.Adam(0.1)
 
 
-def make(door, strategy, bound=None, **options):
+def make(api, strategy, bound=None, **options):
   bound = tf_pcc.RunningBound(0.8, "mean") if bound is None else bound
-  model = doors.compiled(door, strategy, SIZE, bound, adam, **options)
+  model = apis.compiled(api, strategy, SIZE, bound, adam, **options)
   with strategy.scope():
     model.optimizer.build(model.trainable_variables)
   return model
@@ -34,7 +34,7 @@ def data(steps=3, cores=CORES, seed=0):
   rng = np.random.default_rng(seed)
   gradients = rng.normal(size=(steps, cores, SIZE))
   gradients *= rng.lognormal(size=(steps, cores, 1))
-  return doors.batches(np.round(gradients * 64) / 64)
+  return apis.batches(np.round(gradients * 64) / 64)
 
 
 def train(model, **options):
@@ -71,7 +71,7 @@ def through_keras(model, path, make_model):
   strategy = make_model.strategy
   with strategy.scope():
     return keras.saving.load_model(
-      path / "m.keras", custom_objects={"linear_loss": doors.linear_loss}
+      path / "m.keras", custom_objects={"linear_loss": apis.linear_loss}
     )
 
 
@@ -102,12 +102,12 @@ def through_late_checkpoint(model, path, make_model):
 class Maker:
   """Makes models like the one that was saved, with other weights."""
 
-  def __init__(self, door, strategy, **options):
-    self.door, self.strategy, self.options = door, strategy, options
+  def __init__(self, api, strategy, **options):
+    self.api, self.strategy, self.options = api, strategy, options
 
   def __call__(self, built=True):
-    model = doors.compiled(
-      self.door,
+    model = apis.compiled(
+      self.api,
       self.strategy,
       SIZE,
       tf_pcc.RunningBound(0.8, "mean"),
@@ -129,18 +129,18 @@ ROADS = {
 }
 
 
-@pytest.mark.parametrize("door", doors.DOORS)
-def test_state_is_restored_bit_for_bit(door, make_strategy, tmp_path):
+@pytest.mark.parametrize("api", apis.APIS)
+def test_state_is_restored_bit_for_bit(api, make_strategy, tmp_path):
   """Weights, Adam's slots, iterations, averages; training then continues."""
   strategy = make_strategy(CORES)
-  model = make(door, strategy)
+  model = make(api, strategy)
   train(model)
   saved = state(model)
   average, weight = running(model)
   assert len(set(average)) == CORES
   assert (weight > 0).all()
   others = {
-    name: road(model, tmp_path, Maker(door, strategy))
+    name: road(model, tmp_path, Maker(api, strategy))
     for name, road in ROADS.items()
   }
   for other in others.values():
@@ -157,18 +157,18 @@ def test_state_is_restored_bit_for_bit(door, make_strategy, tmp_path):
       np.testing.assert_array_equal(np.concatenate(own), copy)
 
 
-@pytest.mark.parametrize("door", doors.DOORS)
-def test_restored_on_another_number_of_cores(door, make_strategy, tmp_path):
+@pytest.mark.parametrize("api", apis.APIS)
+def test_restored_on_another_number_of_cores(api, make_strategy, tmp_path):
   """The new slots are evenly spaced quantiles of the old averages."""
   for before, afters in ((CORES, (2, 5)), (5, (1,))):
-    model = make(door, make_strategy(before))
+    model = make(api, make_strategy(before))
     train(model, cores=before)
     average, weight = running(model)
     saved = state(model)
     for after in afters:
       expected = np.quantile(average, np.linspace(0, 1, after))
       for road in ROADS.values():
-        other = road(model, tmp_path, Maker(door, make_strategy(after)))
+        other = road(model, tmp_path, Maker(api, make_strategy(after)))
         found, new_weight = running(other)
         np.testing.assert_array_equal(found, expected.astype(np.float32))
         np.testing.assert_array_equal(new_weight, np.full(after, weight.min()))
@@ -178,15 +178,15 @@ def test_restored_on_another_number_of_cores(door, make_strategy, tmp_path):
     assert other.optimizer.statistics()["live_cores"] == after
 
 
-@pytest.mark.parametrize("door", doors.DOORS)
-def test_loads_in_a_fresh_process(door, make_strategy, tmp_path):
+@pytest.mark.parametrize("api", apis.APIS)
+def test_loads_in_a_fresh_process(api, make_strategy, tmp_path):
   """Which imports keras and tf_pcc, and has one core."""
   rng = np.random.default_rng(0)
   with make_strategy(2).scope():
     inputs = keras.Input((SIZE,))
     outputs = keras.layers.Dense(1)(inputs)
     bound = tf_pcc.RunningBound(0.5)
-    if door == "optimizer":
+    if api == "optimizer":
       model = keras.Model(inputs, outputs)
       model.compile(tf_pcc.PerCoreClipping(adam(), bound), loss="mse")
     else:
@@ -211,7 +211,7 @@ def test_loads_in_a_fresh_process(door, make_strategy, tmp_path):
   assert done.returncode == 0, done.stderr[-3000:]
   found = np.load(tmp_path / "out.npz")
   average, _ = running(model)
-  units = 1 if door == "optimizer" else 2
+  units = 1 if api == "optimizer" else 2
   np.testing.assert_array_equal(
     found["bound_log_average"],
     np.quantile(average, np.linspace(0, 1, units)).astype("f"),
@@ -223,15 +223,15 @@ def test_loads_in_a_fresh_process(door, make_strategy, tmp_path):
     np.testing.assert_allclose(found[f"w{i}"], w, rtol=1e-6)
 
 
-@pytest.mark.parametrize("door", doors.DOORS)
-def test_keras_file_keeps_what_was_configured(door, make_strategy, tmp_path):
+@pytest.mark.parametrize("api", apis.APIS)
+def test_keras_file_keeps_what_was_configured(api, make_strategy, tmp_path):
   options = {"batch_clip_norm": 3.0, "dead_cores": "live", "track_cosine": True}
-  if door == "model":
+  if api == "model":
     options |= {"microbatches": 2, "core_weights": "examples"}
   strategy = make_strategy(2)
-  model = make(door, strategy, tf_pcc.QuantileBound(0.25), clipping=options)
+  model = make(api, strategy, tf_pcc.QuantileBound(0.25), clipping=options)
   train(model, cores=2)
-  other = through_keras(model, tmp_path, Maker(door, strategy))
+  other = through_keras(model, tmp_path, Maker(api, strategy))
   assert type(other).__mro__[1:] == type(model).__mro__[1:]
   found, expected = (m.optimizer.clipping.get_config() for m in (other, model))
   assert found == expected
@@ -268,8 +268,8 @@ def test_one_door_restores_the_checkpoint_of_the_other(
     assert_same(state(other), state(model))
 
 
-@pytest.mark.parametrize("door", doors.DOORS)
-def test_backup_and_restore(door, make_strategy, tmp_path):
+@pytest.mark.parametrize("api", apis.APIS)
+def test_backup_and_restore(api, make_strategy, tmp_path):
   """A run killed in its second epoch ends as one that was not."""
   strategy = make_strategy(2)
 
@@ -287,11 +287,11 @@ def test_backup_and_restore(door, make_strategy, tmp_path):
       data(cores=2), epochs=2, verbose=0, callbacks=[backup, *callbacks]
     )
 
-  whole = make(door, strategy)
+  whole = make(api, strategy)
   whole.fit(data(cores=2), epochs=2, verbose=0)
   with pytest.raises(Killed):
-    fit(make(door, strategy), Kill())
-  other = make(door, strategy)
+    fit(make(api, strategy), Kill())
+  other = make(api, strategy)
   fit(other)
   assert_same(state(other), state(whole))
   assert int(other.optimizer.iterations.numpy()) == 6

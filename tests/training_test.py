@@ -1,4 +1,4 @@
-"""The model's door: plain Keras without clipping, and how it may be used."""
+"""The model's API: plain Keras without clipping, and how it may be used."""
 
 import keras
 import numpy as np

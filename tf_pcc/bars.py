@@ -27,6 +27,13 @@ def make(*arguments: Any, **options: Any) -> "tqdm":
 
   Pass refresh=False to its `set_postfix` and `set_description`, or each call
   redraws it.
+
+  Args:
+    *arguments: of `tqdm.tqdm`.
+    **options: of `tqdm.tqdm`.
+
+  Returns:
+    The bar.
   """
   every = interval()
   # tqdm has a thread that shows bars after maxinterval, whatever mininterval.

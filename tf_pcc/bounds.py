@@ -132,7 +132,14 @@ class Bound:
 
   @classmethod
   def from_config(cls, config: dict[str, Any]) -> "Bound":
-    """The inverse of `get_config`."""
+    """The inverse of `get_config`.
+
+    Args:
+      config: what `get_config` returned.
+
+    Returns:
+      A bound of this class.
+    """
     return cls(**config)
 
   def __repr__(self):
@@ -149,7 +156,7 @@ class FixedBound(Bound):
       whatever the number of cores. Infinity clips nothing.
 
   Raises:
-    ValueError: when `norm` is zero, negative, NaN or not a number.
+    ValueError: If `norm` is zero, negative, NaN or not a number.
   """
 
   def __init__(self, norm: float):
@@ -162,6 +169,16 @@ class FixedBound(Bound):
   def compute(
     self, norms: tf.Tensor, live: tf.Tensor, state: dict[str, tf.Tensor]
   ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """The bound of this step; see `Bound.compute`.
+
+    Args:
+      norms: as in `Bound.compute`.
+      live: as in `Bound.compute`.
+      state: as in `Bound.compute`.
+
+    Returns:
+      rho as a float32 scalar, and the state.
+    """
     return tf.constant(self.norm, tf.float32), state
 
   def get_config(self) -> dict[str, Any]:
@@ -183,6 +200,16 @@ class QuantileBound(Bound):
   def compute(
     self, norms: tf.Tensor, live: tf.Tensor, state: dict[str, tf.Tensor]
   ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """The bound of this step; see `Bound.compute`.
+
+    Args:
+      norms: as in `Bound.compute`.
+      live: as in `Bound.compute`.
+      state: as in `Bound.compute`.
+
+    Returns:
+      rho as a float32 scalar, and the state.
+    """
     return quantile_of(norms, live, self.quantile), state
 
   def get_config(self) -> dict[str, Any]:
@@ -202,11 +229,29 @@ class MinBound(Bound):
 
   def local_bound(self, normalize: bool) -> float | None:
     # No norm is below the smallest: each unit is divided by its own.
+    """0 where the update is divided by the bound; see `Bound.local_bound`.
+
+    Args:
+      normalize: whether the update is divided by the bound.
+
+    Returns:
+      0.0 or None.
+    """
     return 0.0 if normalize else None
 
   def compute(
     self, norms: tf.Tensor, live: tf.Tensor, state: dict[str, tf.Tensor]
   ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """The bound of this step; see `Bound.compute`.
+
+    Args:
+      norms: as in `Bound.compute`.
+      live: as in `Bound.compute`.
+      state: as in `Bound.compute`.
+
+    Returns:
+      rho as a float32 scalar, and the state.
+    """
     return tf.reduce_min(tf.where(live, norms, np.inf)), state
 
 
@@ -221,7 +266,7 @@ def get(identifier: Bound | float | dict[str, Any]) -> Bound:
     A `Bound`.
 
   Raises:
-    ValueError: when it is none of these.
+    ValueError: If it is none of these.
   """
   if isinstance(identifier, dict):
     identifier = keras.saving.deserialize_keras_object(identifier)
@@ -236,7 +281,18 @@ def get(identifier: Bound | float | dict[str, Any]) -> Bound:
 
 
 def positive_number(name: str, value: Any) -> float:
-  """`value` as a float above zero, or a ValueError that names the field."""
+  """A value as a float above zero.
+
+  Args:
+    name: the field's, for the message.
+    value: the value.
+
+  Returns:
+    The float.
+
+  Raises:
+    ValueError: If it is no number, or not above zero.
+  """
   if not isinstance(value, numbers.Real) or isinstance(value, bool):
     raise ValueError(
       f"{name} must be a number above zero. Received: {name}={value!r}"
@@ -247,6 +303,18 @@ def positive_number(name: str, value: Any) -> float:
 
 
 def fraction(name: str, value: Any) -> float:
+  """A value as a float from 0 to 1.
+
+  Args:
+    name: the field's, for the message.
+    value: the value.
+
+  Returns:
+    The float.
+
+  Raises:
+    ValueError: If it is no number, or outside.
+  """
   if (
     not isinstance(value, numbers.Real)
     or isinstance(value, bool)
@@ -261,7 +329,16 @@ def fraction(name: str, value: Any) -> float:
 def quantile_of(
   values: tf.Tensor, live: tf.Tensor, quantile: float
 ) -> tf.Tensor:
-  """Linearly interpolated quantile over the live values, static shapes only."""
+  """Linearly interpolated quantile over the live values, static shapes only.
+
+  Args:
+    values: float32 [units].
+    live: bool [units], which of them count; one at least.
+    quantile: from 0 to 1.
+
+  Returns:
+    float32 scalar.
+  """
   ordered = tf.sort(tf.where(live, values, np.inf))
   last = tf.reduce_sum(tf.cast(live, tf.float32)) - 1.0
   place = tf.maximum(quantile * last, 0.0)

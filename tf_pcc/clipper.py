@@ -263,7 +263,7 @@ class Clipper:
 
   def _watch(self, bound, median):
     low = bound < self.FAR_BELOW * median
-    # None once it was said.
+    # None once it was logged.
     if self._low_looks is None:
       return
     self._low_looks = self._low_looks + 1 if low else 0

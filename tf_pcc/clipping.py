@@ -58,7 +58,7 @@ def global_norm(gradients: Sequence[Any]) -> tf.Tensor:
     float32 scalar. NaN or infinite when a gradient holds a NaN or an infinity.
 
   Raises:
-    ValueError: when every gradient is `None`.
+    ValueError: If every gradient is `None`.
 
   Example:
 

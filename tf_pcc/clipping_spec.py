@@ -59,7 +59,7 @@ class Clipping:
   1 / sqrt(number of weights), to be compared with the optimizer's epsilon.
 
   Raises:
-    ValueError: on an argument outside these ranges.
+    ValueError: If an argument is outside these ranges.
   """
 
   # A `Bound`, whatever it was made from.
@@ -109,5 +109,12 @@ class Clipping:
 
   @classmethod
   def from_config(cls, config: dict[str, Any]) -> "Clipping":
-    """The inverse of `get_config`."""
+    """The inverse of `get_config`.
+
+    Args:
+      config: what `get_config` returned.
+
+    Returns:
+      A `Clipping`.
+    """
     return cls(**normalization.complete(config))

@@ -92,7 +92,14 @@ def complaint(found: Mapping[str, str], legacy_keras: bool = False) -> str:
 
 
 def untested(found: Mapping[str, str]) -> str:
-  """What is newer than the tests know: one sentence, or ""."""
+  """What is newer than the tests know: one sentence, or "".
+
+  Args:
+    found: dict from "python" and the names of packages to versions.
+
+  Returns:
+    One sentence, or "".
+  """
   newer = [
     f"{name}=={found[name]}"
     for name, (_, newest) in {"python": PYTHON, **VERSIONS}.items()
@@ -119,7 +126,14 @@ def _numpy_of(found):
 
 
 def supported(verb: str = "needs") -> str:
-  """The versions in one sentence."""
+  """The versions in one sentence.
+
+  Args:
+    verb: what tf_pcc does with them.
+
+  Returns:
+    One sentence.
+  """
   ranges = [
     f"{title} {oldest[0]}.{oldest[1]} to {newest[0]}.{newest[1]}"
     for title, (oldest, newest) in zip(
@@ -131,5 +145,12 @@ def supported(verb: str = "needs") -> str:
 
 
 def parse(version: str) -> tuple[int, ...]:
-  """(major, minor) of a version such as "2.22.0-dev20260101"."""
+  """(major, minor) of a version such as "2.22.0-dev20260101".
+
+  Args:
+    version: a version.
+
+  Returns:
+    Its first two numbers.
+  """
   return tuple(int(part) for part in re.findall(r"\d+", version)[:2])

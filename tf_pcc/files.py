@@ -1,5 +1,7 @@
 """Files, local or remote, written whole or not at all: the one writer.
 
+Long, because text, JSON, bytes and folders share one way to be written.
+
 A local file is written under a temporary name in the same folder, synced to
 disk, renamed, and its folder is synced: after a power cut there is the old
 content or the new one. Remote paths, those with a scheme such as gs://, go
@@ -13,21 +15,36 @@ import pathlib
 import posixpath
 import secrets
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from tf_pcc import extras, forms
+from tf_pcc import forms
 
 
 def is_remote(path: str | os.PathLike) -> bool:
-  """Whether a path has a scheme, such as gs:// or ram://."""
+  """Whether a path has a scheme, such as gs:// or ram://.
+
+  Args:
+    path: file or folder.
+
+  Returns:
+    True if it has a scheme, such as gs://.
+  """
   return "://" in os.fspath(path)
 
 
 def join(directory: str | os.PathLike, *names: str) -> str:
-  """A path in a local or remote directory."""
+  """A path in a local or remote directory.
+
+  Args:
+    directory: local or remote folder.
+    *names: what follows, without slashes at their ends.
+
+  Returns:
+    The path.
+  """
   return posixpath.join(os.fspath(directory), *names)
 
 
@@ -92,7 +109,7 @@ def parse_json(text: str, name: str, remedy: str, form: Any = Any) -> Any:
     What `json.loads` makes of it.
 
   Raises:
-    ValueError: As of `read_json`.
+    ValueError: If `read_json` would refuse it.
   """
   try:
     value = json.loads(text)
@@ -118,7 +135,12 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 
 
 def write_text(path: str | os.PathLike, content: str) -> None:
-  """Writes a UTF-8 text file, whole or not at all."""
+  """Writes a UTF-8 text file, whole or not at all.
+
+  Args:
+    path: local or remote file; an existing one is replaced.
+    content: all of its text, written as UTF-8.
+  """
   write_bytes(path, content.encode("utf-8"))
 
 
@@ -247,7 +269,11 @@ def _naming(path, temporary=None):
 
 
 def sync(path: str | os.PathLike) -> None:
-  """Makes a local file, or the names in a local folder, survive a power cut."""
+  """Makes a local file, or the names in a local folder, survive a power cut.
+
+  Args:
+    path: local file or folder.
+  """
   descriptor = os.open(path, os.O_RDONLY)
   try:
     os.fsync(descriptor)
@@ -322,71 +348,6 @@ def require_parent(path: str, name: str) -> None:
     ) from error
 
 
-@contextlib.contextmanager
-def owned(path: str | os.PathLike, name: str) -> Iterator[None]:
-  """Refuses to write where another process of this machine is writing.
-
-  Args:
-    path: local file or folder that the block writes; a lock lies beside it
-      meanwhile. Remote paths are not locked.
-    name: the argument it came by, for the message.
-
-  Yields:
-    None.
-
-  Raises:
-    ValueError: If another process holds it, or its folder cannot be written.
-  """
-  if is_remote(path):
-    yield
-    return
-  filelock = _filelock()
-  lock = filelock.FileLock(f"{os.fspath(path)}.writing.lock")
-  try:
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    lock.acquire(blocking=False)
-  except OSError as error:
-    if isinstance(error, filelock.Timeout):
-      raise ValueError(
-        f"{name} must not be written by two processes at once: wait for the "
-        f"other one, or choose another path. Received: {name}={path}"
-      ) from error
-    raise ValueError(
-      f"{name} must be in a folder to write to: {error.strerror}. Received: "
-      f"{name}={path}"
-    ) from error
-  try:
-    yield
-  finally:
-    with contextlib.suppress(OSError):
-      os.unlink(lock.lock_file)
-    lock.release()
-
-
-@contextlib.contextmanager
-def locked(
-  path: str | os.PathLike, waiting: Callable[[], None] = lambda: None
-) -> Iterator[None]:
-  """Holds a lock of this machine's processes while the block runs.
-
-  Args:
-    path: local file whose existence carries the lock, `X.lock` beside the `X`
-      it protects; its folder must exist.
-    waiting: called once if another process holds the lock.
-  """
-  filelock = _filelock()
-  lock = filelock.FileLock(path)
-  try:
-    lock.acquire(blocking=False)
-  except filelock.Timeout:
-    waiting()
-    lock.acquire()
-  try:
-    yield
-  finally:
-    lock.release()
-
-
 # First characters of every local temporary file, for whoever sweeps them.
 _TEMPORARY = ".writing-"
 
@@ -395,10 +356,6 @@ def _plain(value):
   if isinstance(value, (np.generic, np.ndarray)):
     return value.tolist()
   raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-def _filelock():
-  return extras.load("filelock", "Locking files", "train")
 
 
 def _gfile():

@@ -25,8 +25,8 @@ def split(data: Any, count: int) -> Any:
     The same structure of tensors [count, b / count, ...].
 
   Raises:
-    ValueError: when `count` does not divide the batch.
-    tf.errors.InvalidArgumentError: the same, in the step, when the size of the
+    ValueError: If `count` does not divide the batch.
+    tf.errors.InvalidArgumentError: If so in the step, when the size of the
       batch is not static.
   """
 
@@ -56,7 +56,14 @@ def split(data: Any, count: int) -> Any:
 
 
 def join(outputs: Any) -> Any:
-  """The inverse of `split`, for what the model gave for each micro-batch."""
+  """The inverse of `split`, for what the model gave for each micro-batch.
+
+  Args:
+    outputs: nested tensors [microbatches, rows, ...].
+
+  Returns:
+    The same of [microbatches * rows, ...].
+  """
 
   def merge(tensor):
     return tf.reshape(tensor, tf.concat([[-1], tf.shape(tensor)[2:]], 0))

@@ -24,7 +24,7 @@ class ClippingMonitor(keras.callbacks.Callback):
       host wait for the device.
 
   Raises:
-    ValueError: when `every` is below 1, or at the start of training when the
+    ValueError: If `every` is below 1, or at the start of training when the
       model's optimizer does not clip per core.
 
   Example:
@@ -55,11 +55,22 @@ class ClippingMonitor(keras.callbacks.Callback):
     return optimizer
 
   def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+    """Refuses a model that does not clip.
+
+    Args:
+      logs: ignored.
+    """
     self._optimizer()
 
   def on_train_batch_end(
     self, batch: int, logs: dict[str, float] | None = None
   ) -> None:
+    """Adds the statistics of the step to the logs.
+
+    Args:
+      batch: number of the batch.
+      logs: dict of figures, which is added to.
+    """
     if not self._last or batch % self.every == 0:
       self._last = self._optimizer().statistics()
     if logs is not None:
@@ -68,6 +79,12 @@ class ClippingMonitor(keras.callbacks.Callback):
   def on_epoch_end(
     self, epoch: int, logs: dict[str, float] | None = None
   ) -> None:
+    """Adds the statistics of the last step to the logs.
+
+    Args:
+      epoch: number of the epoch.
+      logs: dict of figures, which is added to.
+    """
     self._last = self._optimizer().statistics()
     if logs is not None:
       logs.update(self._last)

@@ -80,7 +80,7 @@ def check(normalize: bool | str, bound: Any) -> None:
     bound: `tf_pcc.bounds.Bound`.
 
   Raises:
-    ValueError: in these cases.
+    ValueError: If it is one of these.
   """
   if not isinstance(normalize, bool) and normalize != "auto":
     raise ValueError(
@@ -113,7 +113,7 @@ def resolve(
     bool.
 
   Raises:
-    ValueError: on True where the only unit has no other to compare with: its
+    ValueError: If True where the only unit has no other to compare with: its
       norm would be all that is divided by, and nothing be clipped.
   """
   alone = units == 1 and bound.compares_units

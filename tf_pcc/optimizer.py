@@ -1,4 +1,7 @@
-"""The first API: per-core clipping for stock `model.compile` / `model.fit`."""
+"""The first API: per-core clipping for stock `model.compile` / `model.fit`.
+
+One class, long because it forwards the whole interface of a Keras optimizer.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -7,30 +10,11 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from tf_pcc import bounds, normalization, replicas
+from tf_pcc import bounds, inner_optimizers, normalization, replicas
 from tf_pcc import clipping as clipping_lib
 from tf_pcc.clipper import Clipper
 from tf_pcc.clipping_spec import Clipping
 from tf_pcc.units import Units, WholeBatch
-
-
-def check_library(optimizer: Any) -> None:
-  """Refuses an optimizer of another library than Keras 3.
-
-  Args:
-    optimizer: what `keras.optimizers.get` takes.
-
-  Raises:
-    ValueError: if it is one of tf_keras, for example.
-  """
-  kinds = (str, dict, keras.optimizers.Optimizer, type(None))
-  if not isinstance(optimizer, kinds):
-    raise ValueError(
-      "The optimizer must be one of Keras 3 (keras.optimizers) or its name; "
-      "one of Keras 2 (tf_keras, or tf.keras with TF_USE_LEGACY_KERAS=1) does "
-      f"not fit. Received: optimizer={type(optimizer).__module__}."
-      f"{type(optimizer).__qualname__}"
-    )
 
 
 @keras.saving.register_keras_serializable("tf_pcc")
@@ -58,10 +42,10 @@ class PerCoreClipping(keras.optimizers.Optimizer):
     name: str.
 
   Raises:
-    ValueError: on an argument outside its range, and on an inner optimizer
-      whose own options contradict per-core clipping: `clipnorm`,
-      `global_clipnorm`, `clipvalue`, `gradient_accumulation_steps`, loss
-      scaling for float16, or a second `PerCoreClipping`.
+    ValueError: If an argument is outside its range, or the inner optimizer's
+      own options contradict per-core clipping: `clipnorm`, `global_clipnorm`,
+      `clipvalue`, `gradient_accumulation_steps`, loss scaling for float16, or a
+      second `PerCoreClipping`.
 
   Example:
 
@@ -134,8 +118,14 @@ class PerCoreClipping(keras.optimizers.Optimizer):
 
   def _setup(self, inner_optimizer, clipping, name):
     super().__init__(learning_rate=0.0, name=name)
-    check_library(inner_optimizer)
-    self.inner_optimizer = _checked(keras.optimizers.get(inner_optimizer))
+    inner_optimizers.check_library(inner_optimizer)
+    inner = keras.optimizers.get(inner_optimizer)
+    if isinstance(inner, PerCoreClipping):
+      raise ValueError(
+        "inner_optimizer must not clip per core itself. "
+        f"Received: inner_optimizer={type(inner).__name__}"
+      )
+    self.inner_optimizer = inner_optimizers.checked(inner)
     self.clipping = clipping
     self._clipper = Clipper(clipping)
     # The clipper's variables are hidden from tf.train.Checkpoint, which would
@@ -184,7 +174,7 @@ class PerCoreClipping(keras.optimizers.Optimizer):
         the optimizer is built.
 
     Raises:
-      RuntimeError: in cross-replica context.
+      RuntimeError: If called in cross-replica context.
     """
     self._build_once(trainable_variables)
     replicas.require_replica_context("PerCoreClipping.apply")
@@ -200,7 +190,7 @@ class PerCoreClipping(keras.optimizers.Optimizer):
     """Whether the update is divided by the bound, under the current strategy.
 
     Raises:
-      ValueError: when `normalize=True` has no meaning there: see
+      ValueError: If `normalize=True` has no meaning there: see
         `normalization.resolve`.
     """
     return normalization.resolve(
@@ -278,7 +268,7 @@ class PerCoreClipping(keras.optimizers.Optimizer):
       dict of Python numbers, to be read on the host between steps.
 
     Raises:
-      ValueError: before the optimizer is built.
+      ValueError: If the optimizer is not built.
     """
     if not self.built:
       raise ValueError(
@@ -309,7 +299,14 @@ class PerCoreClipping(keras.optimizers.Optimizer):
   def apply_gradients(
     self, grads_and_vars: Iterable[tuple[Any, keras.Variable]]
   ) -> keras.Variable:
-    """As `apply`, for (gradient, variable) pairs; returns `iterations`."""
+    """As `apply`, for (gradient, variable) pairs; returns `iterations`.
+
+    Args:
+      grads_and_vars: pairs of a gradient and a variable.
+
+    Returns:
+      `iterations`.
+    """
     grads, variables = zip(*grads_and_vars)
     self.apply(list(grads), list(variables))
     return self.iterations
@@ -333,11 +330,24 @@ class PerCoreClipping(keras.optimizers.Optimizer):
       )
 
   def scale_loss(self, loss: tf.Tensor) -> tf.Tensor:
+    """The loss as the inner optimizer scales it.
+
+    Args:
+      loss: float scalar.
+
+    Returns:
+      float scalar.
+    """
     return self.inner_optimizer.scale_loss(loss)
 
   def finalize_variable_values(
     self, var_list: Sequence[keras.Variable]
   ) -> None:
+    """Ends training as the inner optimizer does: with its averages, if it has.
+
+    Args:
+      var_list: variables of the model.
+    """
     self.inner_optimizer.finalize_variable_values(var_list)
 
   def exclude_from_weight_decay(
@@ -345,15 +355,29 @@ class PerCoreClipping(keras.optimizers.Optimizer):
     var_list: Sequence[keras.Variable] | None = None,
     var_names: Sequence[str] | None = None,
   ) -> None:
+    """Leaves variables out of the inner optimizer's weight decay.
+
+    Args:
+      var_list: variables of the model.
+      var_names: parts of the names of such variables.
+    """
     self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
 
   def save_own_variables(self, store: Any) -> None:
-    """Saves the clipper's state by name; Keras saves the inner optimizer."""
+    """Saves the clipper's state by name; Keras saves the inner optimizer.
+
+    Args:
+      store: what Keras gives: a mapping from names to arrays.
+    """
     for name, value in self._clipper.save().items():
       store[name] = value
 
   def load_own_variables(self, store: Any) -> None:
-    """Loads it, from any number of cores."""
+    """Loads it, from any number of cores.
+
+    Args:
+      store: what Keras gives: a mapping from names to arrays.
+    """
     names = list(store.keys())
     self._clipper.load({name: store[name][()] for name in names})
 
@@ -385,37 +409,3 @@ class PerCoreClipping(keras.optimizers.Optimizer):
       config["inner_optimizer"], custom_objects=custom_objects
     )
     return cls(**config)
-
-
-def _checked(optimizer: Any) -> keras.optimizers.Optimizer:
-  """Refuses what would clip, scale or accumulate a second time."""
-  if not isinstance(optimizer, keras.optimizers.Optimizer):
-    raise ValueError(
-      "inner_optimizer must be a Keras optimizer or the name of one. "
-      f"Received: inner_optimizer={optimizer!r}"
-    )
-  if isinstance(optimizer, PerCoreClipping):
-    raise ValueError(
-      "inner_optimizer must not clip per core itself. "
-      f"Received: inner_optimizer={type(optimizer).__name__}"
-    )
-  if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-    raise ValueError(
-      "Per-core clipping does not work with loss scaling: Keras 3 lets one "
-      "replica decide for all whether a step is finite. Use the "
-      "mixed_bfloat16 policy and the plain optimizer. "
-      f"Received: inner_optimizer={type(optimizer).__name__}"
-    )
-  for field, advice in (
-    ("clipnorm", "a bound, or batch_clip_norm"),
-    ("global_clipnorm", "a bound, or batch_clip_norm"),
-    ("clipvalue", "a bound, or batch_clip_norm"),
-    ("gradient_accumulation_steps", "PerCoreModel with microbatches"),
-  ):
-    value = getattr(optimizer, field)
-    if value:
-      raise ValueError(
-        f"{field} of the inner optimizer must be None: use {advice}. "
-        f"Received: {field}={value}"
-      )
-  return optimizer

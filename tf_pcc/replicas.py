@@ -38,6 +38,9 @@ def spans_workers(strategy: tf.distribute.Strategy | None = None) -> bool:
 
   Args:
     strategy: a `tf.distribute.Strategy`, the current one by default.
+
+  Returns:
+    False for one process.
   """
   strategy = strategy or tf.distribute.get_strategy()
   resolver = getattr(strategy, "cluster_resolver", None)
@@ -55,7 +58,7 @@ def require_replica_context(what: str) -> None:
     what: the caller's name, for the message.
 
   Raises:
-    RuntimeError: in cross-replica context.
+    RuntimeError: If called in cross-replica context.
   """
   if tf.distribute.in_cross_replica_context():
     raise RuntimeError(
@@ -79,7 +82,14 @@ def scale_loss(loss: tf.Tensor) -> tf.Tensor:
 
 
 def unscale_loss(loss: tf.Tensor) -> tf.Tensor:
-  """The inverse of `scale_loss`: times R."""
+  """The inverse of `scale_loss`: times R.
+
+  Args:
+    loss: float scalar, divided by R.
+
+  Returns:
+    float scalar.
+  """
   replicas = count()
   return loss * tf.cast(replicas, loss.dtype) if replicas > 1 else loss
 

@@ -61,7 +61,7 @@ class RunningBound(bounds.Bound):
     outlier_factor: float above 1; infinity leaves nothing out.
 
   Raises:
-    ValueError: on an argument outside these ranges.
+    ValueError: If an argument is outside these ranges.
 
   Example:
 
@@ -117,6 +117,16 @@ class RunningBound(bounds.Bound):
   def observe(
     self, norms: tf.Tensor, live: tf.Tensor, state: dict[str, tf.Tensor]
   ) -> dict[str, tf.Tensor]:
+    """The running norms with this step's; see `Bound.observe`.
+
+    Args:
+      norms: as in `Bound.compute`.
+      live: as in `Bound.compute`.
+      state: as in `Bound.compute`.
+
+    Returns:
+      dict like the state.
+    """
     average, weight, outliers = (state[name] for name in self.state_names)
     limit = math.log(self.outlier_factor)
     # Without a past nothing is a surprise.
@@ -140,6 +150,16 @@ class RunningBound(bounds.Bound):
   def compute(
     self, norms: tf.Tensor, live: tf.Tensor, state: dict[str, tf.Tensor]
   ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """The bound of this step; see `Bound.compute`.
+
+    Args:
+      norms: as in `Bound.compute`.
+      live: as in `Bound.compute`.
+      state: as in `Bound.compute`.
+
+    Returns:
+      rho as a float32 scalar, and the state.
+    """
     if self.decay == 0 and self.statistic == "min":
       # The logarithm would cost the last bit.
       return bounds.MinBound().compute(norms, live, {})[0], state
@@ -163,6 +183,15 @@ class RunningBound(bounds.Bound):
   def resize_state(
     self, state: dict[str, np.ndarray], units: int
   ) -> dict[str, np.ndarray]:
+    """Running norms for another number of units; see `Bound.resize_state`.
+
+    Args:
+      state: as in `Bound.compute`.
+      units: the new number of units.
+
+    Returns:
+      dict of NumPy float32 [units].
+    """
     known = state["weight"] > 0
     if not known.any():
       return {name: np.zeros(units, np.float32) for name in self.state_names}
@@ -179,6 +208,14 @@ class RunningBound(bounds.Bound):
   def upgrade_state(
     self, state: dict[str, np.ndarray]
   ) -> dict[str, np.ndarray] | None:
+    """The state of an older version; see `Bound.upgrade_state`.
+
+    Args:
+      state: as in `Bound.compute`.
+
+    Returns:
+      dict of the `state_names`, or None.
+    """
     if "average" not in state:
       return None
     weight = state["weight"]

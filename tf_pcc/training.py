@@ -1,6 +1,8 @@
-"""The second API: a model whose own train_step clips per core."""
+"""The second API: a model whose own train_step clips per core.
 
-import functools
+One class, long by the methods that Keras calls.
+"""
+
 import inspect
 from typing import Any
 
@@ -8,20 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_pcc import microbatches, replicas
+from tf_pcc import functional_models, inner_optimizers, microbatches, replicas
 from tf_pcc.clipping_spec import Clipping
 from tf_pcc.monitoring import ClippingMonitor
-from tf_pcc.optimizer import PerCoreClipping, check_library
+from tf_pcc.optimizer import PerCoreClipping
 from tf_pcc.units import WholeBatch
-
-
-@functools.cache
-def _functional_class():
-  """Keras' functional model class, which has no public name."""
-  inputs = keras.Input(())
-  # Before 3.13 Keras refuses a model without a layer.
-  outputs = keras.layers.Identity(name="same")(inputs)
-  return type(keras.Model(inputs, outputs))
 
 
 @keras.saving.register_keras_serializable("tf_pcc")
@@ -73,10 +66,10 @@ class PerCoreModel(keras.Model):
 
   def __new__(cls, *args, **kwargs):
     functional = len(args) == 2 or "outputs" in kwargs
-    if functional and not issubclass(cls, _functional_class()):
+    if functional and not issubclass(cls, functional_models.base()):
       # keras.Model would rewrite the bases of `cls`, and so of every other
       # PerCoreModel; a subclass of both leaves them alone.
-      twin = _functional_twin(cls)  # pyright: ignore[reportArgumentType]
+      twin = functional_models.twin(cls)  # pyright: ignore[reportArgumentType]
       return super().__new__(twin)
     return super().__new__(cls)
 
@@ -96,11 +89,11 @@ class PerCoreModel(keras.Model):
       **kwargs: as in `keras.Model.compile`.
 
     Raises:
-      ValueError: when `clipping` is not a `Clipping`, or both the optimizer and
+      ValueError: If `clipping` is not a `Clipping`, or both the optimizer and
         the model are to clip, under float16 loss scaling, or with an optimizer
         of another library.
     """
-    check_library(optimizer)
+    inner_optimizers.check_library(optimizer)
     optimizer = keras.optimizers.get(optimizer)
     if clipping is not None:
       if not isinstance(clipping, Clipping):
@@ -129,7 +122,11 @@ class PerCoreModel(keras.Model):
     return config
 
   def compile_from_config(self, config: dict[str, Any]) -> None:
-    """Compiles as the saved model was, and builds the optimizer's state."""
+    """Compiles as the saved model was, and builds the optimizer's state.
+
+    Args:
+      config: what `get_compile_config` returned.
+    """
     self.compile(**keras.saving.deserialize_keras_object(config))
     if self.built and self.optimizer is not None:
       self.optimizer.build(self.trainable_variables)
@@ -240,7 +237,14 @@ class PerCoreModel(keras.Model):
     return results
 
   def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-    """One evaluation step; as `train_step` without an update."""
+    """One evaluation step; as `train_step` without an update.
+
+    Args:
+      data: x, (x, y) or (x, y, sample_weight).
+
+    Returns:
+      dict of the metrics' results so far.
+    """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     y_pred = self._forward(x, training=False)
     loss = self.compute_loss(x, y, y_pred, sample_weight, training=False)
@@ -349,17 +353,3 @@ def _rows(x):
   """Number of examples of this core's batch, as a tensor."""
   first = next(t for t in keras.tree.flatten(x) if t is not None)
   return tf.cast(tf.shape(first)[0], tf.float32)
-
-
-@functools.cache
-def _functional_twin(cls):
-  """`cls` with Keras' functional model behind it, under the same name."""
-  twin = type(
-    cls.__name__,
-    (cls, _functional_class()),
-    {"__module__": cls.__module__, "__qualname__": cls.__qualname__},
-  )
-  package, found, name = keras.saving.get_registered_name(cls).partition(">")
-  if found:
-    keras.saving.register_keras_serializable(package, name)(twin)
-  return twin

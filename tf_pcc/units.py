@@ -25,11 +25,26 @@ class Units(Protocol):
   def clipped(
     self, factors: tf.Tensor, weights: tf.Tensor
   ) -> list[tf.Tensor | None]:
-    """This core's share of the update, from factors and weights [units]."""
+    """This core's share of the update, from factors and weights [units].
+
+    Args:
+      factors: float32 [units], what each unit is multiplied by.
+      weights: float32 [units], the share of each unit in the mean.
+
+    Returns:
+      List of tensors or None, one for each variable.
+    """
     ...
 
   def unclipped(self, weights: tf.Tensor) -> list[tf.Tensor | None]:
-    """The same without clipping."""
+    """The same without clipping.
+
+    Args:
+      weights: float32 [units], the share of each unit in the mean.
+
+    Returns:
+      List of tensors or None, one for each variable.
+    """
     ...
 
 
@@ -61,7 +76,14 @@ class WholeBatch:
     return clipping.scale(self._gradients, factors[0] * weights[0])
 
   def unclipped(self, weights: tf.Tensor) -> list[tf.Tensor | None]:
-    """The same without clipping; what is not live still gives zero."""
+    """The same without clipping; what is not live still gives zero.
+
+    Args:
+      weights: float32 [units], the share of each unit in the mean.
+
+    Returns:
+      List of tensors or None, one for each variable.
+    """
     live = tf.cast(clipping.is_live(self.norms), tf.float32)
     return self.clipped(live, weights)
 
@@ -81,7 +103,15 @@ class StackedMicrobatches:
   def clipped(
     self, factors: tf.Tensor, weights: tf.Tensor
   ) -> list[tf.Tensor | None]:
-    """As `WholeBatch.clipped`: the mean over the micro-batches."""
+    """As `WholeBatch.clipped`: the mean over the micro-batches.
+
+    Args:
+      factors: float32 [units], what each unit is multiplied by.
+      weights: float32 [units], the share of each unit in the mean.
+
+    Returns:
+      List of tensors or None, one for each variable.
+    """
     count: Any = self.norms.shape[0]
     products = factors * weights
 
@@ -93,7 +123,14 @@ class StackedMicrobatches:
     return [None if g is None else combine(g) for g in self._stacked]
 
   def unclipped(self, weights: tf.Tensor) -> list[tf.Tensor | None]:
-    """As `WholeBatch.unclipped`."""
+    """As `WholeBatch.unclipped`.
+
+    Args:
+      weights: float32 [units], the share of each unit in the mean.
+
+    Returns:
+      List of tensors or None, one for each variable.
+    """
     live = tf.cast(clipping.is_live(self.norms), tf.float32)
     return self.clipped(live, weights)
 
@@ -120,12 +157,27 @@ class SummedMicrobatches:
   def clipped(
     self, factors: tf.Tensor, weights: tf.Tensor
   ) -> list[tf.Tensor | None]:
-    """As `WholeBatch.clipped`; the factors are in the sum already."""
+    """As `WholeBatch.clipped`; the factors are in the sum already.
+
+    Args:
+      factors: float32 [units], what each unit is multiplied by.
+      weights: float32 [units], the share of each unit in the mean.
+
+    Returns:
+      List of tensors or None, one for each variable.
+    """
     del factors
     return self._mean(self._clipped, weights)
 
   def unclipped(self, weights: tf.Tensor) -> list[tf.Tensor | None]:
-    """As `WholeBatch.unclipped`."""
+    """As `WholeBatch.unclipped`.
+
+    Args:
+      weights: float32 [units], the share of each unit in the mean.
+
+    Returns:
+      List of tensors or None, one for each variable.
+    """
     return self._mean(self._unclipped, weights)
 
   def _mean(self, gradients, weights):

@@ -29,7 +29,7 @@ NAMES = (
 def main() -> None:
   name = sys.argv[1] if len(sys.argv) > 1 else ""
   if name in ("", "-h", "--help"):
-    print(__doc__.strip())
+    print((__doc__ or "").strip())
     # As the programs end after their help.
     sys.exit(1 if name else 0)
   if name not in NAMES:

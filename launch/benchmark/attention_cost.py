@@ -12,6 +12,8 @@ on the machine changes less than the clock's.
 import functools
 import statistics
 import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,6 +23,8 @@ from absl import logging
 from launch import cli
 from launch.benchmark import options
 from models import conformer, registry
+from models.layers import attention
+from models.speech_model import SpeechModel
 from tf_pcc import bars, files
 
 _VOCABULARY = 256
@@ -28,7 +32,12 @@ _VOCABULARY = 256
 _THREADS = 2
 
 
-def by_formula(layer, x, positions, mask):
+def by_formula(
+  layer: attention.RelativeSelfAttention,
+  x: tf.Tensor,
+  positions: tf.Tensor,
+  mask: tf.Tensor,
+) -> tf.Tensor:
   """What `RelativeSelfAttention.call` gives, by the formula above.
 
   Args:
@@ -56,7 +65,7 @@ def by_formula(layer, x, positions, mask):
   far = tf.pad(far, [[0, 0], [0, 0], [0, 0], [1, 0]])
   far = tf.reshape(far, [batch, layer.heads, 2 * length, length])
   far = tf.reshape(far[:, :, 1:], [batch, layer.heads, length, 2 * length - 1])
-  scores += far[..., :length]
+  scores += far[:, :, :, :length]
   scores *= layer.width**-0.5
   scores = tf.cast(scores, tf.float32)
   scores = tf.where(mask[:, None, None], scores, -1e9)
@@ -65,7 +74,9 @@ def by_formula(layer, x, positions, mask):
   return layer.output_projection(tf.reshape(mixed, [batch, length, layer.dim]))
 
 
-def make_models(fields, seed=0):
+def make_models(
+  fields: Mapping[str, Any], seed: int = 0
+) -> dict[str, SpeechModel]:
   """Two models of equal weights.
 
   Args:
@@ -86,7 +97,9 @@ def make_models(fields, seed=0):
   return models
 
 
-def make_step(model, utterances, seconds, seed=0):
+def make_step(
+  model: SpeechModel, utterances: int, seconds: float, seed: int = 0
+) -> Callable[[], float]:
   """A function that takes one training step, of noise.
 
   Args:
@@ -121,13 +134,19 @@ def make_step(model, utterances, seconds, seed=0):
   def step():
     loss = float(run(x, y))
     # The weights of the step are there when this can be read.
-    optimizer.iterations.numpy()
+    keras.ops.convert_to_numpy(optimizer.iterations)
     return loss
 
   return step
 
 
-def measure(fields, utterances, seconds, rounds, seed=0):
+def measure(
+  fields: Mapping[str, Any],
+  utterances: int,
+  seconds: float,
+  rounds: int,
+  seed: int = 0,
+) -> dict[str, dict[str, Any]]:
   """CPU time of a step with each attention, in turns.
 
   Args:
@@ -147,7 +166,9 @@ def measure(fields, utterances, seconds, rounds, seed=0):
     for name, model in make_models(fields, seed).items()
   }
   # The first step traces.
-  figures = {name: {"loss": step()} for name, step in steps.items()}
+  figures: dict[str, dict[str, Any]] = {
+    name: {"loss": step()} for name, step in steps.items()
+  }
   spent = {name: [] for name in steps}
   for turn in bars.make(range(rounds), unit="round"):
     for name in list(steps)[:: 1 if turn % 2 else -1]:
@@ -162,7 +183,7 @@ def measure(fields, utterances, seconds, rounds, seed=0):
   return figures
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> None:
   cli.no_arguments(arguments)
   path, sizes = options.json_path(), options.sizes()
   tf.config.threading.set_intra_op_parallelism_threads(_THREADS)

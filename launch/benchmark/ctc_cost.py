@@ -9,6 +9,8 @@ Their losses are printed too: beyond about 700 nats TensorFlow's may be wrong.
 
 import statistics
 import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +21,12 @@ from models.losses import ctc_loss
 from tf_pcc import bars, files
 
 
-def tensorflows(labels, label_length, logits, length):
+def tensorflows(
+  labels: tf.Tensor,
+  label_length: tf.Tensor,
+  logits: tf.Tensor,
+  length: tf.Tensor,
+) -> tf.Tensor:
   """`tf.nn.ctc_loss`, called like `ctc_loss.ctc_losses`."""
   return tf.nn.ctc_loss(
     labels, logits, label_length, length, logits_time_major=False, blank_index=0
@@ -29,7 +36,9 @@ def tensorflows(labels, label_length, logits, length):
 LOSSES = {"tf.nn.ctc_loss": tensorflows, "ctc_losses": ctc_loss.ctc_losses}
 
 
-def make_step(function, sizes):
+def make_step(
+  function: Callable[..., tf.Tensor], sizes: Mapping[str, int]
+) -> Callable[[], float]:
   """A function that computes the losses and their gradient once.
 
   Args:
@@ -64,7 +73,7 @@ def make_step(function, sizes):
   return step
 
 
-def measure(sizes, rounds):
+def measure(sizes: Mapping[str, int], rounds: int) -> dict[str, dict[str, Any]]:
   """Times of both losses.
 
   Args:
@@ -93,7 +102,7 @@ def measure(sizes, rounds):
   return figures
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> None:
   cli.no_arguments(arguments)
   path, sizes = options.json_path(), options.sizes()
   figures = measure(sizes, options.rounds())

@@ -15,6 +15,7 @@ import os
 import resource
 import tempfile
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from absl import flags, logging
@@ -136,7 +137,9 @@ def fill(directory: str, names: list[str]) -> None:
       file.write(shards.framed(data))
 
 
-def start(directory: str, batch: int, steps=None) -> dict:
+def start(
+  directory: str, batch: int, steps: Sequence[int] | None = None
+) -> dict:
   """Opens records, and reads the batches of steps; run in its own process.
 
   Args:
@@ -243,7 +246,7 @@ def _paths(directory, count):
   ]
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> None:
   cli.no_arguments(arguments)
   path, batch = options.json_path(), options.sizes()["batch"]
   try:

@@ -4,6 +4,8 @@ Their defaults are the benchmark's own, so they are defined when one starts, not
 when it is imported: two benchmarks can be imported in one process.
 """
 
+from typing import Any
+
 from absl import flags
 
 from launch import cli
@@ -60,24 +62,22 @@ def define_sizes(**defaults: int) -> None:
 
 def sizes() -> dict[str, int]:
   """The sizes asked for, of those that are defined."""
-  return {
-    name: flags.FLAGS[name].value for name in _SIZES if name in flags.FLAGS
-  }
+  return {name: _value(name) for name in _SIZES if name in flags.FLAGS}
 
 
 def rounds() -> int:
   """--rounds."""
-  return flags.FLAGS["rounds"].value
+  return _value("rounds")
 
 
 def model_size() -> str:
   """--model_size."""
-  return flags.FLAGS["model_size"].value
+  return _value("model_size")
 
 
 def duration() -> float:
   """--duration, in seconds."""
-  return flags.FLAGS["duration"].value
+  return _value("duration")
 
 
 def json_path() -> str | None:
@@ -89,3 +89,8 @@ def json_path() -> str | None:
   if _JSON.value:
     files.require_parent(_JSON.value, "--json")
   return _JSON.value
+
+
+def _value(name) -> Any:
+  """Of a flag that has a default, so is never None."""
+  return flags.FLAGS[name].value

@@ -11,10 +11,13 @@ method's time over that of no clipping in the same round, with the quartiles.
 
 import statistics
 import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from absl import flags, logging
+from ml_collections import config_dict
 
 from launch import cli
 from launch.benchmark import options
@@ -38,7 +41,7 @@ METHODS = {
 }
 
 
-def chosen(names):
+def chosen(names: Sequence[str] | None) -> dict[str, dict[str, Any]]:
   """The methods of these names, none before all others.
 
   Args:
@@ -48,10 +51,9 @@ def chosen(names):
     dict like `METHODS`.
 
   Raises:
-    ValueError: when there is no such method.
+    ValueError: If there is no such method.
   """
-  unknown = sorted(set(names or ()) - set(METHODS))
-  if unknown:
+  if names is not None and set(names) - set(METHODS):
     raise ValueError(
       f"--rows must be some of {', '.join(METHODS)}. Received: "
       f"rows={','.join(names)}"
@@ -60,7 +62,11 @@ def chosen(names):
   return {name: METHODS[name] for name in dict.fromkeys(wanted)}
 
 
-def make_steps(config, strategy, methods):
+def make_steps(
+  config: config_dict.ConfigDict,
+  strategy: tf.distribute.Strategy,
+  methods: Mapping[str, dict[str, Any]],
+) -> dict[str, Callable[[], Any]]:
   """A function for each method that takes one training step of its own model.
 
   Args:
@@ -119,7 +125,9 @@ def _step(model, strategy, data):
   return step
 
 
-def interleave(steps, rounds):
+def interleave(
+  steps: Mapping[str, Callable[[], Any]], rounds: int
+) -> dict[str, np.ndarray]:
   """Seconds of every step, the methods taking turns.
 
   Args:
@@ -144,7 +152,7 @@ def interleave(steps, rounds):
   return {name: np.array(values) for name, values in seconds.items()}
 
 
-def compare(seconds):
+def compare(seconds: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
   """Ratios to no clipping.
 
   Args:
@@ -164,7 +172,7 @@ def compare(seconds):
   return result
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> None:
   cli.no_arguments(arguments)
   methods = chosen(_ROWS.value)
   experiment.check_fields(_CONFIG.value)

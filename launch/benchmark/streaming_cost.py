@@ -2,16 +2,18 @@
 
   taskset -c 1 python -m launch.benchmark streaming --model_size=S
 
-One stream (or --batch=N), chunk after chunk, as a server would hear it.
+One stream (or --batch=N), chunk after chunk, as a server would receive it.
 The real-time factor is computing time over the sound's duration, all chunks
 together; the latency of a chunk is its own duration, for its first sample has
-waited so long when it can be heard whole, and then the computing. Weights are
+waited so long until the chunk is complete, and then the computing. Weights are
 random: they change no time. Resident memory is the whole process's at its peak.
 """
 
 import dataclasses
 import resource
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -20,14 +22,17 @@ from absl import logging
 from launch import cli
 from launch.benchmark import options
 from models import registry, streaming
+from models.streaming import StreamingConformerCTC
 from tf_pcc import bars, files
 
 # Chunks before the clock starts: the first traces.
 _WARM_UP = 3
 
 
-def measure(model, seconds, streams=1):
-  """Hears noise chunk by chunk.
+def measure(
+  model: StreamingConformerCTC, seconds: float, streams: int = 1
+) -> dict[str, Any]:
+  """Transcribes noise chunk by chunk.
 
   Args:
     model: `streaming.StreamingConformerCTC`.
@@ -70,7 +75,7 @@ def measure(model, seconds, streams=1):
   }
 
 
-def report(figures):
+def report(figures: dict[str, Any]) -> str:
   """The figures in words."""
   encoder = figures["encoder"]
   return "\n".join(
@@ -91,7 +96,7 @@ def report(figures):
   )
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> None:
   cli.no_arguments(arguments)
   path, sizes = options.json_path(), options.sizes()
   size = options.model_size()

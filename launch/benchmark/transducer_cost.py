@@ -15,6 +15,8 @@ import pathlib
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -34,7 +36,9 @@ _PEAK_OF = flags.DEFINE_enum(
 )
 
 
-def make_step(form, sizes, xla):
+def make_step(
+  form: str, sizes: Mapping[str, int], xla: bool
+) -> Callable[[], float]:
   """A function that computes the mean loss and all its gradients once.
 
   Args:
@@ -89,14 +93,14 @@ def make_step(form, sizes, xla):
 
   def step():
     loss, gradients = loss_and_gradients(*inputs)
-    for gradient in gradients:
+    for gradient in tf.nest.flatten(gradients):
       tf.reduce_sum(gradient).numpy()
     return float(loss)
 
   return step
 
 
-def peak_bytes(form, sizes, xla):
+def peak_bytes(form: str, sizes: Mapping[str, int], xla: bool) -> int:
   """What a step adds to this process's memory at most, in bytes.
 
   Args:
@@ -124,7 +128,9 @@ def _memory(field):
   raise OSError(f"/proc/self/status must have {field}, as Linux's has")
 
 
-def measure(sizes, xla, rounds):
+def measure(
+  sizes: Mapping[str, int], xla: bool, rounds: int
+) -> dict[str, dict[str, Any]]:
   """Peak memory and times of both forms.
 
   Args:
@@ -166,7 +172,7 @@ def measure(sizes, xla, rounds):
   return figures
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> None:
   cli.no_arguments(arguments)
   path, sizes = options.json_path(), options.sizes()
   if _PEAK_OF.value:

@@ -2,15 +2,17 @@
 
 import collections
 import dataclasses
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from launch.canaries.of_run import Canaries
 from tf_pcc import audit
 from tf_pcc.data import audio, resampling, text
-from tf_pcc.data.utterances import Utterance
+from tf_pcc.data.utterances import Corpus, Utterance
 
 
-def insert(corpus, canaries):
+def insert(corpus: Corpus, canaries: Canaries) -> Corpus:
   """A corpus with every canary as often as planned, evenly spread.
 
   The hold-out is left out. Repetition k of a canary has the id ID#k.
@@ -23,7 +25,7 @@ def insert(corpus, canaries):
     `Corpus`, a function of the arguments alone.
 
   Raises:
-    ValueError: when a canary is repeated more often than there are utterances,
+    ValueError: If a canary is repeated more often than there are utterances,
       or the text of a canary or a hold-out is in the corpus.
   """
   plan = canaries.plan
@@ -63,7 +65,9 @@ def insert(corpus, canaries):
   return dataclasses.replace(corpus, utterances=tuple(utterances), reader=read)
 
 
-def repetitions(plan, total):
+def repetitions(
+  plan: audit.CanaryPlan, total: int
+) -> Iterator[tuple[int, audit.Canary, int]]:
   """Which canary comes before which ordinary utterance.
 
   Args:
@@ -75,17 +79,17 @@ def repetitions(plan, total):
     order.
 
   Raises:
-    ValueError: when a canary is repeated more often than there are utterances.
+    ValueError: If a canary is repeated more often than there are utterances.
   """
   require_room(plan.repetitions.tolist(), total)
   schedule = audit.insertion_schedule(plan, total, plan.settings["seed"])
-  heard = collections.Counter()
+  repeated = collections.Counter()
   for position, index in zip(schedule.positions, schedule.canaries):
-    heard[index] += 1
-    yield int(position), plan.canaries[index], heard[index]
+    repeated[index] += 1
+    yield int(position), plan.canaries[index], repeated[index]
 
 
-def require_room(counts, total):
+def require_room(counts: Iterable[int], total: int) -> None:
   """Refuses repetition counts that so many utterances cannot spread.
 
   Args:
@@ -93,7 +97,7 @@ def require_room(counts, total):
     total: int, ordinary utterances.
 
   Raises:
-    ValueError: when there are fewer utterances than repetitions.
+    ValueError: If there are fewer utterances than repetitions.
   """
   most = max(counts, default=0)
   if most > total:
@@ -104,7 +108,7 @@ def require_room(counts, total):
     )
 
 
-def refuse_texts(plan, corpus):
+def refuse_texts(plan: audit.CanaryPlan, corpus: Iterable[Utterance]) -> None:
   """Refuses a corpus that says what the plan's canaries say.
 
   Args:
@@ -112,7 +116,7 @@ def refuse_texts(plan, corpus):
     corpus: iterable of `Utterance`.
 
   Raises:
-    ValueError: naming utterances and canaries.
+    ValueError: If there is such a text; utterances and canaries are named.
   """
   planned = {text.normalize(canary.text): canary.id for canary in plan.all}
   found = [(u.id, planned[u.text]) for u in corpus if u.text in planned]

@@ -1,4 +1,4 @@
-"""The noise-masking attack on a run: does it say what it can no longer hear?
+"""The noise-masking attack on a run: does it fill in a masked secret?
 
 For canaries whose text is a template with a secret. Where the secret is spoken
 is asked of the recogniser itself: the best CTC path of the true text. All
@@ -7,17 +7,34 @@ says a word in few frames, early or late in its sound. The hold-out, masked
 alike, tells what guessing gives.
 """
 
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
 from launch.canaries import scores
+from launch.canaries.of_run import Canaries
 from launch.recognition import driver as driver_
+from launch.recognition.driver import Driver
 from launch.runs import opening
 from models.decoding import alignment
 from tf_pcc import audit
+from tf_pcc.audit import noise_masking
 from tf_pcc.data import records, text
+from tf_pcc.data.records import Records
+from tf_pcc.data.text import Tokenizer
 
-MASKS = ("none", *audit.noise_masking.MASKS)
+MASKS = ("none", *noise_masking.MASKS)
 
 
-def attack_run(directory, canaries, mask, batch_size=64, step=None):
+def attack_run(
+  directory: str | os.PathLike,
+  canaries: Canaries,
+  mask: str,
+  batch_size: int = 64,
+  step: int | None = None,
+) -> tuple[dict[str, Any], list[str]]:
   """Runs the attack on a checkpoint of a training run.
 
   Args:
@@ -31,7 +48,7 @@ def attack_run(directory, canaries, mask, batch_size=64, step=None):
     dict as in `attack`, and notes for the report.
 
   Raises:
-    ValueError: when a canary has no secret, the model has no CTC output or
+    ValueError: If a canary has no secret, the model has no CTC output or
       no labels for a canary, or `attack` refuses.
   """
   plan = canaries.plan
@@ -74,21 +91,26 @@ def attack_run(directory, canaries, mask, batch_size=64, step=None):
   return attack(plan, found, transcribe, rate, mask), notes
 
 
-def frame_log_probs(driver, spoken):
+def frame_log_probs(driver: Driver, spoken: Records) -> list[np.ndarray]:
   """CTC's log-probabilities, a list of float32 [T, V].
 
   Args:
     driver: `launch.recognition.driver.Driver` of a model with a CTC output.
     spoken: `Records`.
   """
-  result = [None] * len(spoken)
+  result = [np.zeros([0, 0], np.float32)] * len(spoken)
   found = driver.run(driver.model.frame_log_probs, spoken)
   for row, (log_probs, length) in found:
     result[row] = log_probs[:length]
   return result
 
 
-def locate(canaries, log_probs, tokenizer, frame_seconds):
+def locate(
+  canaries: Canaries,
+  log_probs: Sequence[np.ndarray],
+  tokenizer: Tokenizer,
+  frame_seconds: float,
+) -> list[audit.MaskedUtterance | None]:
   """Where every canary's secret is spoken.
 
   Args:
@@ -106,7 +128,10 @@ def locate(canaries, log_probs, tokenizer, frame_seconds):
   for canary, waveform, values in zip(
     plan.all, canaries.waveforms(), log_probs
   ):
-    plain, secret = text.normalize(canary.text), text.normalize(canary.secret)
+    plain, secret = (
+      text.normalize(canary.text),
+      text.normalize(canary.secret or ""),
+    )
     ids = tokenizer.encode(plain)
     aligned = alignment.align(values, ids)
     words = aligned and alignment.word_times(
@@ -123,7 +148,13 @@ def locate(canaries, log_probs, tokenizer, frame_seconds):
   return found
 
 
-def attack(plan, utterances, transcribe, sample_rate, mask):
+def attack(
+  plan: audit.CanaryPlan,
+  utterances: Sequence[audit.MaskedUtterance | None],
+  transcribe: Callable[[Sequence[np.ndarray], int], Sequence[str]],
+  sample_rate: int,
+  mask: str,
+) -> dict[str, Any]:
   """The attack on the inserted canaries and on the hold-out.
 
   Args:
@@ -139,7 +170,7 @@ def attack(plan, utterances, transcribe, sample_rate, mask):
     by repetition count.
 
   Raises:
-    ValueError: when nothing inserted, or nothing held out, can be masked.
+    ValueError: If nothing inserted, or nothing held out, can be masked.
   """
   count = len(plan.canaries)
   parts = {

@@ -13,13 +13,18 @@ import functools
 import json
 import os
 import posixpath
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
+from ml_collections import config_dict
 
 from launch.runs import checkpoints, saved_config
-from tf_pcc import audit, files
+from tf_pcc import audit, files, locks
+from tf_pcc.audit import texts as texts_
 from tf_pcc.data import batching, records, resampling, text, tts
+from tf_pcc.data.mixing import AnyRecords
 from tf_pcc.data.utterances import Utterance
 
 
@@ -39,18 +44,18 @@ class Canaries:
   def _rows(self):
     return {name: row for row, name in enumerate(self.records.ids)}
 
-  def rows(self, group):
+  def rows(self, group: Iterable[audit.Canary]) -> list[int]:
     """Numbers in the records of `plan.canaries` or `plan.holdout`."""
     return [self._rows[canary.id] for canary in group]
 
-  def insertions(self):
+  def insertions(self) -> list[batching.Insertion]:
     """What `tf_pcc.data.batching.Batches` takes: an `Insertion` a canary."""
     return [
       batching.Insertion(self.records, row, canary.repetitions)
       for row, canary in zip(self.rows(self.plan.canaries), self.plan.canaries)
     ]
 
-  def waveforms(self):
+  def waveforms(self) -> list[np.ndarray]:
     """The sound of `plan.all`, a list of float32 [samples] in [-1, 1]."""
     return [
       self.records.read(row).astype("float32") / 2**15
@@ -58,7 +63,14 @@ class Canaries:
     ]
 
 
-def prepare(config, directory, splits, tokenizer, fits, write=True):
+def prepare(
+  config: config_dict.ConfigDict,
+  directory: str | os.PathLike,
+  splits: Mapping[str, AnyRecords],
+  tokenizer: text.Tokenizer,
+  fits: Callable[[Sequence[int], int], bool],
+  write: bool = True,
+) -> Canaries | None:
   """The canaries that a config asks for: those of the directory, or new ones.
 
   New ones are a function of the config, the corpus and the tokenizer alone, so
@@ -71,14 +83,14 @@ def prepare(config, directory, splits, tokenizer, fits, write=True):
       the words of "train" are the canaries' vocabulary.
     tokenizer: `tf_pcc.data.text.Tokenizer`.
     fits: function (labels, samples) -> bool, whether the network can learn
-      them; see `models.recogniser.SpeechModel.fits`.
+      them; see `models.speech_model.SpeechModel.fits`.
     write: bool, whether this process writes them to the directory.
 
   Returns:
     `Canaries`, or None where `config.canaries.insert` is False.
 
   Raises:
-    ValueError: when a repetition count exceeds the steps, the directory holds a
+    ValueError: If a repetition count exceeds the steps, the directory holds a
       run without canaries, or `tf_pcc.audit.make_plan` refuses the fields.
   """
   fields = config.canaries
@@ -99,14 +111,20 @@ def prepare(config, directory, splits, tokenizer, fits, write=True):
       "an empty --workdir. Received: canaries.insert=True"
     )
   ordinary = [t for split in splits.values() for t in split.texts]
-  fits = spoken_fits(tokenizer, fits)
-  result = draw(config, splits["train"].texts, ordinary, fits)
+  result = draw(
+    config, splits["train"].texts, ordinary, spoken_fits(tokenizer, fits)
+  )
   if write:
     save(directory, result)
   return result
 
 
-def draw(config, texts, ordinary_texts=(), fits=None):
+def draw(
+  config: config_dict.ConfigDict,
+  texts: Iterable[str],
+  ordinary_texts: Iterable[str] = (),
+  fits: Callable[[str, float], bool] | None = None,
+) -> Canaries:
   """Plans and speaks the canaries of `config.canaries`.
 
   Args:
@@ -121,11 +139,11 @@ def draw(config, texts, ordinary_texts=(), fits=None):
     `Canaries`, a function of the arguments alone.
 
   Raises:
-    ValueError: when `tf_pcc.audit.make_plan` refuses the fields.
+    ValueError: If `tf_pcc.audit.make_plan` refuses the fields.
   """
   fields = config.canaries
   vocabulary = sorted({w for line in texts for w in line.split()})
-  numbers = set(audit.texts.DIGITS) <= set(vocabulary)
+  numbers = set(texts_.DIGITS) <= set(vocabulary)
   if fields.kind == "characters" or (fields.kind == "template" and numbers):
     vocabulary = None  # Letters, or digits.
   plan = audit.make_plan(
@@ -161,7 +179,9 @@ def draw(config, texts, ordinary_texts=(), fits=None):
   return Canaries(plan, spoken)
 
 
-def spoken_fits(tokenizer, fits):
+def spoken_fits(
+  tokenizer: text.Tokenizer, fits: Callable[[Sequence[int], int], bool]
+) -> Callable[[str, float], bool]:
   """What `draw` takes from what a model says.
 
   Args:
@@ -179,7 +199,7 @@ def spoken_fits(tokenizer, fits):
   return check
 
 
-def speak(plan, cache):
+def speak(plan: audit.CanaryPlan, cache: str | os.PathLike) -> records.Records:
   """Speaks a plan's canaries and speeds them up; once, then from the cache.
 
   Args:
@@ -190,13 +210,13 @@ def speak(plan, cache):
     `Records` of `plan.all`, in that order.
 
   Raises:
-    ValueError: when a voice engine is missing or refuses a voice.
+    ValueError: If a voice engine is missing or refuses a voice.
   """
   cache = os.path.expanduser(cache)
   path = os.path.join(cache, f"canaries-{plan.digest()[:16]}")
   os.makedirs(cache, exist_ok=True)
   # The workers of one machine share the cache: the first speaks.
-  with files.locked(
+  with locks.locked(
     f"{path}.lock",
     lambda: logging.info("another process writes %s: waiting", path),
   ):
@@ -208,7 +228,7 @@ def speak(plan, cache):
   return records.Records(path)
 
 
-def save(directory, canaries):
+def save(directory: str | os.PathLike, canaries: Canaries) -> None:
   """Writes the plan, and the sound of what is in it, to a run's directory."""
   sound = files.join(directory, "canaries")
   if not tf.io.gfile.exists(sound):
@@ -223,7 +243,7 @@ def save(directory, canaries):
   files.write_json(_plan_path(directory), plan)
 
 
-def load(directory):
+def load(directory: str | os.PathLike) -> Canaries:
   """The canaries of a run: its own, or those of the records it trained on.
 
   Args:
@@ -233,7 +253,7 @@ def load(directory):
     `Canaries`.
 
   Raises:
-    ValueError: when it was trained without.
+    ValueError: If it was trained without.
   """
   path = _own_plan_path(directory)
   if path:
@@ -246,7 +266,11 @@ def load(directory):
   )
 
 
-def load_plan(path, cache="~/.cache/tf_pcc", flag="plan"):
+def load_plan(
+  path: str | os.PathLike,
+  cache: str | os.PathLike = "~/.cache/tf_pcc",
+  flag: str = "plan",
+) -> Canaries:
   """The canaries of a plan's file.
 
   Args:
@@ -259,7 +283,7 @@ def load_plan(path, cache="~/.cache/tf_pcc", flag="plan"):
     `Canaries`.
 
   Raises:
-    ValueError: when there is no plan, or it or its sound is not as it must be.
+    ValueError: If there is no plan, or it or its sound is not as it must be.
   """
   if not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
     raise ValueError(
@@ -286,7 +310,7 @@ def load_plan(path, cache="~/.cache/tf_pcc", flag="plan"):
   return Canaries(plan, speak(plan, cache))
 
 
-def require_own(directory, plan):
+def require_own(directory: str | os.PathLike, plan: audit.CanaryPlan) -> None:
   """Refuses a plan that is not that of a run which has one.
 
   Args:
@@ -294,7 +318,7 @@ def require_own(directory, plan):
     plan: `tf_pcc.audit.CanaryPlan` given besides.
 
   Raises:
-    ValueError: naming both.
+    ValueError: If the run has another plan; both are named.
   """
   path = _own_plan_path(directory)
   own = load_plan(path, flag="workdir").plan if path else plan

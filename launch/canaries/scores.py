@@ -1,17 +1,27 @@
 """Audited checkpoints: a run's own, or any function from sound to text."""
 
+import os
 import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from absl import logging
 
+from launch.canaries.of_run import Canaries
 from launch.recognition import driver, error_rates
 from launch.runs import checkpoints, datasets, opening, saved_config
 from tf_pcc import audit, bars
 from tf_pcc.data import text
+from tf_pcc.data.text import Tokenizer
 
 
-def audit_run(directory, canaries, which="last", batch_size=64, step=None):
+def audit_run(
+  directory: str | os.PathLike,
+  canaries: Canaries,
+  which: str = "last",
+  batch_size: int = 64,
+  step: int | None = None,
+) -> tuple[list[audit.AuditedCheckpoint], list[str], float]:
   """Audits checkpoints of a training run.
 
   Args:
@@ -26,7 +36,7 @@ def audit_run(directory, canaries, which="last", batch_size=64, step=None):
     seconds that scoring the canaries took.
 
   Raises:
-    ValueError: when there is no such checkpoint, a loss is NaN, or a canary has
+    ValueError: If there is no such checkpoint, a loss is NaN, or a canary has
       text that the run's tokenizer does not know.
   """
   model, tokenizer, config, _ = opening.load_model(directory, step=step)
@@ -41,7 +51,7 @@ def audit_run(directory, canaries, which="last", batch_size=64, step=None):
     paths = paths[-1:]
   method = config.clipping.method
   entries, seconds = [], 0.0
-  for step, path in bars.make(paths, desc="audit", unit="checkpoint"):
+  for at, path in bars.make(paths, desc="audit", unit="checkpoint"):
     checkpoints.restore_weights(model, path)
     start = time.monotonic()
     losses, transcripts = recogniser.score(canaries.records)
@@ -51,8 +61,8 @@ def audit_run(directory, canaries, which="last", batch_size=64, step=None):
       raise ValueError(
         f"{path}: losses must not be NaN, which has no rank: training had "
         "diverged. Audit an earlier checkpoint with --step, one of "
-        f"{[s for s in steps if s < step]}. Received: NaN for {lost} of "
-        f"{len(losses)} canaries at step={step}"
+        f"{[s for s in steps if s < at]}. Received: NaN for {lost} of "
+        f"{len(losses)} canaries at step={at}"
       )
     wer = None
     if test is not None:
@@ -66,7 +76,7 @@ def audit_run(directory, canaries, which="last", batch_size=64, step=None):
           run=f"{method} seed {config.seed}",
           method=method,
           seed=config.seed,
-          step=step,
+          step=at,
           wer=wer,
         )
       )
@@ -104,7 +114,7 @@ def audit_run(directory, canaries, which="last", batch_size=64, step=None):
   return entries, notes, seconds
 
 
-def require_vocabulary(tokenizer, canaries):
+def require_vocabulary(tokenizer: Tokenizer, canaries: Canaries) -> None:
   """Refuses canaries that a tokenizer has no labels for.
 
   Args:
@@ -112,7 +122,7 @@ def require_vocabulary(tokenizer, canaries):
     canaries: `launch.canaries.of_run.Canaries`.
 
   Raises:
-    ValueError: naming their words.
+    ValueError: If there are such; their words are named.
   """
   lines = [text.normalize(canary.text) for canary in canaries.plan.all]
   encoded = tokenizer.encode_batch(lines, strict=False)
@@ -129,7 +139,13 @@ def require_vocabulary(tokenizer, canaries):
     )
 
 
-def audit_function(transcribe, name, canaries, directory=None, batch_size=64):
+def audit_function(
+  transcribe: Callable[[Sequence[np.ndarray], int], Sequence[str]],
+  name: str,
+  canaries: Canaries,
+  directory: str | os.PathLike | None = None,
+  batch_size: int = 64,
+) -> tuple[list[audit.AuditedCheckpoint], list[str], float]:
   """Audits any function from waveforms to text.
 
   Args:
@@ -144,7 +160,7 @@ def audit_function(transcribe, name, canaries, directory=None, batch_size=64):
     seconds that transcribing the canaries took.
 
   Raises:
-    ValueError: when it raises, or does not return one string a waveform.
+    ValueError: If it raises, or does not return one string a waveform.
   """
 
   def guarded(waveforms, rate):

@@ -1,8 +1,12 @@
 """The one report of a comparison's runs, with what they cost."""
 
+import os
 import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from launch.comparison import training_jobs
+from launch.comparison.training_jobs import Job
 from tf_pcc import audit
 from tf_pcc.audit import cells
 
@@ -10,7 +14,14 @@ from tf_pcc.audit import cells
 _NONE = "–"
 
 
-def write_report(directory, jobs, bounds, baseline, notes, overwrite=False):
+def write_report(
+  directory: str | os.PathLike,
+  jobs: Sequence[Job],
+  bounds: Mapping[str, dict[str, Any]],
+  baseline: str,
+  notes: Sequence[str],
+  overwrite: bool = False,
+) -> str:
   """Writes the one report of all runs; see `tf_pcc.audit.write_report`.
 
   Args:
@@ -25,7 +36,7 @@ def write_report(directory, jobs, bounds, baseline, notes, overwrite=False):
     The page's path.
 
   Raises:
-    ValueError: when the runs did not have the same canaries.
+    ValueError: If the runs did not have the same canaries.
   """
   plan = jobs[0].plan()
   others = [j.name for j in jobs if j.plan().digest() != plan.digest()]
@@ -123,7 +134,7 @@ def _cost_table(jobs):
   }
 
 
-def convergence_table(found, figure):
+def convergence_table(found: dict[str, Any], figure: str) -> dict[str, Any]:
   """A table of the steps to each matched word error rate.
 
   Args:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Sequence
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _POLL_SECONDS = 0.5
@@ -26,7 +27,13 @@ class Stopped(RuntimeError):
   """Another process failed or the user interrupted: this one was ended."""
 
 
-def run(module, arguments, log, watch=lambda: None, cpus=None):
+def run(
+  module: str,
+  arguments: Sequence[str],
+  log: str | os.PathLike,
+  watch: Callable[[], None] = lambda: None,
+  cpus: set[int] | None = None,
+) -> None:
   """Runs `python -m module` to its end.
 
   The process gives all its memory back when it ends. Interrupting this one ends
@@ -43,7 +50,7 @@ def run(module, arguments, log, watch=lambda: None, cpus=None):
       system cannot bind processes to cores.
 
   Raises:
-    ProgramFailed: when its exit code is not 0.
+    ProgramFailed: If its exit code is not 0.
   """
   command = [sys.executable, "-m", module, *arguments]
   path = pathlib.Path(log)
@@ -107,14 +114,16 @@ def _end_with_parent():
   return ask
 
 
-def available_cpus():
+def available_cpus() -> list[int]:
   """The CPU cores this process may use, a sorted list."""
   if hasattr(os, "sched_getaffinity"):
     return sorted(os.sched_getaffinity(0))
   return list(range(os.cpu_count() or 1))
 
 
-def run_all(tasks, parallel):
+def run_all(
+  tasks: Iterable[Callable[[Callable[[], None], set[int]], None]], parallel: int
+) -> None:
   """Does tasks that run programs, some at a time, each on CPU cores of its own.
 
   Args:
@@ -123,7 +132,7 @@ def run_all(tasks, parallel):
     parallel: int, how many at a time.
 
   Raises:
-    BaseException: the first that a task or an interrupt raises, after all
+    BaseException: If a task or an interrupt raises it: the first, after all
       processes have been ended and waited for.
   """
   cpus = available_cpus()

@@ -4,12 +4,15 @@ import dataclasses
 import functools
 import os
 import runpy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from ml_collections import config_dict
 
 from launch.comparison import processes
 from launch.runs import experiment, metrics, saved_config
-from tf_pcc import audit, files
+from tf_pcc import files
+from tf_pcc.audit import AuditedCheckpoint, CanaryPlan, CanaryScores
 
 # Methods whose clipping.bound counts.
 WITH_BOUND = ("batch", "pcc", "per_example")
@@ -36,7 +39,7 @@ class Job:
   arguments: tuple
   directory: str
 
-  def summary(self):
+  def summary(self) -> dict[str, Any] | None:
     """summary.json of a finished run, otherwise None."""
     path = os.path.join(self.directory, "summary.json")
     if not os.path.exists(path):
@@ -46,11 +49,11 @@ class Job:
     )
     return found if found["steps"] >= self.config.steps else None
 
-  def check(self):
+  def check(self) -> None:
     """Refuses a directory that holds a run of another config.
 
     Raises:
-      ValueError: naming the fields that differ.
+      ValueError: If fields differ; they are named.
     """
     saved_config.check_config(self.directory, self.config)
     # Without canaries more steps could go on, but not be compared.
@@ -63,14 +66,16 @@ class Job:
           f"Received: steps={self.config.steps}"
         )
 
-  def step(self):
+  def step(self) -> int:
     """The last step it has logged."""
     if not os.path.exists(os.path.join(self.directory, "metrics.jsonl")):
       return 0
     steps = [line["step"] for line in metrics.read(self.directory)]
     return min(max(steps, default=0), self.config.steps)
 
-  def train(self, watch, cpus=None):
+  def train(
+    self, watch: Callable[[], None], cpus: set[int] | None = None
+  ) -> None:
     """Trains it, or goes on; a finished run is left alone.
 
     Args:
@@ -87,7 +92,9 @@ class Job:
       )
     watch()
 
-  def audit(self, watch, cpus=None):
+  def audit(
+    self, watch: Callable[[], None], cpus: set[int] | None = None
+  ) -> None:
     """Audits its checkpoints, unless that was done; arguments as of `train`."""
     if not os.path.exists(os.path.join(self.directory, "audit", "report.html")):
       processes.run(
@@ -98,27 +105,27 @@ class Job:
         cpus,
       )
 
-  def audited(self):
+  def audited(self) -> list[AuditedCheckpoint]:
     """Its scores, a list of `tf_pcc.audit.AuditedCheckpoint`."""
     path = os.path.join(self.directory, "audit", "audit.json")
     remedy = "remove its folder: the run is audited again"
     found = files.read_json(path, remedy, _Audit)
     return [
-      audit.AuditedCheckpoint(
+      AuditedCheckpoint(
         run=self.name,
         method=self.method,
         seed=self.seed,
         step=entry["step"],
         wer=entry["wer"],
-        inserted=audit.CanaryScores.from_dict(entry["scores"]["inserted"]),
-        holdout=audit.CanaryScores.from_dict(entry["scores"]["holdout"]),
+        inserted=CanaryScores.from_dict(entry["scores"]["inserted"]),
+        holdout=CanaryScores.from_dict(entry["scores"]["holdout"]),
       )
       for entry in found["checkpoints"]
     ]
 
-  def plan(self):
+  def plan(self) -> CanaryPlan:
     """The plan of its canaries."""
-    return audit.CanaryPlan.load(os.path.join(self.directory, "canaries.json"))
+    return CanaryPlan.load(os.path.join(self.directory, "canaries.json"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,14 +155,14 @@ class Settings:
       file = file.rpartition(":")[0]
     return runpy.run_path(file)
 
-  def job(self, method, seed, bound=None):
+  def job(self, method: str, seed: int, bound: float | None = None) -> Job:
     """The run of a method and a seed."""
     fields = {"clipping.method": method, "seed": seed}
     if bound is not None:
       fields["clipping.bound"] = float(bound)
     return self._job(f"{method} seed {seed}", "runs", method, {}, fields)
 
-  def trials(self, methods):
+  def trials(self, methods: Iterable[str]) -> dict[str, list[Job]]:
     """For each method the runs that choose its bound, without canaries."""
     result = {}
     for method in methods:
@@ -211,7 +218,9 @@ class Settings:
     )
 
 
-def require_splits(config, choose=False):
+def require_splits(
+  config: config_dict.ConfigDict, choose: bool = False
+) -> None:
   """Refuses a config without the sets that a comparison reads off.
 
   Args:
@@ -219,7 +228,7 @@ def require_splits(config, choose=False):
     choose: bool, whether bounds are chosen, on a validation set.
 
   Raises:
-    ValueError: naming the field to set.
+    ValueError: If a set is missing; the field to set is named.
   """
   data = config.data
   records = data.kind == "records"
@@ -238,7 +247,9 @@ def require_splits(config, choose=False):
       )
 
 
-def read_bounds(directory, trials):
+def read_bounds(
+  directory: str | os.PathLike, trials: Mapping[str, Sequence[Job]]
+) -> dict[str, dict[str, Any]]:
   """bounds.json of a comparison, as far as it is about these trials.
 
   Args:
@@ -249,7 +260,7 @@ def read_bounds(directory, trials):
     dict as in `write_bounds`; {} where nothing was chosen yet.
 
   Raises:
-    ValueError: when a bound was chosen among others than those of the trials.
+    ValueError: If a bound was chosen among others than those of the trials.
   """
   path = os.path.join(directory, "bounds.json")
   found = _bounds(path)
@@ -266,7 +277,9 @@ def read_bounds(directory, trials):
   return {method: found[method] for method in trials if method in found}
 
 
-def write_bounds(directory, bounds):
+def write_bounds(
+  directory: str | os.PathLike, bounds: Mapping[str, dict[str, Any]]
+) -> None:
   """Adds to bounds.json, which is written whole or not at all.
 
   Args:

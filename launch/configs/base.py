@@ -8,7 +8,7 @@ that is not here is an error. On the command line a field is
 from ml_collections import config_dict
 
 
-def get_config():
+def get_config() -> config_dict.ConfigDict:
   """The fields and their defaults."""
   config = config_dict.ConfigDict()
   # Of the weights, the order of batches, SpecAugment and dropout.

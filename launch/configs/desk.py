@@ -11,10 +11,12 @@ literal form, --config.clipping.normalize=false (RESULTS.md).
   python -m launch.train --workdir=runs/desk
 """
 
+from ml_collections import config_dict
+
 from launch.configs import base
 
 
-def get_config():
+def get_config() -> config_dict.ConfigDict:
   config = base.get_config()
   config.data.kind = "synthetic"
   # Three passes over clean speech are learnt sooner without augmentation.

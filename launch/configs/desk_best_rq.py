@@ -10,10 +10,12 @@ codes for fewer sounds, and spans of 200 ms, since sentences last 2 s.
     --workdir=runs/desk_best_rq
 """
 
+from ml_collections import config_dict
+
 from launch.configs import desk
 
 
-def get_config():
+def get_config() -> config_dict.ConfigDict:
   config = desk.get_config()
   config.model.name = "best_rq"
   config.model.fields = {

@@ -12,10 +12,12 @@ with canaries in the training (RESULTS.md, "The other families").
     --workdir=runs/desk_best_rq_finetune
 """
 
+from ml_collections import config_dict
+
 from launch.configs import desk
 
 
-def get_config():
+def get_config() -> config_dict.ConfigDict:
   config = desk.get_config()
   config.init_from = "runs/desk_best_rq"
   return config

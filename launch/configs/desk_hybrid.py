@@ -13,10 +13,12 @@ with canaries in the training (RESULTS.md, "The other families").
     --workdir=runs/desk_hybrid
 """
 
+from ml_collections import config_dict
+
 from launch.configs import desk_transducer
 
 
-def get_config():
+def get_config() -> config_dict.ConfigDict:
   config = desk_transducer.get_config()
   config.model.name = "hybrid"
   config.model.fields = {**config.model.fields, "ctc_weight": 0.3}

@@ -2,7 +2,7 @@
 
 Data: as in desk.py. Model: LSTM CTC, size tiny (2 bidirectional layers of 160
 cells), wordpieces; `--config.model.fields.encoder.bidirectional=False` for one
-that hears forwards only. APCC (minimum over the cores).
+that runs forwards only. APCC (minimum over the cores).
 Source: as in desk.py; the network is Graves et al., arXiv 1303.5778, behind a
 subsampling.
 Cost: 11 minutes on one CPU core (--config.cores=1). Result: 3.1% WER,
@@ -12,10 +12,12 @@ with canaries in the training (RESULTS.md, "The other families").
     --workdir=runs/desk_lstm
 """
 
+from ml_collections import config_dict
+
 from launch.configs import desk
 
 
-def get_config():
+def get_config() -> config_dict.ConfigDict:
   config = desk.get_config()
   config.model.name = "lstm_ctc"
   config.model.fields = {

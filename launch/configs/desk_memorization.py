@@ -33,6 +33,8 @@ another seed and no canaries and takes the lowest validation word error rate.
     --choose_bound
 """
 
+from ml_collections import config_dict
+
 from launch.configs import base
 
 BOUNDS = (1.0, 2.5, 6.0, 15.0)
@@ -54,7 +56,7 @@ QUICK = {
 }
 
 
-def get_config():
+def get_config() -> config_dict.ConfigDict:
   config = base.get_config()
   config.data.kind = "synthetic"
   config.data.utterances = {"train": 40000, "validation": 200, "test": 400}

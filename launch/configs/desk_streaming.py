@@ -11,10 +11,12 @@ with canaries in the training (RESULTS.md, "The other families").
     --workdir=runs/desk_streaming
 """
 
+from ml_collections import config_dict
+
 from launch.configs import desk
 
 
-def get_config():
+def get_config() -> config_dict.ConfigDict:
   config = desk.get_config()
   config.model.name = "streaming_conformer_ctc"
   config.model.fields = {

@@ -10,10 +10,12 @@ Source: the corpus' recipe, the sizes and the rates are this package's.
     --config.data.manifest=PATH/manifest.tsv --workdir=runs/digits
 """
 
+from ml_collections import config_dict
+
 from launch.configs import base
 
 
-def get_config():
+def get_config() -> config_dict.ConfigDict:
   config = base.get_config()
   config.data.kind = "digits"
   config.data.utterances = {"train": 4000, "validation": 0, "test": 400}

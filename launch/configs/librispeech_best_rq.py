@@ -18,10 +18,12 @@ Cost and expected result: neither has been measured, no TPU was at hand.
     --config.init_from=gs://BUCKET/runs/best-rq-s ...
 """
 
+from ml_collections import config_dict
+
 from launch.configs import librispeech_conformer_ctc
 
 
-def get_config():
+def get_config() -> config_dict.ConfigDict:
   config = librispeech_conformer_ctc.get_config()
   config.model.name = "best_rq"
   config.model.fields = {"size": "S"}

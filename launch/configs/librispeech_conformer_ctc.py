@@ -21,13 +21,15 @@ model; CTC without one should be expected above that.
     --config.data.test=gs://BUCKET/records/test-clean
 """
 
+from ml_collections import config_dict
+
 from launch.configs import base
 from models import conformer
 
 _CORES = 8
 
 
-def get_config(size="S"):
+def get_config(size: str = "S") -> config_dict.ConfigDict:
   size = size or "S"
   config = base.get_config()
   config.policy = "mixed_bfloat16"

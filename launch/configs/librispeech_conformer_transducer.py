@@ -18,10 +18,12 @@ WER on test-clean without a language model.
     --config.data.test=gs://BUCKET/records/test-clean
 """
 
+from ml_collections import config_dict
+
 from launch.configs import librispeech_conformer_ctc
 
 
-def get_config(size="S"):
+def get_config(size: str = "S") -> config_dict.ConfigDict:
   config = librispeech_conformer_ctc.get_config(size)
   config.model.name = "conformer_transducer"
   config.model.fields = {"size": size or "S", "prediction": "lstm"}

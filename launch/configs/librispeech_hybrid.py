@@ -17,10 +17,12 @@ Cost and expected result: neither has been measured, no TPU was at hand.
     --config.data.test=gs://BUCKET/records/test-clean
 """
 
+from ml_collections import config_dict
+
 from launch.configs import librispeech_conformer_transducer
 
 
-def get_config(size="S"):
+def get_config(size: str = "S") -> config_dict.ConfigDict:
   config = librispeech_conformer_transducer.get_config(size)
   config.model.name = "hybrid"
   config.model.fields = {**config.model.fields, "ctc_weight": 0.3}

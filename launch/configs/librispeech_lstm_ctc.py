@@ -15,10 +15,12 @@ Cost and expected result: neither has been measured, no TPU was at hand.
     --config.data.test=gs://BUCKET/records/test-clean
 """
 
+from ml_collections import config_dict
+
 from launch.configs import librispeech_conformer_ctc
 
 
-def get_config():
+def get_config() -> config_dict.ConfigDict:
   config = librispeech_conformer_ctc.get_config()
   config.model.name = "lstm_ctc"
   config.model.fields = {"size": "L", "encoder": {"bidirectional": True}}

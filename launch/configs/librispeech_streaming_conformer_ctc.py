@@ -17,10 +17,12 @@ errors than the same model of whole utterances makes should be expected.
     --config.data.test=gs://BUCKET/records/test-clean
 """
 
+from ml_collections import config_dict
+
 from launch.configs import librispeech_conformer_ctc
 
 
-def get_config():
+def get_config() -> config_dict.ConfigDict:
   config = librispeech_conformer_ctc.get_config()
   config.model.name = "streaming_conformer_ctc"
   config.model.fields = {

@@ -12,10 +12,12 @@ dev-clean. Model: Conformer CTC, size tiny.
     --workdir=runs/overfit
 """
 
+from ml_collections import config_dict
+
 from launch.configs import base
 
 
-def get_config():
+def get_config() -> config_dict.ConfigDict:
   config = base.get_config()
   config.cores = 2
   config.batch = 16

@@ -8,10 +8,12 @@ Source: the sizes are those of arXiv 2005.08100, the rest is this package's.
     --config.data.train=data/train --config.data.test=data/test
 """
 
+from ml_collections import config_dict
+
 from launch.configs import base
 
 
-def get_config():
+def get_config() -> config_dict.ConfigDict:
   config = base.get_config()
   config.model.fields = {"size": "S"}
   config.tokenizer.size = 512

@@ -2,14 +2,16 @@
 
 import os
 import random
+from typing import Any
 
 from tf_pcc import extras, files
 from tf_pcc.data import inspection, normalizers
+from tf_pcc.data.utterances import Corpus
 
 _BAR, _SHOWN = 40, 20
 
 
-def report(result):
+def report(result: dict[str, Any]) -> str:
   """The result in words, with a histogram."""
   lines = [inspection.summary(result), ""]
   edges, counts = result["histogram"]["edges"], result["histogram"]["counts"]
@@ -59,7 +61,7 @@ def _counted(counts):
   return str(found) if counts else ""
 
 
-def play_list(result, corpus):
+def play_list(result: dict[str, Any], corpus: Corpus) -> str:
   """The most suspicious utterances and as many others, as an .m3u file."""
   doubtful = [doubt["id"] for doubt in result["suspicious"][:_SHOWN]]
   others = sorted({u.id for u in corpus} - set(doubtful))
@@ -80,7 +82,7 @@ def play_list(result, corpus):
   return "\n".join(lines) + "\n"
 
 
-def draw(result, path):
+def draw(result: dict[str, Any], path: str | os.PathLike) -> None:
   """Draws the lengths and the commonest characters.
 
   Args:

@@ -15,6 +15,8 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow.python import pywrap_mlir
 
+from launch.plan import tracing
+
 _PIPELINE = "tf-replicated-clustering-bridge-v2"
 _SUSPECTS = {
   "a shape that is not static": r"tensor<(?:\*x|[0-9x]*\?)",
@@ -27,7 +29,7 @@ class Rejected(ValueError):
   """What a TPU would not run, as the bridge or its output says."""
 
 
-def run(function):
+def run(function: tracing.Traced) -> str:
   """What the bridge makes of a traced step.
 
   Args:
@@ -38,7 +40,7 @@ def run(function):
     cores run.
 
   Raises:
-    Rejected: when the bridge refuses the step, with its own words.
+    Rejected: If the bridge refuses the step, with its own words.
   """
   try:
     return tf.mlir.experimental.run_pass_pipeline(_module(function), _PIPELINE)
@@ -49,7 +51,7 @@ def run(function):
     ) from error
 
 
-def suspects(module):
+def suspects(module: str) -> dict[str, list[str]]:
   """What the bridge lets through and a TPU does not.
 
   Args:
@@ -69,11 +71,11 @@ def suspects(module):
   return found
 
 
-def device_function(module):
+def device_function(module: str) -> re.Match[str]:
   """Match of the head of the function that the cores run.
 
   Raises:
-    Rejected: when there is not exactly one.
+    Rejected: If there is not exactly one.
   """
   called = re.findall(
     r'"tf_device\.cluster_func"\([^)]*\) <\{func = @(\w+)\}>', module
@@ -83,7 +85,9 @@ def device_function(module):
       "A step must be one program, the same on all cores. Received: "
       f"{len(called)} programs"
     )
-  return re.search(rf"func\.func private @{re.escape(called[0])}\(", module)
+  name = re.escape(called[0])
+  [head] = re.finditer(rf"func\.func private @{name}\(", module)
+  return head
 
 
 def _module(function):
@@ -152,7 +156,7 @@ def _keep_copies(nodes):
 
 def _datatype(dtype):
   names = {"float32": "FLOAT", "float64": "DOUBLE"}
-  return "DT_" + names.get(dtype.name, dtype.name.upper())
+  return f"DT_{names.get(dtype.name, dtype.name.upper())}"
 
 
 def _shape(shape):

@@ -167,7 +167,7 @@ def sizes(
       found = _compiled(made, topology, shape, settings, blocks)
       numbers = table_cells.numbers(found)
       largest, time = "-", "-"
-      if found.compiles:
+      if found.compiles and found.memory:
         largest = extension.largest_batch(found.memory, shape.batch)
         estimated = estimate.step_time(found, topology).estimate
         time = f"{estimated * 1e3:.0f}"

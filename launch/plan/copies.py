@@ -12,7 +12,11 @@ TPUReplicatedInput, TPUReplicatedOutput, TPUCompilationResult and the attributes
 in `_MARKS`).
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
+
+from launch.plan import tracing
 
 _MARKS = (
   "_class",
@@ -29,7 +33,7 @@ _DROPPED = ("TPUReplicateMetadata", "TPUCompilationResult")
 _INT32 = tf.int32.as_datatype_enum
 
 
-def executable(function, cores):
+def executable(function: tracing.Traced, cores: int) -> Callable[..., None]:
   """A function that takes the traced step.
 
   Args:
@@ -41,7 +45,7 @@ def executable(function, cores):
     all cores as the step does and returns nothing.
 
   Raises:
-    ValueError: when a cross-replica operation is inside a loop or a branch, or
+    ValueError: If a cross-replica operation is inside a loop or a branch, or
       is none of CrossReplicaSum and AllToAll.
   """
   program = _Program(function.graph.as_graph_def(), cores)

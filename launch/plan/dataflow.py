@@ -12,6 +12,9 @@ step. No TensorFlow internals are used; the graph is read as a `GraphDef`.
 import collections
 import dataclasses
 import math
+from collections.abc import Iterable, Sequence
+
+from launch.plan import tracing
 
 COLLECTIVES = (
   "AllToAll",
@@ -51,7 +54,7 @@ class Collective:
   waits_for: frozenset
 
 
-def collectives(function, gradients):
+def collectives(function: tracing.Traced, gradients: int) -> list[Collective]:
   """All cross-replica operations of a step.
 
   Args:
@@ -62,7 +65,7 @@ def collectives(function, gradients):
     list of `Collective`, in the graph's order.
 
   Raises:
-    ValueError: when one is inside a loop or a branch, where a TPU's cores may
+    ValueError: If one is inside a loop or a branch, where a TPU's cores may
       not all come to it.
   """
   graph_def = function.graph.as_graph_def()
@@ -103,7 +106,9 @@ def collectives(function, gradients):
   return found
 
 
-def split(found, shapes):
+def split(
+  found: Sequence[Collective], shapes: Iterable[Sequence[int]]
+) -> tuple[list[Collective], list[Collective]]:
   """Tells the sums of the gradients from the rest.
 
   Args:

@@ -15,6 +15,8 @@ import sys
 import threading
 import time
 import venv
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from tf_pcc import files
 
@@ -25,13 +27,13 @@ _READY = "ready.json"
 _POLL_SECONDS = 0.2
 
 
-def default_directory():
+def default_directory() -> str:
   """~/.cache/tf_pcc/plan-VERSIONS."""
   versions = "-".join(p.replace("==", "-") for p in PACKAGES[::2])
   return os.path.expanduser(f"~/.cache/tf_pcc/plan-{versions}")
 
 
-def setup(directory=None):
+def setup(directory: str | os.PathLike | None = None) -> str:
   """Makes the environment, or finishes one that was not.
 
   Args:
@@ -41,7 +43,7 @@ def setup(directory=None):
     str, the directory.
 
   Raises:
-    OSError: when pip cannot install the packages, with its last words.
+    OSError: If pip cannot install the packages, with its last words.
   """
   directory = pathlib.Path(directory or default_directory())
   if is_ready(directory):
@@ -69,7 +71,7 @@ def setup(directory=None):
   return str(directory)
 
 
-def is_ready(directory=None):
+def is_ready(directory: str | os.PathLike | None = None) -> bool:
   """Whether `setup` came to its end there, with these packages."""
   path = pathlib.Path(directory or default_directory()) / _READY
   try:
@@ -78,11 +80,11 @@ def is_ready(directory=None):
     return False
 
 
-def require(directory=None):
+def require(directory: str | os.PathLike | None = None) -> str | os.PathLike:
   """The environment's directory.
 
   Raises:
-    ValueError: when it is not there, with the command that makes it.
+    ValueError: If it is not there, with the command that makes it.
   """
   if not is_ready(directory):
     flag = f" --environment={directory}" if directory else ""
@@ -95,8 +97,13 @@ def require(directory=None):
 
 
 def compile_for_tpu(
-  program, topology, result, directory=None, watch=None, effort=0.0
-):
+  program: str | os.PathLike,
+  topology: str,
+  result: str | os.PathLike,
+  directory: str | os.PathLike | None = None,
+  watch: Callable[[float], None] | None = None,
+  effort: float = 0.0,
+) -> dict[str, Any]:
   """Compiles StableHLO ahead of time; see `launch.plan.xla_worker`.
 
   Args:
@@ -111,14 +118,20 @@ def compile_for_tpu(
     dict, what is in `result`.
 
   Raises:
-    RuntimeError: when the compiler died, with its last words.
+    RuntimeError: If the compiler died, with its last words.
   """
   command = ["compile", program, topology, str(effort), result]
   _run(command, directory, watch)
   return files.read_json(result)
 
 
-def run_on_cpu(program, cores, arguments, result, directory=None):
+def run_on_cpu(
+  program: str | os.PathLike,
+  cores: int,
+  arguments: str | os.PathLike,
+  result: str | os.PathLike,
+  directory: str | os.PathLike | None = None,
+) -> None:
   """Runs StableHLO once on XLA's CPU devices.
 
   Args:
@@ -129,12 +142,17 @@ def run_on_cpu(program, cores, arguments, result, directory=None):
     directory: of the environment.
 
   Raises:
-    RuntimeError: when it did not come to its end, with its last words.
+    RuntimeError: If it did not come to its end, with its last words.
   """
   _run(["run", program, str(cores), arguments, result], directory)
 
 
-def run_child(command, log, watch=None, **options):
+def run_child(
+  command: Sequence[str],
+  log: str | os.PathLike,
+  watch: Callable[[float], None] | None = None,
+  **options: Any,
+) -> int:
   """Runs a program to its end; Ctrl-C and SIGTERM end it too.
 
   Args:
@@ -164,7 +182,7 @@ def run_child(command, log, watch=None, **options):
 
 
 @contextlib.contextmanager
-def interruptible():
+def interruptible() -> Iterator[None]:
   """SIGTERM is answered as Ctrl-C is, for the time of the context."""
 
   def interrupt(*_):

@@ -48,7 +48,17 @@ def step_time(found: step.Step, topology: topologies.Topology) -> StepTime:
   Args:
     found: a step that compiles.
     topology: the slice it was compiled for.
+
+  Returns:
+    The estimate and its parts.
+
+  Raises:
+    ValueError: If the step does not compile.
   """
+  if found.compiler_bytes is None:
+    raise ValueError(
+      "step_time takes a step that compiles. Received: compiler_bytes=None"
+    )
   chip, cores = topology.chip, topology.cores
   flops = max(found.flops, found.compiler_flops or 0)
   compute = flops / (chip.peak_flops / chip.cores)

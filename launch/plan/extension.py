@@ -6,6 +6,7 @@ blocks are alike: what two programs need says what a third would.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from launch.plan import step
 
@@ -30,7 +31,7 @@ def of_blocks(programs: Mapping[int, step.Step], blocks: int) -> step.Step:
   """
   (few, first), (more, second) = sorted(programs.items())
 
-  def line(name, low=first, high=second):
+  def line(name: str, low: Any = first, high: Any = second) -> float:
     low, high = getattr(low, name), getattr(high, name)
     return low + (high - low) * (blocks - few) / (more - few)
 
@@ -43,7 +44,8 @@ def of_blocks(programs: Mapping[int, step.Step], blocks: int) -> step.Step:
     compiler=None,
     seconds_to_compile=first.seconds_to_compile + second.seconds_to_compile,
   )
-  if not (first.compiles and second.compiles):
+  compiles = first.compiles and second.compiles
+  if not compiles or first.memory is None or second.memory is None:
     return dataclasses.replace(
       found,
       compiles=False,

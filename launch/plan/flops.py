@@ -16,11 +16,16 @@ import collections
 import itertools
 import math
 import re
+from typing import Any
 
 import tensorflow as tf
 
+from tf_pcc.training import PerCoreModel
 
-def of_step(model, data):
+
+def of_step(
+  model: PerCoreModel, data: tuple[Any, Any]
+) -> tuple[dict[str, int], list[str]]:
   """Operations of one core's step, by layer.
 
   Args:
@@ -33,7 +38,7 @@ def of_step(model, data):
     sorted list of the kinds of ops that were not counted and may hold products.
 
   Raises:
-    ValueError: when a loop whose iterations are not known holds a product.
+    ValueError: If a loop whose iterations are not known holds a product.
   """
 
   @tf.function(autograph=False)
@@ -50,7 +55,9 @@ def of_step(model, data):
   return of_graph(gradients.get_concrete_function(*data).graph)
 
 
-def of_graph(graph, caller=None):
+def of_graph(
+  graph: tf.Graph, caller: str | None = None
+) -> tuple[dict[str, int], list[str]]:
   """Operations of a graph and of the functions it calls, by layer.
 
   Args:
@@ -61,7 +68,7 @@ def of_graph(graph, caller=None):
     dict and list as `of_step`'s.
 
   Raises:
-    ValueError: as `of_step`.
+    ValueError: If a loop whose iterations are not known holds a product.
   """
   found, unknown = collections.Counter(), set()
   for op in graph.get_operations():

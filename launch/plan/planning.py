@@ -11,8 +11,12 @@ import tempfile
 import time
 
 import tensorflow as tf
+from ml_collections import config_dict
 
 from launch.plan import environment, findings, largest_batch, step
+from launch.plan.largest_batch import Largest
+from launch.plan.step import Step
+from launch.plan.topologies import Topology
 from launch.runs import saved_config
 from tf_pcc import bars, files
 
@@ -68,17 +72,17 @@ class Planner:
     effort: float, see `environment.compile_for_tpu`.
 
   Raises:
-    ValueError: when the effort is out of range, or no compiler is installed.
+    ValueError: If the effort is out of range, or no compiler is installed.
   """
 
   def __init__(
     self,
-    config,
-    topology,
-    environment_directory=None,
-    cache="~/.cache/tf_pcc/plans",
-    progress=True,
-    effort=0.0,
+    config: config_dict.ConfigDict,
+    topology: Topology,
+    environment_directory: str | os.PathLike | None = None,
+    cache: str | os.PathLike = "~/.cache/tf_pcc/plans",
+    progress: bool = True,
+    effort: float = 0.0,
   ):
     if not -1 <= effort <= 1:
       raise ValueError(
@@ -91,7 +95,7 @@ class Planner:
     self._sources = digest()
     self._said = set()
 
-  def compile(self, shape):
+  def compile(self, shape: Shape) -> Step:
     """What is known of the step of one shape.
 
     Args:
@@ -101,8 +105,8 @@ class Planner:
       `launch.plan.step.Step`.
 
     Raises:
-      ValueError: when the step cannot be traced.
-      RuntimeError: when the compiler died.
+      ValueError: If the step cannot be traced.
+      RuntimeError: If the compiler died.
     """
     path = self._cache / f"{self.key(shape)}.json"
     available = self._topology.chip.memory
@@ -176,7 +180,7 @@ class Planner:
       flush=True,
     )
 
-  def largest(self, shape, multiple=1):
+  def largest(self, shape: Shape, multiple: int = 1) -> Largest:
     """The largest batch of a core that fits.
 
     Args:
@@ -187,7 +191,7 @@ class Planner:
       `launch.plan.largest_batch.Largest`.
 
     Raises:
-      ValueError: when the step is refused, or fails for another reason.
+      ValueError: If the step is refused, or fails for another reason.
     """
 
     def memory(batch):
@@ -201,7 +205,7 @@ class Planner:
 
     return largest_batch.largest_batch(memory, shape.batch, multiple)
 
-  def key(self, shape):
+  def key(self, shape: Shape) -> str:
     """Name of a result: a digest of all that can change it."""
     config = json.loads(self._config.to_json_best_effort())
     # Of the rest nothing is in the program.
@@ -280,7 +284,7 @@ class _Clock:
       self._bar.refresh()
 
 
-def sources(root=_ROOT):
+def sources(root: pathlib.Path = _ROOT) -> list[pathlib.Path]:
   """Every file that can change the program.
 
   What is read from a compiled program is read again each time, so the files
@@ -293,7 +297,7 @@ def sources(root=_ROOT):
     list of `pathlib.Path`.
 
   Raises:
-    FileNotFoundError: when one that is named here was moved or renamed.
+    FileNotFoundError: If one that is named here was moved or renamed.
   """
   found = [root / name for name in _NAMED]
   found += sorted((root / "tf_pcc").glob("*.py"))
@@ -308,7 +312,7 @@ def sources(root=_ROOT):
   return found
 
 
-def digest(root=_ROOT):
+def digest(root: pathlib.Path = _ROOT) -> str:
   """Of the names and the content of `sources`, a str."""
   found = hashlib.sha256()
   for path in sources(root):

@@ -17,15 +17,24 @@ import sys
 
 import tensorflow as tf
 from absl import logging
+from ml_collections import config_dict
 
 from launch.plan import bridge, dataflow, flops, stablehlo, step, tracing
+from launch.plan.step import Step
 from launch.runs import experiment, saved_config
 from tf_pcc import files
 
 _COPIES = 2
 
 
-def make(config, cores, batch, samples, labels, vocab_size):
+def make(
+  config: config_dict.ConfigDict,
+  cores: int,
+  batch: int,
+  samples: int,
+  labels: int,
+  vocab_size: int,
+) -> tuple[str | None, Step]:
   """Traces and lowers the training step that launch.train takes.
 
   Two logical CPU devices must exist.
@@ -64,10 +73,11 @@ def make(config, cores, batch, samples, labels, vocab_size):
   function = tracing.trace(strategy, train_step, data)
   shapes = [v.shape for v in model.trainable_variables]
   found = dataflow.collectives(function, len(shapes))
-  sums = collections.defaultdict(lambda: [0, 0])
+  sums = collections.Counter()
+  sizes = collections.Counter()
   for one in found:
-    sums[one.kind][0] += 1
-    sums[one.kind][1] += one.bytes
+    sums[one.kind] += 1
+    sizes[one.kind] += one.bytes
   by_layer, unknown = flops.of_step(model, data)
   facts = step.Step(
     parameters=sum(math.prod(s) for s in shapes),
@@ -75,7 +85,7 @@ def make(config, cores, batch, samples, labels, vocab_size):
     flops=sum(by_layer.values()),
     flops_by_layer=by_layer,
     flops_unknown=tuple(unknown),
-    collectives={kind: tuple(total) for kind, total in sums.items()},
+    collectives={kind: (count, sizes[kind]) for kind, count in sums.items()},
     clip=_clip(dataflow.split(found, shapes)[0]),
     outside_scope=tuple(tracing.foreign_resources(function, _COPIES)),
     suspects={},
@@ -110,7 +120,7 @@ def _clip(gradients):
   return where.pop() if len(where) == 1 else "mixed"
 
 
-def main(path):
+def main(path: str | os.PathLike) -> None:
   request = files.read_json(path)
   directory = request.pop("directory")
   logging.set_verbosity(logging.INFO)

@@ -13,24 +13,33 @@ import collections
 import os
 import re
 import sys
+from collections.abc import Mapping, Sequence
 
 import keras
 import tensorflow as tf
+from ml_collections import config_dict
 
 from launch.plan import step
 from launch.runs import experiment, saved_config
 from tf_pcc import files
 
 _FRAMEWORKS = tuple(
-  os.path.dirname(os.path.abspath(module.__file__)) + os.sep
-  for module in (tf, keras)
+  os.path.dirname(os.path.abspath(path)) + os.sep
+  for path in (tf.__file__, keras.__file__)
+  if path
 )
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
 _SHOWN = 3
 _UNFIT = (tf.string, tf.float64)
 
 
-def trace(config, batch, samples, labels, vocab_size):
+def trace(
+  config: config_dict.ConfigDict,
+  batch: int,
+  samples: int,
+  labels: int,
+  vocab_size: int,
+) -> tf.Graph:
   """The training step of one core.
 
   Args:
@@ -62,7 +71,9 @@ def trace(config, batch, samples, labels, vocab_size):
   ).graph
 
 
-def where(graph, rejected, suspects):
+def where(
+  graph: tf.Graph, rejected: str | None, suspects: Mapping[str, Sequence[str]]
+) -> dict[str, list[str]]:
   """The places of the ops that are not taken.
 
   Args:
@@ -112,7 +123,7 @@ def _line(op):
   return ""
 
 
-def main(path):
+def main(path: str | os.PathLike) -> None:
   request = files.read_json(path)
   directory, _ = request.pop("directory"), request.pop("cores")
   facts = step.from_json(files.read_json(files.join(directory, "step.json")))

@@ -45,7 +45,7 @@ _LEGALIZE = (
 _THREEFRY, _AUTO_SELECT = 2, 3
 
 
-def convert(module):
+def convert(module: str) -> str:
   """StableHLO of what every core runs.
 
   Args:
@@ -57,7 +57,7 @@ def convert(module):
     argument.
 
   Raises:
-    launch.plan.bridge.Rejected: when an op has no counterpart, with its name.
+    launch.plan.bridge.Rejected: If an op has no counterpart, with its name.
   """
   text = _stand_in(_device_program(module))
   try:
@@ -75,7 +75,7 @@ def convert(module):
   return text.replace("algorithm =  THREE_FRY", "algorithm =  DEFAULT")
 
 
-def arguments(module):
+def arguments(module: str) -> list[tuple[str, int]]:
   """What @main of `convert` takes, in order.
 
   Args:
@@ -97,7 +97,7 @@ def arguments(module):
     for first, inner in re.findall(r"\[(%\w+)[^\]]*\] as (%\w+)", rest)
   }
   reads = dict(re.findall(r'(%\w+) = "tf\.ReadVariableOp"\((%\w+)\)', rest))
-  call = re.search(r'"tf_device\.cluster_func"\(([^)]*)\)', rest)
+  call = _search(r'"tf_device\.cluster_func"\(([^)]*)\)', rest)
   found = []
   for name in call[1].split(", "):
     name = reads.get(name, name)
@@ -112,7 +112,17 @@ def arguments(module):
   return found
 
 
-def aliases(text):
+def _search(pattern, text):
+  """The first match, of what the bridge always writes."""
+  found = re.search(pattern, text)
+  if found is None:
+    raise ValueError(
+      f"The bridge's module must have {pattern}. Received: one that has not"
+    )
+  return found
+
+
+def aliases(text: str) -> dict[int, int]:
   """Which result of @main is the new value of which argument; for tests.
 
   Args:
@@ -121,7 +131,7 @@ def aliases(text):
   Returns:
     dict from the argument's number to the result's.
   """
-  signature = re.search(r"func\.func @main\(.*", text)[0]
+  signature = _search(r"func\.func @main\(.*", text)[0]
   found = re.findall(
     r"%arg(\d+): tensor<[^>]*> \{tf\.aliasing_output = (\d+)", signature
   )
@@ -130,7 +140,7 @@ def aliases(text):
 
 def _device_program(module):
   """The module without the host's function, the device's being @main."""
-  name = re.search(r"@(\w+)", bridge.device_function(module)[0])[1]
+  name = _search(r"@(\w+)", bridge.device_function(module)[0])[1]
   intro, *functions = re.split(r"(?m)^  (?=func\.func )", module)
   kept = []
   for function in functions[1:]:

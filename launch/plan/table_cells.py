@@ -79,12 +79,12 @@ def giga(value: float | None, unit: float = 1e9, digits: int = 3) -> str:
 
 def more(value: float | None, base: float | None) -> str:
   """By how many percent a value is larger than another."""
-  return "-" if None in (value, base) else f"{value / base - 1:+.2%}"
+  return "-" if value is None or base is None else f"{value / base - 1:+.2%}"
 
 
 def less(value: float | None, base: float | None) -> float | None:
   """A value less another, None where one is unknown."""
-  return None if None in (value, base) else value - base
+  return None if value is None or base is None else value - base
 
 
 def known(value: Any) -> Any:

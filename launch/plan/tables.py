@@ -76,7 +76,7 @@ def check(
     The numbers of blocks to compile, empty for all.
 
   Raises:
-    ValueError: naming the flag or the field.
+    ValueError: If a flag or a field is out of range; it is named.
   """
   experiment.check_fields(config)
   if config.model.name not in registry.MODELS:

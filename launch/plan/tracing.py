@@ -10,6 +10,8 @@ nothing but `get_tpu_system_metadata()`.
 """
 
 import collections
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -51,7 +53,22 @@ class _Resolver(tf.distribute.cluster_resolver.ClusterResolver):
     return {"TPU": self._cores}
 
 
-def tpu_strategy(cores, copies=None):
+class Traced(Protocol):
+  """What is used of the function that `tf.function` traces.
+
+  Attributes:
+    graph: the `tf.Graph` of a function, with `inputs`, `outputs` and
+      `control_outputs`.
+    captured_inputs: tensors from outside, variables among them.
+  """
+
+  graph: Any
+  captured_inputs: Sequence[tf.Tensor]
+
+
+def tpu_strategy(
+  cores: int, copies: int | None = None
+) -> tf.distribute.TPUStrategy:
   """A `tf.distribute.TPUStrategy` whose cores are logical CPU devices.
 
   Args:
@@ -67,7 +84,7 @@ def tpu_strategy(cores, copies=None):
     `tf.distribute.TPUStrategy`.
 
   Raises:
-    ValueError: when there are fewer logical CPU devices.
+    ValueError: If there are fewer logical CPU devices.
   """
   devices = len(tf.config.list_logical_devices("CPU"))
   if copies is None and not 1 <= cores <= devices:
@@ -90,7 +107,9 @@ def tpu_strategy(cores, copies=None):
   return strategy
 
 
-def distribute(strategy, batches):
+def distribute(
+  strategy: tf.distribute.TPUStrategy, batches: Sequence[Any]
+) -> Any:
   """One batch a core, as `strategy.run` takes it.
 
   Args:
@@ -109,7 +128,9 @@ def distribute(strategy, batches):
   return keras.tree.map_structure(values, *batches)
 
 
-def trace(strategy, step, data):
+def trace(
+  strategy: tf.distribute.TPUStrategy, step: Callable[[Any], Any], data: Any
+) -> Traced:
   """The graph of one step on all cores.
 
   Args:
@@ -139,7 +160,7 @@ def trace(strategy, step, data):
   return run.get_concrete_function(data)
 
 
-def foreign_resources(function, cores):
+def foreign_resources(function: Traced, cores: int) -> list[str]:
   """Captured variables that are not one copy a core.
 
   A variable made outside `strategy.scope()` lives on the host; a step that

@@ -24,6 +24,8 @@ import re
 import resource
 import sys
 import types
+from collections.abc import Sequence
+from typing import Any
 
 os.environ.update(
   JAX_PLATFORMS="cpu",
@@ -57,7 +59,7 @@ files = importlib.import_module("tf_pcc.files")
 jax.config.update("jax_enable_x64", True)
 
 
-def load(path):
+def load(path: str | os.PathLike) -> tuple[ir.Context, ir.Module]:
   """The module in the file, without `mhlo.copy`, which XLA does not import."""
   context = mlir.make_ir_context()
   with context, open(path) as file:
@@ -93,7 +95,7 @@ def _unpacked(text):
   )
 
 
-def options(devices, backend):
+def options(devices: Sequence[Any], backend: Any) -> xla_client.CompileOptions:
   """One replica a device, one program."""
   made = compiler.get_compile_options(
     num_replicas=len(devices),
@@ -105,7 +107,9 @@ def options(devices, backend):
   return made
 
 
-def compile_for_tpu(program, topology, effort, result):
+def compile_for_tpu(
+  program: str, topology: str, effort: str, result: str
+) -> None:
   jax.config.update("jax_exec_time_optimization_effort", float(effort))
   found = {}
   try:
@@ -149,7 +153,7 @@ def compile_for_tpu(program, topology, effort, result):
   files.write_json(result, found)
 
 
-def run_on_cpu(program, cores, arguments, result):
+def run_on_cpu(program: str, cores: int, arguments: str, result: str) -> None:
   """Every argument and result has the cores as its first axis."""
   devices = jax.devices("cpu")[:cores]
   client = devices[0].client

@@ -13,6 +13,7 @@ import collections
 import dataclasses
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -20,9 +21,12 @@ SECONDS = (0.625, 1.25, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0)
 # The cost of 32 rows of 10 seconds; see `rows`.
 _BUDGET = 32 * 10 * (1 + 10 / 15)
 
+# What names a sound; it comes back with what is found of it.
+Key = TypeVar("Key", bound=Hashable)
+
 
 @dataclasses.dataclass(frozen=True)
-class Batch:
+class Batch(Generic[Key]):
   """Utterances that are recognised together.
 
   Attributes:
@@ -31,7 +35,7 @@ class Batch:
     samples: int, the width they are padded to.
   """
 
-  keys: tuple[Hashable, ...]
+  keys: tuple[Key, ...]
   waveforms: tuple[np.ndarray, ...]
   samples: int
 
@@ -71,12 +75,12 @@ def rows(seconds: float, most: int) -> int:
 
 
 def make(
-  sounds: Iterable[tuple[Hashable, np.ndarray]],
+  sounds: Iterable[tuple[Key, np.ndarray]],
   sample_rate: int,
   batch_size: int,
   limited: bool = True,
   kind: Callable[[Hashable], Hashable] | None = None,
-) -> Iterator[Batch]:
+) -> Iterator[Batch[Key]]:
   """Gathers utterances in batches.
 
   Args:
@@ -109,8 +113,8 @@ def make(
 
 
 def consecutive(
-  sounds: Iterable[tuple[Hashable, np.ndarray]], batch_size: int
-) -> Iterator[Batch]:
+  sounds: Iterable[tuple[Key, np.ndarray]], batch_size: int
+) -> Iterator[Batch[Key]]:
   """Batches of utterances in the order in which they come.
 
   Args:

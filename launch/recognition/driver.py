@@ -8,21 +8,34 @@ A model takes up to a minute at once, longer sound in windows
 (`launch.recognition.windows`).
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import (
+  Callable,
+  Hashable,
+  Iterable,
+  Iterator,
+  Sequence,
+)
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from launch.recognition import batches
 from launch.recognition import windows as windows_
+from launch.recognition.batches import Key
+from models.speech_model import SpeechModel
 from tf_pcc import bars
 from tf_pcc.data import assembly
+from tf_pcc.data.mixing import AnyRecords
+from tf_pcc.data.text import Tokenizer
 
 # A bar appears where there is time to look at it.
 _BAR_DELAY = 5.0
 
 
-def sounds_of(records) -> Iterator[tuple[int, np.ndarray]]:
+def sounds_of(
+  records: AnyRecords,
+) -> Iterator[tuple[int, np.ndarray]]:
   """(number, int16 [samples]) of each utterance of records, as they are read.
 
   Args:
@@ -34,7 +47,9 @@ def sounds_of(records) -> Iterator[tuple[int, np.ndarray]]:
     yield from zip(rows, reading.map(records.read, rows))
 
 
-def on_all_cores(strategy, function):
+def on_all_cores(
+  strategy: tf.distribute.Strategy, function: Callable[..., Any]
+) -> Callable[..., Any]:
   """Shares the rows of a batch among the cores.
 
   Args:
@@ -83,27 +98,35 @@ class Driver:
     progress: whether runs that take long have a bar.
   """
 
-  def __init__(self, model, tokenizer, batch_size=32, progress=False):
+  def __init__(
+    self,
+    model: SpeechModel,
+    tokenizer: Tokenizer,
+    batch_size: int = 32,
+    progress: bool = False,
+  ):
     self.model, self.tokenizer = model, tokenizer
     self._progress = progress
     strategy = getattr(model, "distribute_strategy", None)
-    tpu = isinstance(strategy, tf.distribute.TPUStrategy)
-    self._strategy = strategy if tpu else None
-    # Every batch on a TPU has this shape: compiling another takes minutes.
-    self._cores = strategy.num_replicas_in_sync if tpu else 1
+    self._strategy, self._cores = None, 1
+    if strategy and isinstance(strategy, tf.distribute.TPUStrategy):
+      # Every batch has the same shape there: compiling another takes minutes.
+      self._strategy, self._cores = strategy, strategy.num_replicas_in_sync
     self._batch_size = -(-batch_size // self._cores) * self._cores
     # Accelerators have memory of their own, which --batch is for.
-    self._limited = not (tpu or tf.config.list_logical_devices("GPU"))
+    self._limited = not (
+      self._strategy or tf.config.list_logical_devices("GPU")
+    )
     self._graphs, self._finishing = {}, {}
 
-  def transcribe(self, records) -> list[str]:
+  def transcribe(self, records: AnyRecords) -> list[str]:
     """Greedy transcripts of `Records` or `MemoryRecords`, in their order."""
     transcripts = [""] * len(records)
     for row, (ids, length) in self.run(self.model.decode, records):
       transcripts[row] = self.tokenizer.decode(ids[:length])
     return transcripts
 
-  def score(self, records) -> tuple[np.ndarray, list[str]]:
+  def score(self, records: AnyRecords) -> tuple[np.ndarray, list[str]]:
     """Losses and greedy transcripts.
 
     Args:
@@ -126,7 +149,12 @@ class Driver:
   def _decode_and_lose(self, outputs, y):
     return *self.model.decode(outputs), self.model.example_losses(y, outputs)
 
-  def run(self, finish: Callable, records, labels=None) -> Iterator:
+  def run(
+    self,
+    finish: Callable,
+    records: AnyRecords,
+    labels: Sequence[Sequence[int] | None] | None = None,
+  ) -> Iterator:
     """Runs the model over records.
 
     Args:
@@ -146,7 +174,12 @@ class Driver:
     )
 
   def run_sounds(
-    self, finish, sounds, sample_rate, labels=None, total=None
+    self,
+    finish: Callable,
+    sounds: Iterable[tuple[Hashable, np.ndarray]],
+    sample_rate: int,
+    labels: Sequence[Sequence[int] | None] | None = None,
+    total: int | None = None,
   ) -> Iterator:
     """As `run`, over (key, int16 [samples]) pairs that are read as needed.
 
@@ -154,7 +187,7 @@ class Driver:
       finish: as for `run`.
       sounds: iterable of pairs.
       sample_rate: Hz.
-      labels: as for `run`, by key.
+      labels: as for `run`; the keys are its indices then.
       total: number of utterances, for the bar.
 
     Yields:
@@ -193,7 +226,7 @@ class Driver:
         found = self._run(name, x, *([] if of_windows else targets(keys)))
         for row, key in enumerate(batch.keys):
           result = tf.nest.map_structure(lambda t, row=row: t[row], found)
-          if of_windows:
+          if isinstance(key, windows_.Part):
             outputs = windows.add(key, result)
             if outputs is None:
               continue
@@ -265,12 +298,12 @@ def _traced(function, arguments, any_length=False):
 
 def run_function(
   transcribe: Callable,
-  sounds: Iterable[tuple[Hashable, np.ndarray]],
+  sounds: Iterable[tuple[Key, np.ndarray]],
   sample_rate: int,
   batch_size: int = 32,
   by_length: bool = True,
   total: int | None = None,
-) -> Iterator[tuple[Hashable, str]]:
+) -> Iterator[tuple[Key, str]]:
   """Runs a function from waveforms to strings over utterances.
 
   Args:
@@ -286,7 +319,7 @@ def run_function(
     (key, transcript), a batch at a time.
 
   Raises:
-    ValueError: when the function does not return one string a waveform.
+    ValueError: If the function does not return one string a waveform.
   """
   # SciPy, which comes with it, takes a second to import.
   from tf_pcc import audit

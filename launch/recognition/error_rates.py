@@ -1,6 +1,8 @@
 """Word and character error rates of transcripts."""
 
 import dataclasses
+from collections.abc import Sequence
+from types import ModuleType
 
 from tf_pcc import extras
 
@@ -30,12 +32,12 @@ class Score:
   errors: tuple[int, ...]
 
 
-def require_jiwer():
+def require_jiwer() -> ModuleType:
   """The module jiwer, or an ImportError that says how to get it."""
   return extras.load("jiwer", "The word error rate", "train")
 
 
-def score(references, hypotheses):
+def score(references: Sequence[str], hypotheses: Sequence[str]) -> Score:
   """Word and character error rates, by jiwer.
 
   Args:
@@ -47,7 +49,7 @@ def score(references, hypotheses):
     `Score`.
 
   Raises:
-    ValueError: when the lists differ in length or no reference has a word.
+    ValueError: If the lists differ in length or no reference has a word.
   """
   jiwer = require_jiwer()
   if len(references) != len(hypotheses) or not any(references):

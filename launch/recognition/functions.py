@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +12,9 @@ from launch.recognition import litert
 from tf_pcc import files
 
 
-def saved_model_function(directory):
+def saved_model_function(
+  directory: str | os.PathLike,
+) -> Callable[[Sequence[np.ndarray], int], Sequence[str]]:
   """The transcribe function of a SavedModel.
 
   Args:
@@ -25,7 +28,7 @@ def saved_model_function(directory):
   A directory of a LiteRT model that `launch.export` wrote is taken too.
 
   Raises:
-    ValueError: when there is no such model or signature.
+    ValueError: If there is no such model or signature.
   """
   if tf.io.gfile.exists(files.join(directory, litert.FILE)):
     return litert.transcribe_function(directory)
@@ -60,26 +63,30 @@ def saved_model_function(directory):
     arguments = {sound[0]: tf.cast(padded, inputs[sound[0]].dtype)}
     for name in lengths:
       arguments[name] = tf.cast(samples, inputs[name].dtype)
-    heard = signature(**arguments)[strings[0]].numpy()
-    return [text.decode() for text in heard]
+    transcripts = signature(**arguments)[strings[0]].numpy()
+    return [text.decode() for text in transcripts]
 
   # The signature lives as long as the model it came from.
   transcribe.model = loaded
   return transcribe
 
 
-def import_function(name):
+def import_function(
+  name: str,
+) -> Callable[[Sequence[np.ndarray], int], Sequence[str]]:
   """The function that MODULE:FUNCTION names.
 
   Raises:
-    ValueError: when there is none.
+    ValueError: If there is none.
   """
   module, colon, function = name.partition(":")
   # Modules of the current directory, as with python -m.
   if os.getcwd() not in sys.path:
     sys.path.insert(0, os.getcwd())
   try:
-    found = getattr(importlib.import_module(module), function)
+    found: Callable[[Sequence[np.ndarray], int], Sequence[str]] = getattr(
+      importlib.import_module(module), function
+    )
   except (ImportError, AttributeError, ValueError) as error:
     raise ValueError(
       "--transcribe must be MODULE:FUNCTION, such as "

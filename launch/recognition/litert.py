@@ -1,7 +1,9 @@
 """LiteRT (formerly TensorFlow Lite): a model for phones, and its use here."""
 
 import dataclasses
+import os
 import tempfile
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +13,18 @@ from tf_pcc import files
 FILE = "model.tflite"
 
 
-def convert(function, variables):
+class _Owner(tf.Module):
+  """What saves variables that no layer of its own holds."""
+
+  def __init__(self, variables):
+    super().__init__()
+    self.variables_ = variables
+
+
+def convert(
+  function: Callable[..., dict[str, tf.Tensor]],
+  variables: Sequence[tf.Variable],
+) -> bytes:
   """Converts to a LiteRT model of LiteRT's own operations only.
 
   Args:
@@ -25,8 +38,7 @@ def convert(function, variables):
   Raises:
     ValueError: If the model needs an operation that LiteRT has not.
   """
-  module = tf.Module()
-  module.variables_ = variables
+  module = _Owner(variables)
   with tempfile.TemporaryDirectory() as directory:
     tf.saved_model.save(
       module,
@@ -50,7 +62,9 @@ class _Metadata:
   surfaces: list[str]
 
 
-def transcribe_function(directory, threads=1):
+def transcribe_function(
+  directory: str | os.PathLike, threads: int = 1
+) -> Callable[[Sequence[np.ndarray], int], Sequence[str]]:
   """The transcribe function of an exported LiteRT model.
 
   Args:

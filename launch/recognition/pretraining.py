@@ -5,17 +5,22 @@ run, whose config names it: --config.init_from=DIR.
 """
 
 import itertools
+import os
+from typing import Any
 
 import numpy as np
 from absl import logging
 
+from launch.recognition.driver import Driver
 from launch.runs import opening
+from models.speech_model import SpeechModel
+from tf_pcc.data.mixing import AnyRecords
 
 # Fields of the features that change no number outside training.
 _FREE_FEATURES = ("name", "seed", "dither")
 
 
-def read(directory):
+def read(directory: str | os.PathLike) -> SpeechModel:
   """The model of a run, to start another from.
 
   Args:
@@ -23,10 +28,11 @@ def read(directory):
       features are those of the new one.
 
   Returns:
-    A `models.recogniser.SpeechModel` with the weights of the newest checkpoint.
+    A `models.speech_model.SpeechModel`, with the weights of the newest
+    checkpoint.
 
   Raises:
-    ValueError: when there is no run or no checkpoint.
+    ValueError: If there is no run or no checkpoint.
   """
   try:
     model, _, _, step = opening.load_model(directory, recogniser=False)
@@ -39,16 +45,16 @@ def read(directory):
   return model
 
 
-def copy_encoder(source, model):
+def copy_encoder(source: SpeechModel, model: SpeechModel) -> None:
   """Gives a model the features' and the encoder's weights of another.
 
   Args:
-    source: `models.recogniser.SpeechModel`.
+    source: `models.speech_model.SpeechModel`.
     model: another one, of the same features and an encoder of the same shapes;
       what comes after the encoder stays as it is.
 
   Raises:
-    ValueError: naming the first field or weight that differs.
+    ValueError: If a field or a weight differs; the first is named.
   """
   given, wanted = source.log_mel.get_config(), model.log_mel.get_config()
   for field in wanted:
@@ -57,20 +63,17 @@ def copy_encoder(source, model):
         "init_from must be a run with the features of this one. Received: "
         f"features.{field}={given[field]!r} there, {wanted[field]!r} here"
       )
-  pairs = list(
-    itertools.zip_longest(_weights(source), _weights(model), fillvalue=None)
-  )
-  for theirs, ours in pairs:
+  for theirs, ours in itertools.zip_longest(_weights(source), _weights(model)):
     if _shape(theirs) != _shape(ours):
       raise ValueError(
         "init_from must be a run with the encoder of this one. Received: "
         f"{_shape(theirs)} there, {_shape(ours)} here"
       )
-  for theirs, ours in pairs:
+  for theirs, ours in zip(_weights(source), _weights(model)):
     ours.assign(theirs)
 
 
-def score(driver, records):
+def score(driver: Driver, records: AnyRecords) -> dict[str, Any]:
   """How well a best_rq model tells the codes of masked frames.
 
   Args:

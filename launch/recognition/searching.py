@@ -7,10 +7,14 @@ The flags and what they mean are here once, for every program that transcribes;
 import dataclasses
 import functools
 import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
 import numpy as np
 from absl import flags
 
+from launch.recognition.batches import Key
+from launch.recognition.driver import Driver
 from models.decoding import alignment, fusion, ngram
 
 _BEAM_WIDTH = 16
@@ -58,7 +62,7 @@ class Search:
       )
 
   @property
-  def width(self):
+  def width(self) -> int:
     """The beam's width, 0 where the search is greedy."""
     if self.beam_width or not (self.nbest or self.arpa):
       return self.beam_width
@@ -66,7 +70,7 @@ class Search:
 
 
 @functools.cache
-def define_flags():
+def define_flags() -> Callable[..., Search]:
   """The flags of a search.
 
   Returns:
@@ -118,10 +122,32 @@ class Transcript:
   nbest: list | None = None
   words: list | None = None
 
-  def to_dict(self):
+  def to_dict(self) -> dict[str, Any]:
     """transcript, and nbest and words where there are any, for JSON."""
     found = {"transcript": self.text, "nbest": self.nbest, "words": self.words}
     return {name: value for name, value in found.items() if value is not None}
+
+
+class SoundRecogniser(Protocol):
+  """What transcribes sounds that fit in its batches."""
+
+  def __call__(
+    self,
+    sounds: Iterable[tuple[Key, np.ndarray]],
+    sample_rate: int,
+    total: int | None = None,
+  ) -> Iterator[tuple[Key, Transcript]]:
+    """Transcribes.
+
+    Args:
+      sounds: (key, int16 [samples]) of each, read as needed.
+      sample_rate: Hz.
+      total: number of sounds, for the bar.
+
+    Yields:
+      (key, `Transcript`) of each.
+    """
+    ...
 
 
 class Searcher:
@@ -132,11 +158,11 @@ class Searcher:
     search: `Search`.
 
   Raises:
-    ValueError: when the model has no CTC output and arpa needs one, or arpa is
+    ValueError: If the model has no CTC output and arpa needs one, or arpa is
       no language model.
   """
 
-  def __init__(self, driver, search):
+  def __init__(self, driver: Driver, search: Search):
     self._driver, self._search = driver, search
     model = driver.model
     if search.arpa and not model.has_ctc:
@@ -153,7 +179,12 @@ class Searcher:
         search.width,
       )
 
-  def __call__(self, sounds, sample_rate, total=None):
+  def __call__(
+    self,
+    sounds: Iterable[tuple[Key, np.ndarray]],
+    sample_rate: int,
+    total: int | None = None,
+  ) -> Iterator[tuple[Key, Transcript]]:
     """Transcribes.
 
     Args:

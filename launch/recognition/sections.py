@@ -8,11 +8,13 @@ without times, which windows could not be joined by, so its sections are short.
 
 import collections
 import dataclasses
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 
-from launch.recognition.searching import Transcript
+from launch.recognition.batches import Key
+from launch.recognition.searching import SoundRecogniser, Transcript
 
 # A pause is looked for in the last part of a section, by the energy of so long
 # a stretch, in steps of a quarter of it.
@@ -84,14 +86,36 @@ def _quietest(sound, sample_rate):
   return first + int(starts[best]) + stretch // 2
 
 
+class LongRecogniser(Protocol):
+  """What transcribes sounds of any length."""
+
+  def __call__(
+    self,
+    sounds: Iterable[tuple[Key, Iterable[np.ndarray]]],
+    sample_rate: int,
+    total: int | None = None,
+  ) -> Iterator[tuple[Key, Transcript]]:
+    """Transcribes.
+
+    Args:
+      sounds: (key, blocks of int16 [samples]) of each, read as needed.
+      sample_rate: Hz.
+      total: number of sounds, for the bar.
+
+    Yields:
+      (key, `Transcript`) of each, in order.
+    """
+    ...
+
+
 def transcribe(
-  recogniser,
-  sounds: Iterable[tuple[Hashable, Iterable[np.ndarray]]],
+  recogniser: SoundRecogniser,
+  sounds: Iterable[tuple[Key, Iterable[np.ndarray]]],
   sample_rate: int,
   lengths: Lengths,
   nbest: int = 0,
   total: int | None = None,
-) -> Iterator[tuple[Hashable, Transcript]]:
+) -> Iterator[tuple[Key, Transcript]]:
   """Runs a recogniser over sound of any length.
 
   Args:
@@ -141,7 +165,9 @@ def transcribe(
   yield from finished()
 
 
-def join(transcripts, starts, nbest=0):
+def join(
+  transcripts: Sequence[Transcript], starts: Sequence[float], nbest: int = 0
+) -> Transcript:
   """The transcript of consecutive sections.
 
   Args:
@@ -163,13 +189,13 @@ def join(transcripts, starts, nbest=0):
         "end": round(word["end"] + start, 3),
       }
       for transcript, start in zip(transcripts, starts)
-      for word in transcript.words
+      for word in transcript.words or ()
     ]
   best = None
   if transcripts[0].nbest is not None:
     best = transcripts[0].nbest
     for transcript in transcripts[1:]:
-      pairs = [_sum(a, b) for a in best for b in transcript.nbest]
+      pairs = [_sum(a, b) for a in best for b in transcript.nbest or ()]
       best = sorted(pairs, key=lambda entry: -entry["score"])[:nbest]
   return Transcript(_spaced(t.text for t in transcripts), best, words)
 

@@ -4,9 +4,13 @@ Only core TensorFlow operations: what `launch.export` saves loads with plain
 TensorFlow, in Python, in TensorFlow Serving or in C++.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from models.layers import audible
+from models.recogniser import Recogniser
+from tf_pcc.data.text import Tokenizer
 
 
 class Served(tf.Module):
@@ -20,7 +24,7 @@ class Served(tf.Module):
     functions: dict from a signature's name to its concrete function.
   """
 
-  def __init__(self, model, tokenizer):
+  def __init__(self, model: Recogniser, tokenizer: Tokenizer):
     super().__init__()
     # TensorFlow does not see the layers that Keras models keep in lists.
     self._weights = [v.value for v in model.variables]
@@ -41,7 +45,9 @@ class Served(tf.Module):
     if model.streams:
       self.functions.update(_streaming_functions(model, self.text))
 
-  def serve(self, waveforms, lengths):
+  def serve(
+    self, waveforms: tf.Tensor, lengths: tf.Tensor
+  ) -> dict[str, tf.Tensor]:
     """Transcribes.
 
     Args:
@@ -70,7 +76,7 @@ class Served(tf.Module):
       "scores": scores,
     }
 
-  def text(self, ids, strip=True):
+  def text(self, ids: tf.Tensor, strip: bool = True) -> tf.Tensor:
     """Strings [B] of token ids int32 [B, U], blanks left out.
 
     Args:
@@ -118,7 +124,7 @@ def _recognise_function(model):
   return recognise
 
 
-def litert_function(model):
+def litert_function(model: Recogniser) -> Callable[..., dict[str, tf.Tensor]]:
   """The function that a LiteRT model computes, for one utterance.
 
   Strings are left to the caller, for LiteRT has few operations on them.
@@ -147,7 +153,7 @@ def litert_function(model):
 
 
 def _streaming_functions(model, text):
-  """The signatures of a model that hears chunks.
+  """The signatures of a streaming model.
 
   The state's tensors are inputs and outputs of their own, by their names with
   "state_" before.

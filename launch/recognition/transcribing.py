@@ -1,10 +1,20 @@
 """What --workdir or --saved_model names, as one function of sound."""
 
+import os
+
 from launch.recognition import driver, functions, searching, sections
+from launch.recognition.searching import Search
+from launch.recognition.sections import LongRecogniser
 from launch.runs import opening
 
 
-def open_recogniser(directory, exported, search, step=None, batch_size=32):
+def open_recogniser(
+  directory: str | os.PathLike | None,
+  exported: str | os.PathLike | None,
+  search: Search,
+  step: int | None = None,
+  batch_size: int = 32,
+) -> tuple[LongRecogniser, int | None]:
   """The recogniser that a program is to use.
 
   Args:
@@ -22,7 +32,7 @@ def open_recogniser(directory, exported, search, step=None, batch_size=32):
     read than fits in the batches.
 
   Raises:
-    ValueError: when not exactly one is given, or the search or the step is more
+    ValueError: If not exactly one is given, or the search or the step is more
       than an exported model offers.
   """
   if bool(directory) == bool(exported):
@@ -33,7 +43,8 @@ def open_recogniser(directory, exported, search, step=None, batch_size=32):
   if directory:
     model, tokenizer, _, step = opening.load_model(directory, step=step)
     found = driver.Driver(model, tokenizer, batch_size, progress=True)
-    recogniser, lengths = searching.Searcher(found, search), sections.OF_MODEL
+    recogniser: searching.SoundRecogniser = searching.Searcher(found, search)
+    lengths = sections.OF_MODEL
   elif search.width or search.timestamps or step is not None:
     raise ValueError(
       "an exported model transcribes greedily: --nbest, --beam_width, --arpa, "
@@ -41,14 +52,16 @@ def open_recogniser(directory, exported, search, step=None, batch_size=32):
       f"saved_model={exported}, {search}, step={step}"
     )
   else:
-    function = functions.saved_model_function(exported)
+    function = functions.saved_model_function(exported or "")
     lengths = sections.OF_FUNCTION
 
-    def recogniser(sounds, sample_rate, total=None):
+    def of_function(sounds, sample_rate, total=None):
       for key, text in driver.run_function(
         function, sounds, sample_rate, batch_size, total=total
       ):
         yield key, searching.Transcript(text)
+
+    recogniser = of_function
 
   def transcribe(sounds, sample_rate, total=None):
     return sections.transcribe(

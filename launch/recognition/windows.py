@@ -6,9 +6,12 @@ decodes sees the frames of the whole.
 """
 
 import dataclasses
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
+
+from models.speech_model import SpeechModel
 
 _WHOLE = 60.0
 _WINDOW, _OVERLAP = 20.0, 4.0
@@ -41,14 +44,16 @@ class Windows:
     sample_rate: Hz.
   """
 
-  def __init__(self, model, sample_rate):
+  def __init__(self, model: SpeechModel, sample_rate: int):
     self._model = model
     self._whole = round(_WHOLE * sample_rate)
     self._size = round(_WINDOW * sample_rate)
     self._sample_rate = sample_rate
     self._parts = {}
 
-  def cut(self, sounds):
+  def cut(
+    self, sounds: Iterable[tuple[Hashable, np.ndarray]]
+  ) -> Iterator[tuple[Hashable, np.ndarray]]:
     """Yields (key, sound), or (`Part`, window) where the sound is long."""
     for key, waveform in sounds:
       if len(waveform) <= self._whole:
@@ -75,7 +80,9 @@ class Windows:
       part = Part(key, start, stop, offset, total)
       yield part, waveform[begin : begin + self._size]
 
-  def add(self, part, outputs):
+  def add(
+    self, part: Part, outputs: Mapping[str, np.ndarray]
+  ) -> dict[str, Any] | None:
     """Takes a window's outputs.
 
     Args:

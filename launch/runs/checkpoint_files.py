@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import shutil
+from collections.abc import Iterable, Iterator, Sequence
 
 import tensorflow as tf
 
@@ -24,26 +25,26 @@ _TEMP_FOLDER = re.compile(r"ckpt-\d+_temp$")
 _LEFT_OF = r"(\.writing-.*-{0}|{0}\.tmp[0-9a-f]+)$"
 
 
-def names(folder):
+def names(folder: str | os.PathLike) -> set[str]:
   """The names in a local or remote folder, a set; of a missing one empty."""
   if not tf.io.gfile.isdir(folder):
     return set()
   return {name.rstrip("/") for name in tf.io.gfile.listdir(folder)}
 
 
-def path_of(folder, step):
+def path_of(folder: str | os.PathLike, step: int) -> str:
   """The path of a checkpoint, without its endings."""
   return files.join(folder, f"ckpt-{step}")
 
 
-def files_of(folder, step):
+def files_of(folder: str | os.PathLike, step: int) -> list[str]:
   """The names of a checkpoint's files, the index first."""
   mine = re.compile(rf"ckpt-{step}\.(index$|data-)")
   found = [name for name in names(folder) if mine.match(name)]
   return sorted(found, key=lambda name: (not name.endswith(".index"), name))
 
 
-def steps(folder):
+def steps(folder: str | os.PathLike) -> tuple[list[int], list[int]]:
   """The steps of checkpoints that have an index and all of their data files.
 
   Args:
@@ -67,7 +68,7 @@ def steps(folder):
   return sorted(complete), sorted((indices | shards.keys()) - complete)
 
 
-def complaint(folder, step):
+def complaint(folder: str | os.PathLike, step: int) -> str | None:
   """What is wrong with a checkpoint.
 
   Every tensor is read, which checks their sums: as much memory is needed as for
@@ -107,7 +108,7 @@ def complaint(folder, step):
   return None
 
 
-def is_damage(error):
+def is_damage(error: Exception) -> bool:
   """Whether an error of TensorFlow says that a file is not as it was written.
 
   What says that it cannot be reached, such as PermissionDeniedError and
@@ -122,7 +123,7 @@ def is_damage(error):
   return isinstance(error, kinds) or type(error) is tf.errors.OpError
 
 
-def brief(error):
+def brief(error: Exception) -> str:
   """The first line of what TensorFlow says, without ops and devices."""
   # The op's name and devices come before it, its node after it.
   text = str(getattr(error, "message", error)).partition(" [Op:")[0]
@@ -130,7 +131,7 @@ def brief(error):
   return lines[0] if lines else type(error).__name__
 
 
-def require_index(folder, step):
+def require_index(folder: str | os.PathLike, step: int) -> None:
   """Reads the index of a checkpoint that was just written.
 
   Args:
@@ -154,7 +155,7 @@ def require_index(folder, step):
 
 
 @contextlib.contextmanager
-def publishing(folder, step):
+def publishing(folder: str | os.PathLike, step: int) -> Iterator[str]:
   """The path to write a checkpoint to; it is in its place after the block.
 
   A local one is written to a folder of its own, synced and moved, the index
@@ -182,7 +183,7 @@ def publishing(folder, step):
   files.sync(folder)
 
 
-def write_state(folder, kept):
+def write_state(folder: str | os.PathLike, kept: Sequence[int]) -> None:
   """Writes the file that `tf.train.latest_checkpoint` reads.
 
   Args:
@@ -194,13 +195,13 @@ def write_state(folder, kept):
   files.write_text(files.join(folder, STATE), "\n".join(lines) + "\n")
 
 
-def remove(folder, step):
+def remove(folder: str | os.PathLike, step: int) -> None:
   """Removes a checkpoint: the index first, so that no half of it counts."""
   for name in files_of(folder, step):
     tf.io.gfile.remove(files.join(folder, name))
 
 
-def set_aside(folder, step):
+def set_aside(folder: str | os.PathLike, step: int) -> None:
   """Renames a checkpoint's files to damaged-..., and overwrites none.
 
   Args:
@@ -218,7 +219,7 @@ def set_aside(folder, step):
     files.sync(folder)
 
 
-def sweep(folder, written=()):
+def sweep(folder: str | os.PathLike, written: Iterable[str] = ()) -> None:
   """Removes what a killed process was writing.
 
   Args:

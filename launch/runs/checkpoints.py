@@ -3,6 +3,7 @@
 import os
 import tempfile
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -25,9 +26,15 @@ class Checkpoints:
   """
 
   def __init__(
-    self, directory, model, keep=0, chief=True, tokenizer_digest=None
+    self,
+    directory: str | os.PathLike,
+    model: keras.Model,
+    keep: int = 0,
+    chief: bool = True,
+    tokenizer_digest: str | None = None,
   ):
-    self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+    # The stubs take tensors only.
+    self.step = tf.Variable(0, dtype=tf.int64, trainable=False)  # pyright: ignore[reportArgumentType]
     self._checkpoint = tf.train.Checkpoint(
       model=model,
       weights=_weights(model),
@@ -42,9 +49,10 @@ class Checkpoints:
     self._digest = tokenizer_digest
     self._tokenizer = None
     if tokenizer_digest:
-      self._tokenizer = tf.Variable(_words(tokenizer_digest), trainable=False)
+      words = tf.constant(_words(tokenizer_digest))
+      self._tokenizer = tf.Variable(words, trainable=False)
 
-  def restore(self, step):
+  def restore(self, step: int) -> None:
     """Takes a checkpoint.
 
     Args:
@@ -62,7 +70,7 @@ class Checkpoints:
     self._checkpoint.restore(path).assert_existing_objects_matched()
     self._saved = int(self.step.numpy())
 
-  def save(self, step):
+  def save(self, step: int) -> None:
     """Writes a checkpoint of this step, unless it is there already.
 
     Older ones are removed when it is on the disk and was read back.
@@ -99,7 +107,7 @@ class Checkpoints:
         checkpoint_files.remove(self._folder, old)
 
 
-def checkpoint_paths(directory):
+def checkpoint_paths(directory: str | os.PathLike) -> list[tuple[int, str]]:
   """All complete checkpoints of a run, oldest first.
 
   They are found by listing the folder: TensorFlow's state file, `checkpoint`,
@@ -117,7 +125,7 @@ def checkpoint_paths(directory):
   return [(step, checkpoint_files.path_of(folder, step)) for step in complete]
 
 
-def require_plain_name(directory):
+def require_plain_name(directory: str | os.PathLike) -> None:
   """Refuses a directory whose name TensorFlow takes for a pattern.
 
   Its checkpoint reader looks for files by pattern: it would save to such a
@@ -137,7 +145,7 @@ def require_plain_name(directory):
     )
 
 
-def require_tokenizer(checkpoint, digest):
+def require_tokenizer(checkpoint: str, digest: str) -> None:
   """Refuses a checkpoint whose labels are those of another tokenizer.
 
   Args:
@@ -168,7 +176,7 @@ def _words(digest):
   return np.frombuffer(bytes.fromhex(digest), "<i8")
 
 
-def restore_weights(model, checkpoint):
+def restore_weights(model: keras.Model, checkpoint: str) -> None:
   """Takes the model's weights, and nothing else, from a run's checkpoint.
 
   Args:

@@ -38,7 +38,7 @@ CORES = flags.DEFINE_integer(
 )
 
 
-def make_strategy(cores):
+def make_strategy(cores: int) -> tf.distribute.Strategy:
   """The strategy that the flags and the machine ask for.
 
   Call it before anything else touches TensorFlow's devices.
@@ -50,7 +50,7 @@ def make_strategy(cores):
     `tf.distribute.Strategy`.
 
   Raises:
-    ValueError: when the TPU asked for cannot be reached, TF_CONFIG is not what
+    ValueError: If the TPU asked for cannot be reached, TF_CONFIG is not what
       TensorFlow reads, or --cores is given where it has no meaning.
   """
   workers = count_workers()
@@ -77,7 +77,7 @@ def make_strategy(cores):
   return strategy
 
 
-def device_table(strategy):
+def device_table(strategy: tf.distribute.Strategy) -> str:
   """The devices of each host, a line a host.
 
   Args:
@@ -97,7 +97,7 @@ def device_table(strategy):
   )
 
 
-def logical_cores(count):
+def logical_cores(count: int) -> tf.distribute.Strategy:
   """Replicas on logical CPU devices of this machine.
 
   They share its real cores: this is for trying out, not for speed.
@@ -125,12 +125,12 @@ def logical_cores(count):
   )
 
 
-def is_chief(strategy):
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
   """Whether this process writes what the workers share."""
   return strategy.extended.should_checkpoint
 
 
-def gather(strategy, number):
+def gather(strategy: tf.distribute.Strategy, number: int) -> list[int]:
   """What each worker says, to all of them.
 
   All workers must call it at the same point.
@@ -153,11 +153,11 @@ def gather(strategy, number):
   return [int(value) for value in first.numpy().ravel()]
 
 
-def count_workers():
+def count_workers() -> int:
   """The number of workers in TF_CONFIG, 0 without one.
 
   Raises:
-    ValueError: when it is not what TensorFlow reads.
+    ValueError: If it is not what TensorFlow reads.
   """
   described = os.environ.get("TF_CONFIG") or "{}"
   try:

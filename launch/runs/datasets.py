@@ -2,10 +2,12 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from absl import logging
+from ml_collections import config_dict
 
 from tf_pcc.data import (
   audio,
@@ -31,7 +33,9 @@ _SHARES = {"train": 0.8, "test": 0.2}
 _SHARES_WITH_VALIDATION = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
 
-def open_splits(config, progress=True):
+def open_splits(
+  config: config_dict.ConfigDict, progress: bool = True
+) -> dict[str, records.Records | mixing.MixedRecords]:
   """The records of each split, made first where they are synthetic or joined.
 
   Args:
@@ -43,7 +47,7 @@ def open_splits(config, progress=True):
     that the config does not name is missing.
 
   Raises:
-    ValueError: when the corpus is not there or a field does not suit it.
+    ValueError: If the corpus is not there or a field does not suit it.
   """
   data = config.data
   if data.kind not in KINDS:
@@ -120,7 +124,9 @@ def open_splits(config, progress=True):
   return splits
 
 
-def make_augmentation(config):
+def make_augmentation(
+  config: config_dict.ConfigDict,
+) -> augmentation.Augmentation:
   """How the recordings of training are changed, from `config.data`.
 
   Args:
@@ -130,7 +136,7 @@ def make_augmentation(config):
     `augmentation.Augmentation`.
 
   Raises:
-    ValueError: when a field is out of range.
+    ValueError: If a field is out of range.
   """
   fields = config.data.augmentation
   return augmentation.Augmentation(
@@ -146,7 +152,7 @@ def _open(path, weights):
   return mixing.MixedRecords([records.Records(one) for one in path], weights)
 
 
-def shared(splits):
+def shared(splits: Mapping[str, mixing.AnyRecords]) -> dict[str, int]:
   """How many utterances of the other splits are in the training set, too.
 
   Of those with the transcript and the length of a training utterance the sound
@@ -247,7 +253,12 @@ class Speech:
   sounds: Callable
 
 
-def open_any(path, reading=None, max_missing_share=0.05, verify=False):
+def open_any(
+  path: str | os.PathLike,
+  reading: Reading | None = None,
+  max_missing_share: float = 0.05,
+  verify: bool = False,
+) -> Speech:
   """Speech for evaluation from whatever holds speech and transcripts.
 
   Args:
@@ -260,7 +271,7 @@ def open_any(path, reading=None, max_missing_share=0.05, verify=False):
     `Speech`.
 
   Raises:
-    ValueError: when there is nothing to evaluate at `path`.
+    ValueError: If there is nothing to evaluate at `path`.
   """
   if records.is_records(path):
     opened = records.Records(path)
@@ -281,7 +292,9 @@ def open_any(path, reading=None, max_missing_share=0.05, verify=False):
   )
 
 
-def read_texts(path, ids=False, reading=None):
+def read_texts(
+  path: str | os.PathLike, ids: bool = False, reading: Reading | None = None
+) -> list[str]:
   """The transcripts of a corpus, of a records directory, or of a text file.
 
   Args:
@@ -293,7 +306,7 @@ def read_texts(path, ids=False, reading=None):
     List of normalised strings.
 
   Raises:
-    ValueError: if there is nothing to read at `path`.
+    ValueError: If there is nothing to read at `path`.
   """
   path = os.fspath(path)
   reading = reading or Reading()
@@ -308,21 +321,36 @@ def read_texts(path, ids=False, reading=None):
   return list(map(reading.normalize, lines))
 
 
-def make_tokenizer(config, train):
+class WithTexts(Protocol):
+  """What a tokenizer is learnt from: records, or anything with transcripts."""
+
+  @property
+  def texts(self) -> Sequence[str]:
+    """Transcripts."""
+    ...
+
+
+def make_tokenizer(
+  config: config_dict.ConfigDict, train: WithTexts | None
+) -> text.Tokenizer:
   """The tokenizer a config names, or one learnt from the training texts.
 
   Args:
     config: the experiment's `ConfigDict`.
-    train: `records.Records`.
+    train: the records of the training set; None where the config names one.
 
   Returns:
     A `tf_pcc.data.text.Tokenizer`.
+
+  Raises:
+    ValueError: If it has not the digest that the config names.
   """
   fields = config.tokenizer
   if fields.path:
     made = text.load_tokenizer(fields.path)
   else:
-    made = text.build_tokenizer(fields.kind, train.texts, fields.size)
+    texts = () if train is None else train.texts
+    made = text.build_tokenizer(fields.kind, texts, fields.size)
   if fields.digest and made.digest() != fields.digest:
     raise ValueError(
       "tokenizer.digest must be that of the tokenizer: name its file with "

@@ -8,13 +8,13 @@ import math
 import operator
 
 import keras
-from absl import logging
 from ml_collections import config_dict
 
 import tf_pcc
 from launch.configs import base
-from launch.runs import fused_adam
+from launch.runs import fused_adam, schedules
 from models import registry
+from models.speech_model import SpeechModel
 from tf_pcc.data import audio
 
 METHODS = ("none", "batch", "pcc", "apcc", "running", "per_example")
@@ -54,14 +54,14 @@ _INSTEAD = {
 }
 
 
-def check_fields(config):
+def check_fields(config: config_dict.ConfigDict) -> None:
   """Refuses what `launch/configs/base.py` does not know, and small numbers.
 
   Args:
     config: `ConfigDict`.
 
   Raises:
-    ValueError: naming unknown and missing fields, or a field out of range.
+    ValueError: If a field is unknown, missing or out of range; it is named.
   """
 
   def names(tree, prefix=""):
@@ -116,7 +116,9 @@ def check_fields(config):
     )
 
 
-def make_clipping(config, per_core_batch):
+def make_clipping(
+  config: config_dict.ConfigDict, per_core_batch: int
+) -> tf_pcc.Clipping | None:
   """The clipping a config asks for.
 
   Args:
@@ -127,7 +129,7 @@ def make_clipping(config, per_core_batch):
     `tf_pcc.Clipping`, or None for method "none".
 
   Raises:
-    ValueError: on an unknown method or a value out of range.
+    ValueError: If the method is unknown or a value out of range.
   """
   fields = config.clipping
   if fields.method not in METHODS:
@@ -185,73 +187,14 @@ def make_clipping(config, per_core_batch):
   )
 
 
-def make_schedule(config):
-  """The learning rate over `config.steps` steps, as Keras wants it."""
-  fields = config.optimizer
-  peak, warmup = fields.learning_rate, fields.warmup_steps
-  if warmup >= config.steps:
-    warmup = config.steps // 2
-    logging.warning(
-      "optimizer.warmup_steps=%d does not fit in %d steps: %d are used",
-      fields.warmup_steps,
-      config.steps,
-      warmup,
-    )
-  if fields.schedule == "constant" and not warmup:
-    return peak
-  if fields.schedule == "cosine":
-    return keras.optimizers.schedules.CosineDecay(
-      initial_learning_rate=0.0 if warmup else peak,
-      decay_steps=config.steps - warmup,
-      warmup_target=peak if warmup else None,
-      warmup_steps=warmup,
-    )
-  if fields.schedule in ("rsqrt", "constant"):
-    return WarmUp(peak, warmup, falling=fields.schedule == "rsqrt")
-  raise ValueError(
-    "optimizer.schedule must be cosine, rsqrt or constant. "
-    f"Received: optimizer.schedule={fields.schedule!r}"
-  )
-
-
-@keras.saving.register_keras_serializable("tf_pcc_launch")
-class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-  """Linear warm-up, then constant or the Transformer's inverse square root.
-
-  Source of the second: Vaswani et al., arXiv 1706.03762, section 5.3, scaled so
-  that the peak is at the end of the warm-up.
-
-  Args:
-    peak: float, the largest rate.
-    warmup_steps: int.
-    falling: bool, whether the rate falls with 1 / sqrt(step) after it.
-  """
-
-  def __init__(self, peak, warmup_steps, falling):
-    self.peak, self.warmup_steps, self.falling = peak, warmup_steps, falling
-
-  def __call__(self, step):
-    step = keras.ops.cast(step, "float32") + 1.0
-    warmup = float(max(self.warmup_steps, 1))
-    rate = keras.ops.minimum(step / warmup, 1.0)
-    if self.falling:
-      rate = rate * keras.ops.sqrt(warmup / keras.ops.maximum(step, warmup))
-    return self.peak * rate
-
-  def get_config(self):
-    return {
-      "peak": self.peak,
-      "warmup_steps": self.warmup_steps,
-      "falling": self.falling,
-    }
-
-
-def make_optimizer(config):
+def make_optimizer(
+  config: config_dict.ConfigDict,
+) -> keras.optimizers.Optimizer:
   """The Keras optimizer a config asks for, without clipping.
 
   Raises:
-    ValueError: on an unknown optimizer or argument, and on arguments that clip,
-      accumulate or scale besides `config.clipping`.
+    ValueError: If the optimizer or an argument is unknown, or an argument
+      clips, accumulates or scales besides `config.clipping`.
   """
   fields = config.optimizer
   for name, instead in _INSTEAD.items():
@@ -260,7 +203,7 @@ def make_optimizer(config):
         f"optimizer.arguments must not have {name}: use {instead}. "
         f"Received: optimizer.arguments.{name}={fields.arguments[name]!r}"
       )
-  schedule = make_schedule(config)
+  schedule = schedules.make_schedule(config)
   arguments = {"learning_rate": schedule, **fields.arguments.to_dict()}
   if fields.name.lower() in WITH_BETA_2:
     if "beta_2" in fields.arguments:
@@ -288,7 +231,7 @@ def make_optimizer(config):
   return optimizer
 
 
-def make_model(config, vocab_size):
+def make_model(config: config_dict.ConfigDict, vocab_size: int) -> SpeechModel:
   """The built, uncompiled model; call it inside `strategy.scope()`.
 
   Args:
@@ -299,8 +242,8 @@ def make_model(config, vocab_size):
     A `tf_pcc.PerCoreModel` of `models.registry`.
 
   Raises:
-    ValueError: on a name or field that is not known, or features of another
-      sample rate than that of all speech here.
+    ValueError: If a name or field is not known, or features are of another
+      sample rate than all speech here.
   """
   keras.config.set_dtype_policy(config.policy)
   keras.utils.set_random_seed(config.seed)
@@ -316,7 +259,9 @@ def make_model(config, vocab_size):
   return model
 
 
-def compile_model(config, vocab_size, per_core_batch):
+def compile_model(
+  config: config_dict.ConfigDict, vocab_size: int, per_core_batch: int
+) -> SpeechModel:
   """The built model, compiled with the config's optimizer and clipping.
 
   Call it inside `strategy.scope()`.
@@ -330,7 +275,7 @@ def compile_model(config, vocab_size, per_core_batch):
     A `tf_pcc.PerCoreModel` whose optimizer has its variables.
 
   Raises:
-    ValueError: as `make_model`, `make_optimizer` and `make_clipping`.
+    ValueError: If `make_model`, `make_optimizer` or `make_clipping` raises it.
   """
   model = make_model(config, vocab_size)
   model.compile(

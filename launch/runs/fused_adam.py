@@ -41,7 +41,12 @@ class FusedAdam(keras.optimizers.Adam):
       for name in ("momentum", "velocity")
     )
 
-  def update_step(self, gradient, variable, learning_rate) -> None:
+  def update_step(
+    self,
+    gradient: tf.Tensor | tf.IndexedSlices,
+    variable: tf.Variable | keras.Variable,
+    learning_rate: tf.Tensor,
+  ) -> None:
     """Updates one variable and its two moments.
 
     Args:
@@ -56,7 +61,7 @@ class FusedAdam(keras.optimizers.Adam):
     if isinstance(variable, keras.Variable):
       variable = variable.value
     dtype = variable.dtype
-    step = tf.cast(self.iterations.value + 1, dtype)
+    step = tf.cast(tf.convert_to_tensor(self.iterations) + 1, dtype)
     beta_1, beta_2 = (tf.cast(b, dtype) for b in (self.beta_1, self.beta_2))
     tf.raw_ops.ResourceApplyAdam(
       var=variable.handle,

@@ -1,11 +1,22 @@
 """Stops a run that has exploded, and says what to try."""
 
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import keras
 import tensorflow as tf
+from ml_collections import config_dict
 
 from launch.runs import checkpoints
 
 
-def require_live(line, step, config, directory):
+def require_live(
+  line: Mapping[str, Any],
+  step: int,
+  config: config_dict.ConfigDict,
+  directory: str | os.PathLike,
+) -> None:
   """Refuses to go on when step after step had no gradient to learn from.
 
   Args:
@@ -35,7 +46,12 @@ def require_live(line, step, config, directory):
   )
 
 
-def require_finite(model, step, config, directory):
+def require_finite(
+  model: keras.Model,
+  step: int,
+  config: config_dict.ConfigDict,
+  directory: str | os.PathLike,
+) -> None:
   """Refuses to save weights that are not finite.
 
   Args:

@@ -3,6 +3,7 @@
 import signal
 import threading
 
+import tensorflow as tf
 from absl import logging
 
 from launch.runs import cluster
@@ -31,7 +32,7 @@ class Interruption:
 
   _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-  def __init__(self, strategy):
+  def __init__(self, strategy: tf.distribute.Strategy):
     self._strategy = strategy
     self._received = False
     self._previous = {}
@@ -52,7 +53,7 @@ class Interruption:
     self._received = True
     logging.warning("stopping after this step; once more to stop at once")
 
-  def requested(self):
+  def requested(self) -> bool:
     """Whether to stop: on several workers, whether any of them was asked to.
 
     All workers must call it at the same step; the answer is the same for all.

@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import math
+import os
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -29,7 +32,7 @@ class Writer:
     step: int, the step the run goes on from.
   """
 
-  def __init__(self, directory, step=0):
+  def __init__(self, directory: str | os.PathLike, step: int = 0):
     self._path = files.join(directory, "metrics.jsonl")
     if tf.io.gfile.exists(self._path):
       kept = [line for line in read(directory) if line["step"] <= step]
@@ -40,7 +43,7 @@ class Writer:
       files.join(directory, "tensorboard")
     )
 
-  def write(self, line):
+  def write(self, line: Mapping[str, Any]) -> None:
     """Writes one line.
 
     Args:
@@ -55,7 +58,7 @@ class Writer:
     self._events.flush()
 
 
-def read(directory):
+def read(directory: str | os.PathLike) -> list[dict[str, Any]]:
   """The lines of a run's metrics.jsonl.
 
   Args:
@@ -72,7 +75,7 @@ def read(directory):
   ]
 
 
-def finite(values):
+def finite(values: Mapping[str, Any]) -> dict[str, Any]:
   """A dict of numbers and dicts, with None where a float is not finite."""
   return {
     name: finite(value)

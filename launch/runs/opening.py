@@ -9,22 +9,27 @@ DIR/checkpoints/     weights, optimizer, the clipping's state, the step
 DIR/summary.json     the end: error rates, speed, clipping
 """
 
+import os
+
 import tensorflow as tf
+from ml_collections import config_dict
 
 from launch.runs import checkpoints, experiment, saved_config
 from models import registry
+from models.speech_model import SpeechModel
 from tf_pcc import files
 from tf_pcc.data import text
+from tf_pcc.data.text import Tokenizer
 
 
-def save_tokenizer(directory, tokenizer):
+def save_tokenizer(directory: str | os.PathLike, tokenizer: Tokenizer) -> None:
   """Writes tokenizer.json, whole or not at all."""
   files.write_json(
     files.join(directory, "tokenizer.json"), tokenizer.get_config()
   )
 
 
-def load_tokenizer(directory):
+def load_tokenizer(directory: str | os.PathLike) -> Tokenizer:
   """The tokenizer of a run.
 
   Raises:
@@ -44,14 +49,14 @@ def load_tokenizer(directory):
   return tokenizer
 
 
-def require_recogniser(directory):
+def require_recogniser(directory: str | os.PathLike) -> None:
   """Refuses a run whose model does not transcribe; a missing run is accepted.
 
   Args:
     directory: the run's directory.
 
   Raises:
-    ValueError: saying to fine-tune first.
+    ValueError: If it does not; fine-tune first.
   """
   if not tf.io.gfile.exists(files.join(directory, "config.json")):
     return
@@ -64,7 +69,12 @@ def require_recogniser(directory):
     )
 
 
-def load_model(directory, checkpoint=None, step=None, recogniser=True):
+def load_model(
+  directory: str | os.PathLike,
+  checkpoint: str | None = None,
+  step: int | None = None,
+  recogniser: bool = True,
+) -> tuple[SpeechModel, Tokenizer, config_dict.ConfigDict, int]:
   """The trained model of a run, for inference.
 
   Args:
@@ -77,7 +87,7 @@ def load_model(directory, checkpoint=None, step=None, recogniser=True):
     The model, its tokenizer, the config, and the step of the checkpoint.
 
   Raises:
-    ValueError: when there is no run or no such checkpoint, or the model is no
+    ValueError: If there is no run or no such checkpoint, or the model is no
       recogniser.
   """
   checkpoints.require_plain_name(directory)

@@ -30,7 +30,7 @@ _LOCK = ".training.lock"
 # A process that was asked to stop has this long to save its last checkpoint.
 _PATIENCE_SECONDS = 10
 _BEAT_SECONDS = 15
-# An owner that was not heard of for so long is gone.
+# An owner whose record is older than this is gone.
 _SILENT_SECONDS = 60
 # Two that write their record at once see after this who wrote last.
 _SETTLE_SECONDS = 2
@@ -59,7 +59,9 @@ class Owner:
 
 
 @contextlib.contextmanager
-def hold(directory: str, writes: bool = True) -> Iterator[Callable[[], None]]:
+def hold(
+  directory: str | os.PathLike, writes: bool = True
+) -> Iterator[Callable[[], None]]:
   """Owns a run's directory while the block runs.
 
   Args:
@@ -216,7 +218,7 @@ def _refusal(directory, owner):
   return ValueError(
     "--workdir must have one training at a time: wait for the other one, stop "
     f"it, or choose another directory. Received: workdir={directory}, owner: "
-    f"{owner or 'a process that has not said who it is'}"
+    f"{owner or 'a process without a record'}"
   )
 
 

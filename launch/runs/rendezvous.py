@@ -14,9 +14,12 @@ import platform
 import secrets
 import socket
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 from absl import flags, logging
+from ml_collections import config_dict
 
 from tf_pcc import files
 
@@ -35,7 +38,7 @@ _LARGEST_LINE = 2**22
 _PACKAGES = ("tensorflow", "keras", "numpy", "tf_pcc")
 
 
-def meet(config, directory):
+def meet(config: config_dict.ConfigDict, directory: str | os.PathLike) -> None:
   """Waits for all workers of TF_CONFIG and compares them; one has no others.
 
   Args:
@@ -43,8 +46,8 @@ def meet(config, directory):
     directory: the run's directory, which all share.
 
   Raises:
-    ValueError: naming the fields that differ and on which worker, or who did
-      not come.
+    ValueError: If fields differ, which are named with the worker, or a worker
+      did not come.
   """
   addresses, index = cluster_of(os.environ.get("TF_CONFIG"))
   if len(addresses) < 2 or index is None:
@@ -59,7 +62,7 @@ def meet(config, directory):
     raise ValueError(complaint)
 
 
-def cluster_of(described):
+def cluster_of(described: str | None) -> tuple[list[str], int | None]:
   """The addresses of the workers and this one's number.
 
   Args:
@@ -77,7 +80,7 @@ def cluster_of(described):
   return [*chiefs, *workers], index
 
 
-def settings(config):
+def settings(config: config_dict.ConfigDict) -> dict[str, Any]:
   """What must be the same on all workers, a dict from name to value."""
   facts = dict(_flat(json.loads(config.to_json_best_effort())))
   facts["python"] = platform.python_version()
@@ -99,7 +102,7 @@ def settings(config):
   return facts
 
 
-def lost_workers():
+def lost_workers() -> list[str]:
   """The other workers of TF_CONFIG that do not answer any more.
 
   Returns:
@@ -108,7 +111,7 @@ def lost_workers():
   return lost(*cluster_of(os.environ.get("TF_CONFIG")))
 
 
-def lost(addresses, index):
+def lost(addresses: Sequence[str], index: int | None) -> list[str]:
   """As `lost_workers`, of these.
 
   Args:

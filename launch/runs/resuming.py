@@ -1,5 +1,8 @@
 """The step a run goes on from: that of its newest good checkpoint."""
 
+import os
+
+import tensorflow as tf
 from absl import logging
 
 from launch.runs import checkpoint_files, checkpoints, cluster, ownership
@@ -16,7 +19,9 @@ _RUN_FILES = (
 _NONE_GOOD, _NOT_ASKED = -1, -2
 
 
-def saved_step(directory, strategy):
+def saved_step(
+  directory: str | os.PathLike, strategy: tf.distribute.Strategy
+) -> int:
   """Finds the newest checkpoint that can be read; the chief tidies up.
 
   Damaged checkpoints that are newer are moved aside, with a warning, and so

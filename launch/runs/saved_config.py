@@ -1,6 +1,7 @@
 """A run's config.json: saved, loaded, compared with the config given now."""
 
 import json
+import os
 from typing import Any
 
 import tensorflow as tf
@@ -26,7 +27,9 @@ FREE_FIELDS = (
 )
 
 
-def check_config(directory, config):
+def check_config(
+  directory: str | os.PathLike, config: config_dict.ConfigDict
+) -> None:
   """Refuses a directory that holds a run of another config.
 
   Args:
@@ -34,7 +37,7 @@ def check_config(directory, config):
     config: the experiment's `ConfigDict`.
 
   Raises:
-    ValueError: listing the fields that differ.
+    ValueError: If fields differ; they are listed.
   """
   path = files.join(directory, "config.json")
   if not tf.io.gfile.exists(path):
@@ -42,7 +45,7 @@ def check_config(directory, config):
   # Fields younger than the run have their defaults.
   saved = json.loads(load_config(directory).to_json_best_effort())
   given = json.loads(config.to_json_best_effort())
-  free = set(FREE_FIELDS)
+  free: set[str] = set(FREE_FIELDS)
   if not given["tokenizer"]["digest"]:
     # Any will do, so that of the run.
     free.add("tokenizer.digest")
@@ -69,7 +72,11 @@ def check_config(directory, config):
     )
 
 
-def save_config(directory, config, tokenizer_digest=""):
+def save_config(
+  directory: str | os.PathLike,
+  config: config_dict.ConfigDict,
+  tokenizer_digest: str = "",
+) -> None:
   """Writes config.json to the run's directory, which is made if missing.
 
   Args:
@@ -83,7 +90,7 @@ def save_config(directory, config, tokenizer_digest=""):
   files.write_json(files.join(directory, "config.json"), given)
 
 
-def load_config(directory):
+def load_config(directory: str | os.PathLike) -> config_dict.ConfigDict:
   """The config of a run.
 
   Args:
@@ -93,7 +100,7 @@ def load_config(directory):
     The experiment's `ConfigDict`.
 
   Raises:
-    ValueError: when there is no run, or its file is damaged.
+    ValueError: If there is no run, or its file is damaged.
   """
   path = files.join(directory, "config.json")
   if not tf.io.gfile.exists(path):

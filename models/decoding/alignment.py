@@ -1,6 +1,7 @@
 """When each token was spoken: the best path of given labels."""
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 
@@ -111,12 +112,26 @@ def align_transducer(
   return frames, frames + 1
 
 
+class WordTime(TypedDict):
+  """When a word was spoken.
+
+  Attributes:
+    word: without spaces.
+    start: seconds.
+    end: seconds.
+  """
+
+  word: str
+  start: float
+  end: float
+
+
 def word_times(
   surfaces: Sequence[str],
   starts: Sequence[int] | np.ndarray,
   ends: Sequence[int] | np.ndarray,
   frame_seconds: float,
-) -> list[dict[str, str | float]]:
+) -> list[WordTime]:
   """The words of a text and when they were spoken.
 
   Args:

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from models import recogniser
+from models import speech_model
 from models.losses.log_zero import LOG_ZERO
 
 
@@ -33,7 +33,7 @@ def greedy(
   batch, time = tf.unstack(tf.shape(best))
   previous = tf.pad(best[:, :-1], [[0, 0], [1, 0]], constant_values=-1)
   keep = (best != previous) & (best != blank)
-  keep &= tf.sequence_mask(recogniser.finite_length(logits, lengths), time)
+  keep &= tf.sequence_mask(speech_model.finite_length(logits, lengths), time)
   # Dropped frames go to one slot behind the end, which is cut off.
   slot = tf.where(keep, tf.cumsum(tf.cast(keep, tf.int32), axis=1) - 1, time)
   row = tf.broadcast_to(tf.range(batch)[:, None], tf.shape(slot))
@@ -59,7 +59,7 @@ def greedy_scores(logits: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
   best = tf.reduce_max(log_probs, axis=-1)
   valid = tf.sequence_mask(lengths, tf.shape(best)[1])
   scores = tf.reduce_sum(tf.where(valid, best, 0.0), axis=1)
-  usable = recogniser.finite_length(logits, lengths) == lengths
+  usable = speech_model.finite_length(logits, lengths) == lengths
   return tf.where(usable, scores, -np.inf)
 
 
@@ -101,7 +101,7 @@ def beam_search(
     )
   logits = tf.cast(logits, tf.float32)
   batch, time, classes = tf.unstack(tf.shape(logits))
-  lengths = recogniser.finite_length(logits, lengths)
+  lengths = speech_model.finite_length(logits, lengths)
   valid = tf.sequence_mask(lengths, time)[..., None]
   logits = tf.where(valid, logits, 0.0)
   logits = tf.concat(

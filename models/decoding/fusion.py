@@ -22,11 +22,26 @@ class LanguageModel(Protocol):
     ...
 
   def advance(self, state: Any, word: str) -> tuple[float, Any]:
-    """The word's log-probability (natural) and the state after it."""
+    """The word's log-probability (natural) and the state after it.
+
+    Args:
+      state: what `start` or the last step returned.
+      word: the next word.
+
+    Returns:
+      Its log-probability, natural, and the next state.
+    """
     ...
 
   def end(self, state: Any) -> float:
-    """Log-probability (natural) that the sentence ends here."""
+    """Log-probability (natural) that the sentence ends here.
+
+    Args:
+      state: what `start` or the last `advance` returned.
+
+    Returns:
+      The log-probability.
+    """
     ...
 
 

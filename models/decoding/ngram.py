@@ -91,7 +91,14 @@ class NgramModel:
     return self._model.BaseScore(state, word, after) * _LN10, after
 
   def end(self, state: Any) -> float:
-    """Log-probability (natural) that the sentence ends here, a float."""
+    """Log-probability (natural) that the sentence ends here, a float.
+
+    Args:
+      state: what `start` or the last `advance` returned.
+
+    Returns:
+      The log-probability.
+    """
     return self.advance(state, "</s>")[0]
 
 

@@ -51,6 +51,17 @@ def greedy_scored(
 
   The path's, natural, blanks counted; 0 without frames. Leaving a frame because
   it has its `max_symbols` costs nothing.
+
+  Args:
+    encoded: float [B, T, D], the encoder's output.
+    lengths: int32 [B], valid frames.
+    prediction: prediction network.
+    joint: joint network.
+    max_symbols: labels of a frame after which it is left without a blank.
+
+  Returns:
+    int32 [B, T * max_symbols] ids, int32 [B] how many are valid, and float32
+    [B] log-probabilities.
   """
   frames = joint.of_encoder(encoded)
   batch, time = _sizes(frames)

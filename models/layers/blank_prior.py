@@ -19,6 +19,9 @@ class BlankPrior(keras.initializers.Initializer):
   Args:
     probability: float in (0, 1), what the blank, class 0, starts with; the
       other classes share the rest.
+
+  Raises:
+    ValueError: If the probability is not between 0 and 1.
   """
 
   def __init__(self, probability: float):
@@ -42,7 +45,15 @@ class BlankPrior(keras.initializers.Initializer):
 
 
 def output_layer(vocab_size: int, blank_prior: float) -> keras.layers.Dense:
-  """The layer of CTC logits, in float32, since the loss needs precise ones."""
+  """The layer of CTC logits, in float32, since the loss needs precise ones.
+
+  Args:
+    vocab_size: number of classes, the blank included.
+    blank_prior: probability of the blank before training.
+
+  Returns:
+    The unbuilt layer.
+  """
   return keras.layers.Dense(
     vocab_size,
     # Keras does not annotate what initializers it takes.

@@ -1,4 +1,4 @@
-"""Log-mel features as a layer, so that every user of a model hears the same."""
+"""Log-mel features as a layer, so that they are the same for all its users."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -145,7 +145,14 @@ class LogMel(keras.layers.Layer):
     return self._normalize(self._log_energies(audio), frames), frames
 
   def initial_state(self, batch: signatures.Size) -> tf.Tensor:
-    """The samples before a stream's first, float32 [batch, window - hop]."""
+    """The samples before a stream's first, float32 [batch, window - hop].
+
+    Args:
+      batch: number of streams, or of hypotheses, B.
+
+    Returns:
+      float32 [batch, window - hop].
+    """
     return tf.zeros([batch, self.margin])
 
   def step(
@@ -241,7 +248,14 @@ class LogMel(keras.layers.Layer):
   def frames(
     self, samples: tf.types.experimental.TensorLike
   ) -> np.integer | np.ndarray:
-    """Valid frames for `samples` samples (an int or an integer array)."""
+    """Valid frames for `samples` samples (an int or an integer array).
+
+    Args:
+      samples: a number of samples, or an array of such numbers.
+
+    Returns:
+      As many frames for each, of the same kind.
+    """
     samples = np.asarray(samples) + self.margin
     return np.maximum(samples - self.window + self.hop, 0) // self.hop
 

@@ -61,6 +61,12 @@ class Joint(keras.layers.Layer):
     """The encoder's part of the hidden layer: [..., D] to float32 [..., dim].
 
     A decoder computes it once for all frames.
+
+    Args:
+      encoded: float [..., D].
+
+    Returns:
+      float32 [..., dim].
     """
     encoded = tf.cast(encoded, tf.float32)
     return tf.tensordot(encoded, self.encoder_kernel, 1) + self.bias

@@ -31,13 +31,27 @@ class PredictionNetwork(Protocol):
   dim: int
 
   def __call__(self, labels: tf.Tensor) -> tf.Tensor:
-    """int32 [B, U] to float [B, U + 1, dim]; row u has seen u labels."""
+    """int32 [B, U] to float [B, U + 1, dim]; row u has seen u labels.
+
+    Args:
+      labels: int32 [B, U].
+
+    Returns:
+      float [B, U + 1, dim].
+    """
     ...
 
   def start(
     self, batch: signatures.Size
   ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-    """Before any label: float [batch, dim], and the state for `step`."""
+    """Before any label: float [batch, dim], and the state for `step`.
+
+    Args:
+      batch: number of streams, or of hypotheses, B.
+
+    Returns:
+      float [batch, dim] and a tuple of tensors whose first axis is batch.
+    """
     ...
 
   def step(
@@ -46,6 +60,13 @@ class PredictionNetwork(Protocol):
     """One label further: int32 [N] and a state to float [N, dim] and a state.
 
     A state is a tuple of tensors whose first axis is N.
+
+    Args:
+      label: int32 [N], the label to append.
+      state: what `start` or the last step returned.
+
+    Returns:
+      float [N, dim] and the next state.
     """
     ...
 
@@ -82,13 +103,27 @@ class LSTMPrediction(keras.layers.Layer):
     self.built = True
 
   def call(self, labels: tf.Tensor) -> tf.Tensor:
-    """int32 [B, U] to float [B, U + 1, dim]; row u has seen u labels."""
+    """int32 [B, U] to float [B, U + 1, dim]; row u has seen u labels.
+
+    Args:
+      labels: int32 [B, U].
+
+    Returns:
+      float [B, U + 1, dim].
+    """
     return self.lstm(self.embedding(_from_start(labels, self.vocab_size)))
 
   def start(
     self, batch: signatures.Size
   ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-    """Before any label: float [batch, dim], and the state for `step`."""
+    """Before any label: float [batch, dim], and the state for `step`.
+
+    Args:
+      batch: number of streams, or of hypotheses, B.
+
+    Returns:
+      float [batch, dim] and a tuple of tensors whose first axis is batch.
+    """
     zeros = tf.zeros([batch, self.dim], self.compute_dtype)
     return self.step(tf.zeros([batch], tf.int32), (zeros, zeros))
 
@@ -98,6 +133,13 @@ class LSTMPrediction(keras.layers.Layer):
     """One label further: int32 [N] and a state to float [N, dim] and a state.
 
     A state is a tuple of tensors whose first axis is N.
+
+    Args:
+      label: int32 [N], the label to append.
+      state: what `start` or the last step returned.
+
+    Returns:
+      float [N, dim] and the next state.
     """
     output, state = self.lstm.cell(self.embedding(label), list(state))
     return output, tuple(state)
@@ -144,7 +186,14 @@ class StatelessPrediction(keras.layers.Layer):
     self.built = True
 
   def call(self, labels: tf.Tensor) -> tf.Tensor:
-    """int32 [B, U] to float [B, U + 1, dim]; row u has seen u labels."""
+    """int32 [B, U] to float [B, U + 1, dim]; row u has seen u labels.
+
+    Args:
+      labels: int32 [B, U].
+
+    Returns:
+      float [B, U + 1, dim].
+    """
     labels = _from_start(labels, self.vocab_size)
     columns = tf.shape(labels)[1]
     padded = tf.pad(labels, [[0, 0], [self.context - 1, 0]])
@@ -154,7 +203,14 @@ class StatelessPrediction(keras.layers.Layer):
   def start(
     self, batch: signatures.Size
   ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-    """Before any label: float [batch, dim], and the state for `step`."""
+    """Before any label: float [batch, dim], and the state for `step`.
+
+    Args:
+      batch: number of streams, or of hypotheses, B.
+
+    Returns:
+      float [batch, dim] and a tuple of tensors whose first axis is batch.
+    """
     last = tf.zeros([batch, self.context], tf.int32)
     return self._network(last), (last,)
 
@@ -164,6 +220,13 @@ class StatelessPrediction(keras.layers.Layer):
     """One label further: int32 [N] and a state to float [N, dim] and a state.
 
     A state is a tuple of tensors whose first axis is N.
+
+    Args:
+      label: int32 [N], the label to append.
+      state: what `start` or the last step returned.
+
+    Returns:
+      float [N, dim] and the next state.
     """
     last = tf.concat([state[0][:, 1:], label[:, None]], axis=1)
     return self._network(last), (last,)

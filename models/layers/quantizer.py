@@ -99,7 +99,12 @@ class RandomProjectionQuantizer(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tf_pcc_models")
 class CodesInUse(keras.metrics.Metric):
-  """The share of a codebook that was seen at least once."""
+  """The share of a codebook that was seen at least once.
+
+  Args:
+    codebook_size: number of codes.
+    name: of the metric.
+  """
 
   def __init__(
     self, codebook_size: int, name: str = "codes_in_use", **kwargs: Any
@@ -111,7 +116,12 @@ class CodesInUse(keras.metrics.Metric):
     )
 
   def update_state(self, codes: tf.Tensor, mask: tf.Tensor) -> None:
-    """Counts codes, int32 [B, T], where mask, bool [B, T], is true."""
+    """Counts codes, int32 [B, T], where mask, bool [B, T], is true.
+
+    Args:
+      codes: int32 [B, T], in 0..codebook_size - 1.
+      mask: bool [B, T], which of them count.
+    """
     weights = tf.cast(tf.reshape(mask, [-1]), tf.float32)
     self.counts.assign_add(
       tf.math.unsorted_segment_sum(
@@ -120,6 +130,7 @@ class CodesInUse(keras.metrics.Metric):
     )
 
   def result(self) -> tf.Tensor:
+    """The share, a float32 scalar."""
     return tf.reduce_mean(tf.cast(self.counts > 0, tf.float32))
 
   def get_config(self) -> dict[str, Any]:

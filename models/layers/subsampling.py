@@ -108,7 +108,15 @@ class ConvolutionSubsampling(keras.layers.Layer):
   def initial_state(
     self, batch: signatures.Size, dtype: str | tf.DType = "float32"
   ) -> list[tf.Tensor]:
-    """The frames before a stream's first: zeros, one tensor a convolution."""
+    """The frames before a stream's first: zeros, one tensor a convolution.
+
+    Args:
+      batch: number of streams, or of hypotheses, B.
+      dtype: of the tensors.
+
+    Returns:
+      List of a tensor [B, ...] for each convolution.
+    """
     shapes = [
       [stride - 1, self.bands[index], 1 if index == 0 else self.dim]
       if self.kind == "conv2d"
@@ -160,7 +168,14 @@ class ConvolutionSubsampling(keras.layers.Layer):
     return features, lengths, following
 
   def frames(self, frames: signatures.Counts) -> signatures.Counts:
-    """Output frames for `frames` input frames (an int or an integer array)."""
+    """Output frames for `frames` input frames (an int or an integer array).
+
+    Args:
+      frames: a number of feature frames, or an array of such numbers.
+
+    Returns:
+      As many output frames for each, of the same kind.
+    """
     for stride in self.strides:
       frames = -(-frames // stride)
     return frames

@@ -54,7 +54,7 @@ def ctc_losses(
     float32 [B], -log P(labels | frames) in nats.
 
   Raises:
-    ValueError: shapes, labels or lengths do not fit, see the module.
+    ValueError: If shapes, labels or lengths do not fit, see the module.
 
   Example:
     >>> loss = ctc_losses([[3]], [1], tf.zeros([1, 2, 4]), [2])  # 3 of 16.

@@ -8,7 +8,23 @@ from models import signatures
 
 
 class Targets:
-  """Labels and lengths of a batch, checked and made safe to index with."""
+  """Labels and lengths of a batch, checked and made safe to index with.
+
+  Args:
+    labels: int [B, U].
+    label_length: int [B].
+    length: int [B], frames.
+    batch: B, a number where it is known while the graph is traced; so are the
+      next three.
+    frames: T.
+    columns: U + 1.
+    vocab: V.
+    blank_index: class of the blank.
+
+  Raises:
+    ValueError: If shapes do not fit, or, eagerly, labels or lengths are out of
+      range.
+  """
 
   def __init__(
     self,
@@ -109,7 +125,16 @@ def custom_gradient(
 
 @custom_gradient
 def once(value: tf.Tensor, *inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-  """The value; its derivative by the inputs is an error instead of nothing."""
+  """The value; its derivative by the inputs is an error instead of nothing.
+
+  Args:
+    value: the derivative that was computed.
+    *inputs: what it depends on.
+
+  Returns:
+    The value, and the function of its gradient, which raises
+    NotImplementedError.
+  """
   del inputs
 
   def gradient(_):
@@ -123,7 +148,19 @@ def once(value: tf.Tensor, *inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
 def shaped(
   name: str, value: tf.types.experimental.TensorLike, axes: str
 ) -> tf.Tensor:
-  """The value as a tensor; ValueError when it has not as many axes as named."""
+  """The value as a tensor of as many axes as are named.
+
+  Args:
+    name: the argument's, for the message.
+    value: what `tf.convert_to_tensor` takes.
+    axes: such as "[B, T, V]".
+
+  Returns:
+    The tensor.
+
+  Raises:
+    ValueError: If it has another number of axes.
+  """
   value = tf.convert_to_tensor(value)
   if value.shape.rank != len(axes.split(",")):
     raise ValueError(
@@ -133,7 +170,14 @@ def shaped(
 
 
 def sizes(x: tf.Tensor) -> list[signatures.Size]:
-  """The sizes of a tensor's axes, as numbers where they are known."""
+  """The sizes of a tensor's axes, as numbers where they are known.
+
+  Args:
+    x: tensor.
+
+  Returns:
+    List of an int or int32 scalar for each axis.
+  """
   dynamic = tf.shape(x)
   return [
     dynamic[axis] if size is None else size for axis, size in enumerate(x.shape)

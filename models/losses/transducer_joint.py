@@ -50,7 +50,16 @@ def joint_logits(
 def project(
   encoder: tf.Tensor, prediction: tf.Tensor, joint: JointWeights
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """What the hidden layer adds up: [B, T, H] and [B, U + 1, H]."""
+  """What the hidden layer adds up: [B, T, H] and [B, U + 1, H].
+
+  Args:
+    encoder: float32 [B, T, D].
+    prediction: float32 [B, U + 1, P].
+    joint: `JointWeights`.
+
+  Returns:
+    float32 [B, T, H] and [B, U + 1, H].
+  """
   return (
     tf.tensordot(encoder, joint.encoder_kernel, 1) + joint.bias,
     tf.tensordot(prediction, joint.prediction_kernel, 1),
@@ -62,7 +71,19 @@ def as_float32(
   prediction: tf.types.experimental.TensorLike,
   joint: JointWeights,
 ) -> tuple[tf.Tensor, tf.Tensor, JointWeights]:
-  """The arguments of `joint_logits` as float32 tensors whose shapes fit."""
+  """The arguments of `joint_logits` as float32 tensors whose shapes fit.
+
+  Args:
+    encoder: float [B, T, D].
+    prediction: float [B, U + 1, P].
+    joint: `JointWeights`.
+
+  Returns:
+    Encoder, prediction and `JointWeights`, float32.
+
+  Raises:
+    ValueError: If a shape does not fit the others.
+  """
   # Also because a custom gradient must not meet variables.
   encoder, prediction, *weights = (
     tf.cast(tf.convert_to_tensor(x), tf.float32)

@@ -56,7 +56,7 @@ def transducer_losses(
     float32 [B], -log P(labels | frames) in nats.
 
   Raises:
-    ValueError: shapes, labels or lengths do not fit, see the module.
+    ValueError: If shapes, labels or lengths do not fit, see the module.
 
   Example:
     >>> logits = tf.zeros([1, 2, 2, 4])  # Two paths of three arcs of 1/4.
@@ -123,7 +123,7 @@ def fused_transducer_losses(
     encoder, prediction and all weights.
 
   Raises:
-    ValueError: shapes, labels or lengths do not fit, see the module.
+    ValueError: If shapes, labels or lengths do not fit, see the module.
 
   Example:
     >>> joint = transducer_joint.JointWeights(

@@ -23,7 +23,7 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
-from launch import cli
+from launch import errors
 from tests.faults import kills, targets
 from tests.faults.server import Server, in_child
 
@@ -47,7 +47,7 @@ _ROUND = 10
 
 def damage(chosen, minutes, first, cases, folder, report):
   """Tries cases of all targets in turn; a Counter for each target's name."""
-  mistakes = (*cli.MISTAKES, *cli.MISFORTUNES)
+  mistakes = (*errors.MISTAKES, *errors.MISFORTUNES)
   servers, counts = {}, {}
   for target in chosen:
     good = folder / f"good-{len(servers)}"

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from launch import __main__ as launch_main
-from launch import cli
+from launch import cli, errors
 from tf_pcc import files
 
 
@@ -232,7 +232,7 @@ def test_tensorflows_own_news(run_program, write_config, tmp_path, verbosity):
 def test_the_list_of_programs_is_complete():
   root = pathlib.Path(launch_main.__file__).parent
   files = {p.stem for p in root.glob("*.py")} - {
-    *("__init__", "__main__", "cli", "startup")
+    *("__init__", "__main__", "cli", "errors", "startup")
   }
   folders = {p.parent.name for p in root.glob("*/__main__.py")}
   assert files | folders == set(launch_main.PROGRAMS)
@@ -313,7 +313,7 @@ def test_a_file_that_cannot_be_written_is_one_sentence(
   for write in (files.write_text, files.append_text):
     with pytest.raises(OSError) as error:
       write(path, "text")
-    line = cli._one_line(error.value)
+    line = errors.one_line(error.value)
     assert line.startswith(f"{path}: {words}")
     assert "\n" not in line and ".writing-" not in line
   assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]

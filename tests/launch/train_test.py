@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from launch import train
-from launch.runs import checkpoints, datasets, experiment, metrics, opening
+from launch.runs import (
+  checkpoints,
+  datasets,
+  evaluating,
+  experiment,
+  metrics,
+  opening,
+)
 from tf_pcc.data import batching
 
 METHODS = experiment.METHODS
@@ -63,9 +69,11 @@ def test_every_method_leaves_a_whole_run(run_of, method):
   assert len(summary["examples"]) == 3
   assert summary["clipping"]["method"] == method
   assert summary["shared_with_training"] == {"validation": 0, "test": 0}
-  assert "5 utterances, outside the training set" in train.report(summary)
+  assert "5 utterances, outside the training set" in evaluating.report(summary)
   summary["shared_with_training"]["test"] = 2
-  assert "5 utterances, 2 of them in the training set" in train.report(summary)
+  assert "5 utterances, 2 of them in the training set" in evaluating.report(
+    summary
+  )
   lines = [
     strict(line)
     for line in (directory / "metrics.jsonl").read_text().splitlines()
@@ -74,7 +82,7 @@ def test_every_method_leaves_a_whole_run(run_of, method):
   assert ["validation_wer" in line for line in lines] == [False, True, False]
   assert all(math.isfinite(line["loss"]) for line in lines)
   assert [step for step, _ in checkpoints.checkpoint_paths(directory)] == [3]
-  assert str(config.steps) in train.report(summary)
+  assert str(config.steps) in evaluating.report(summary)
   if method == "none":
     assert set(summary["clipping"]) == {"method"}
     return

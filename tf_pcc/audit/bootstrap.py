@@ -108,7 +108,7 @@ def mean_interval(
     their mean.
 
   Raises:
-    ValueError: for NaN, no values, or sizes that do not match.
+    ValueError: If there is a NaN, no value, or sizes do not match.
 
   Example:
 

@@ -93,7 +93,7 @@ class CanaryPlan:
     """The plan written by `to_json`, or by hand.
 
     Raises:
-      ValueError: naming the field that is missing, unknown or wrong.
+      ValueError: If a field is missing, unknown or wrong; it is named.
     """
     try:
       fields = json.loads(text)
@@ -130,8 +130,8 @@ class CanaryPlan:
     """Read a plan.
 
     Raises:
-      FileNotFoundError: saying where one comes from.
-      ValueError: as `from_json`, with the file's name.
+      FileNotFoundError: If there is none.
+      ValueError: If it is damaged, as in `from_json`.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -203,8 +203,8 @@ def make_plan(
     CanaryPlan.
 
   Raises:
-    ValueError: for a hold-out below 20, empty or repeated settings, or when the
-      generator has too few texts, or too few that fit, for the plan.
+    ValueError: If the hold-out is below 20, settings are empty or repeated, or
+      the generator has too few texts, or too few that fit, for the plan.
 
   Example:
 
@@ -332,7 +332,7 @@ def drop_unfit(
     A CanaryPlan; `dropped` counts what was left out here, too.
 
   Raises:
-    ValueError: when a canary has no length, or when fewer than 20 hold-outs or
+    ValueError: If a canary has no length, or when fewer than 20 hold-outs or
       no canary of some repetition count remain.
   """
   missing = [canary.id for canary in plan.all if canary.id not in seconds]

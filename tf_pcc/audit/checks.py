@@ -20,7 +20,7 @@ def as_scores(name: str, values: ArrayLike, smallest: int = 1) -> np.ndarray:
     A float64 array of shape [n].
 
   Raises:
-    ValueError: for another rank, too few scores, or a NaN.
+    ValueError: If they have another rank, are too few, or one is NaN.
   """
   scores = np.asarray(values, dtype=np.float64)
   if scores.ndim != 1:
@@ -49,7 +49,7 @@ def as_fraction(name: str, value: float, closed: bool = False) -> float:
   """`value` as a float inside (0, 1), or [0, 1) where `closed`.
 
   Raises:
-    ValueError: outside of it.
+    ValueError: If it is outside.
   """
   inside = 0 <= value < 1 if closed else 0 < value < 1
   if not inside:

@@ -32,7 +32,7 @@ def rank_exposure(scores: ArrayLike, holdout_scores: ArrayLike) -> np.ndarray:
     Array [n] float64, in the order of `scores`.
 
   Raises:
-    ValueError: when a score is NaN or an array is empty or not a vector.
+    ValueError: If a score is NaN or an array is empty or not a vector.
 
   Example:
 
@@ -120,7 +120,7 @@ def exposure_interval(
     bootstrap.Interval, in bits.
 
   Raises:
-    ValueError: as `rank_exposure`.
+    ValueError: If `rank_exposure` refuses the scores.
   """
   exposures = rank_exposure(scores, holdout_scores)
   size = np.size(holdout_scores)
@@ -243,7 +243,8 @@ def fit_skew_normal(holdout_scores: ArrayLike) -> SkewNormalFit:
     SkewNormalFit.
 
   Raises:
-    ValueError: for fewer than 20 scores, NaN or infinite ones, or no spread.
+    ValueError: If there are fewer than 20 scores, one is not finite, or all are
+      equal.
   """
   holdout = checks.as_scores(
     "holdout_scores", holdout_scores, checks.SMALLEST_HOLDOUT
@@ -303,6 +304,6 @@ def extrapolated_exposure(
     Array [n] float64, in bits, in the order of `scores`; never below zero.
 
   Raises:
-    ValueError: when a score is NaN, or as `fit_skew_normal`.
+    ValueError: If a score is NaN, or as `fit_skew_normal`.
   """
   return fit_skew_normal(holdout_scores).exposure(scores)

@@ -62,7 +62,7 @@ def insertion_schedule(
     position.
 
   Raises:
-    ValueError: when a canary has more repetitions than there are positions.
+    ValueError: If a canary has more repetitions than there are positions.
 
   Example:
 

@@ -74,7 +74,7 @@ def at_wer(run: Run, target: float, figure: str) -> tuple[float, float]:
     or had passed it before its first checkpoint.
 
   Raises:
-    ValueError: for a figure the run does not have.
+    ValueError: If the run does not have the figure.
 
   Example:
 
@@ -106,7 +106,7 @@ def common_targets(runs: Sequence[Run]) -> list[float]:
     times it as far as no run starts below that; 0 alone where all reach it.
 
   Raises:
-    ValueError: when there are no runs, or no such rate.
+    ValueError: If there are no runs, or no such rate.
   """
   if not runs:
     raise ValueError(f"runs must not be empty. Received: runs={runs!r}")
@@ -200,7 +200,7 @@ def matched_wer(
     those of step at 0; those of differences are not.
 
   Raises:
-    ValueError: when no run is the baseline's, two runs share method and seed,
+    ValueError: If no run is the baseline's, two runs share method and seed,
       or a figure is missing.
   """
   by_method = _group(runs, figure, baseline)
@@ -246,7 +246,7 @@ def matched_steps(
     As `matched_wer`, with "target" the number of steps.
 
   Raises:
-    ValueError: as `matched_wer`.
+    ValueError: If `matched_wer` refuses the runs.
   """
   by_method = _group(runs, figure, baseline)
   if steps is None:

@@ -26,7 +26,7 @@ def roc_curve(
     distinct score and one for "nobody".
 
   Raises:
-    ValueError: for NaN or empty scores.
+    ValueError: If scores are NaN or empty.
   """
   inserted = np.sort(checks.as_scores("scores", scores))
   holdout = np.sort(checks.as_scores("holdout_scores", holdout_scores))
@@ -49,7 +49,7 @@ def auc(scores: ArrayLike, holdout_scores: ArrayLike) -> float:
     A float in [0, 1].
 
   Raises:
-    ValueError: for NaN or empty scores.
+    ValueError: If scores are NaN or empty.
   """
   inserted = checks.as_scores("scores", scores)
   holdout = np.sort(checks.as_scores("holdout_scores", holdout_scores))
@@ -83,7 +83,7 @@ def auc_interval(
     bootstrap.Interval.
 
   Raises:
-    ValueError: for NaN or empty scores.
+    ValueError: If scores are NaN or empty.
   """
   inserted = checks.as_scores("scores", scores)
   holdout = np.sort(checks.as_scores("holdout_scores", holdout_scores))
@@ -125,7 +125,7 @@ def tpr_at_fpr(
     A float in [0, 1].
 
   Raises:
-    ValueError: for NaN or empty scores, or fpr outside (0, 1).
+    ValueError: If scores are NaN or empty, or fpr is outside (0, 1).
 
   Example:
 
@@ -174,7 +174,7 @@ def tpr_interval(
     bootstrap.Interval.
 
   Raises:
-    ValueError: as `tpr_at_fpr`.
+    ValueError: If `tpr_at_fpr` refuses the arguments.
   """
   estimate = tpr_at_fpr(scores, holdout_scores, fpr)
   inserted = np.sort(np.asarray(scores, np.float64))
@@ -243,7 +243,8 @@ def epsilon_lower_bound(
     A float >= 0; 0 means that nothing is proved.
 
   Raises:
-    ValueError: for NaN or empty scores, delta or confidence out of range.
+    ValueError: If scores are NaN or empty, or delta or confidence is out of
+      range.
   """
   inserted = np.sort(checks.as_scores("scores", scores))
   holdout = np.sort(checks.as_scores("holdout_scores", holdout_scores))

@@ -63,8 +63,8 @@ def mask_segment(
     A new float32 array [samples].
 
   Raises:
-    ValueError: for a stretch that is empty or outside the waveform, or an
-      unknown mask.
+    ValueError: If the stretch is empty or outside the waveform, or the mask is
+      unknown.
   """
   waveform = np.array(waveform, dtype=np.float32)
   seconds = waveform.size / sample_rate
@@ -152,7 +152,7 @@ def noise_masking_attack(
     them.
 
   Raises:
-    ValueError: for no utterances, a secret that is not in its text, a
+    ValueError: If there are no utterances, a secret that is not in its text, a
       stretch outside its waveform, another number of groups, or what
       `transcribe_in_batches` refuses.
   """

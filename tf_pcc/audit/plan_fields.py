@@ -20,7 +20,7 @@ def check(fields: Any) -> None:
     fields: what the plan's JSON holds, without its format.
 
   Raises:
-    ValueError: naming the first field that is wrong, and its value.
+    ValueError: If a field is wrong; the first is named with its value.
   """
   _names("the plan", fields, _PLAN, {"dropped"})
   if not isinstance(fields["settings"], dict):

@@ -33,9 +33,9 @@ def write_report(
     List of the paths written, the page second.
 
   Raises:
-    FileExistsError: when a file is there and `overwrite` is False; nothing is
+    FileExistsError: If a file is there and `overwrite` is False; nothing is
       written then.
-    ImportError: when plots are wanted and matplotlib is missing.
+    ImportError: If plots are wanted and matplotlib is missing.
   """
   directory = pathlib.Path(directory)
   data, document = directory / "audit.json", directory / "report.html"

@@ -92,8 +92,8 @@ def audit_results(
     None), noise_masking, tables.
 
   Raises:
-    ValueError: without checkpoints, for scores whose number or texts are not
-      the plan's, or as `summarise` and `matched_wer`.
+    ValueError: If there are no checkpoints, the number or the texts of scores
+      are not the plan's, or `summarise` or `matched_wer` refuses them.
   """
   if not checkpoints:
     raise ValueError(
@@ -205,7 +205,7 @@ def figure_of(table: Mapping[str, Any], name: str) -> Any:
   """One number of a summary: "exposure_all", "cer_x16", "auc_x8" ...
 
   Raises:
-    ValueError: for a figure or repetition count the summary does not have.
+    ValueError: If the summary lacks the figure or the repetition count.
   """
   key, _, count = name.rpartition("_")
   wanted = "all" if count == "all" else count.removeprefix("x")

@@ -109,9 +109,9 @@ def score_transcripts(
     CanaryScores.
 
   Raises:
-    ValueError: for unequal numbers, something else than a string, a reference
-      that is empty, or a loss that is NaN or minus infinity.
-    ImportError: when jiwer is missing.
+    ValueError: If numbers are unequal, something is no string, a reference is
+      empty, or a loss is NaN or minus infinity.
+    ImportError: If jiwer is missing.
   """
   jiwer = extras.load("jiwer", "The character error rate", "audit")
   references, transcripts = list(references), list(transcripts)
@@ -179,7 +179,7 @@ def transcribe_in_batches(
     List of str, one for each waveform.
 
   Raises:
-    ValueError: when the callable returns too few or too many strings, or
+    ValueError: If the callable returns too few or too many strings, or
       something else, or for a waveform that is not one-dimensional.
   """
   waveforms = [np.asarray(waveform, np.float32) for waveform in waveforms]
@@ -206,8 +206,8 @@ def transcribe_in_batches(
       )
     if len(answer) != len(batch):
       raise ValueError(
-        "transcribe must return one string a waveform, an empty one where it "
-        f"hears nothing. Received: {len(answer)} strings for {len(batch)} "
+        "transcribe must return one string a waveform, an empty one for "
+        f"silence. Received: {len(answer)} strings for {len(batch)} "
         f"waveforms (from number {start} on)"
       )
     for text in answer:

@@ -64,7 +64,7 @@ def summarise(
       unresolved: for each key of such a TPR, why there is none.
 
   Raises:
-    ValueError: for a hold-out below 20, NaN scores, or unequal numbers.
+    ValueError: If the hold-out is below 20, scores are NaN, or numbers unequal.
   """
   repetitions = np.asarray(repetitions)
   if repetitions.shape != (len(inserted.references),):

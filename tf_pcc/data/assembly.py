@@ -100,7 +100,8 @@ class Utterances:
   ) -> tuple[np.ndarray, np.ndarray]:
     """What `label_counts` gives, of all of them."""
     counts = [label_counts(tokenizer, s.texts) for s in self._sources]
-    return tuple(np.concatenate(parts) for parts in zip(*counts))
+    labels, repeats = (np.concatenate(parts) for parts in zip(*counts))
+    return labels, repeats
 
   def _place(self, row):
     source = int(np.searchsorted(self._starts, row, side="right")) - 1

@@ -104,7 +104,7 @@ def load(
     float32 array `[samples]`, the mean of the channels, finite, in [-1, 1].
 
   Raises:
-    ValueError: naming the file, if it is missing, empty, truncated, of no
+    ValueError: If the file, which is named, is missing, empty, truncated, of no
       known format, without the `segment`, or with NaN or Inf samples.
   """
   path = os.fspath(path)
@@ -163,7 +163,7 @@ def decode(
     Hz).
 
   Raises:
-    ValueError: saying what is wrong with the bytes.
+    ValueError: If something is wrong with the bytes.
   """
   return _decode(io.BytesIO(data), backend, segment)
 
@@ -381,7 +381,7 @@ def decode_in_graph(
     float32 tensor `[samples]` in [-1, 1], the mean of the channels.
 
   Raises:
-    ValueError: if `kind` is unknown or needs a tensorflow-io that is missing.
+    ValueError: If `kind` is unknown or needs a tensorflow-io that is missing.
 
   Example:
 

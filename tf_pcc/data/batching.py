@@ -108,7 +108,7 @@ class Batches:
     max_labels: Width U of the labels.
 
   Raises:
-    ValueError: if `global_batch` is not divisible by `cores`, if no full batch
+    ValueError: If `global_batch` is not divisible by `cores`, if no full batch
       is left, or if an insertion would itself be filtered.
 
   Example:

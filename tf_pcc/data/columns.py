@@ -77,7 +77,8 @@ class Strings(Sequence):
       return NotImplemented
     return len(self) == len(other) and all(map(str.__eq__, self, other))
 
-  __hash__ = None
+  # As Python does where __eq__ is defined.
+  __hash__ = None  # pyright: ignore[reportAssignmentType]
 
   def __repr__(self):
     return f"Strings(rows={len(self)})"
@@ -121,6 +122,8 @@ def write(path: str, parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
         if writer is None:
           writer = pyarrow.ipc.new_file(local, batch.schema)
         writer.write_table(batch, max_chunksize=BATCH)
+      if writer is None:
+        raise ValueError("`parts` must hold one at least. Received: none")
       writer.close()
       found = {"bytes": os.path.getsize(local), "sha256": _sha256(local)}
       if remote:
@@ -142,9 +145,9 @@ def read(path: str, expected: dict[str, Any]) -> dict[str, Any]:
     dict from each name to a pyarrow.ChunkedArray.
 
   Raises:
-    ValueError: saying what is wrong with the file, if it is not what was
+    ValueError: If the file is not what was
       written.
-    OSError: if a local file cannot be read.
+    OSError: If a local file cannot be read.
   """
   pyarrow = arrow()
   local = _local_copy(path) if files.is_remote(path) else path

@@ -70,7 +70,7 @@ def read_corpus(
     A `Corpus`.
 
   Raises:
-    ValueError: if there is nothing at `path`, no utterance in it, a line
+    ValueError: If there is nothing at `path`, no utterance in it, a line
       cannot be used, an id occurs twice, or too much is missing.
   """
   path = os.path.expanduser(os.fspath(path))

@@ -39,7 +39,7 @@ class Damage:
       error: what its reading raised.
 
     Raises:
-      DamagedRecord: if that is more than the limit allows.
+      DamagedRecord: If that is more than the limit allows.
     """
     with self._lock:
       if name not in self.found:

@@ -59,8 +59,7 @@ def read(directory: str) -> tuple[dict, dict]:
     `COLUMNS` to a sequence of strings, or an int64 array, `[utterances]`.
 
   Raises:
-    ValueError: `FILE: what is wrong; what to do`, if there is no index or it
-      is not as it was written.
+    ValueError: If there is no index or it is not as it was written.
   """
   from tensorflow.io import gfile
 
@@ -192,7 +191,7 @@ def check_columns(path: str, index: dict, columns: dict) -> None:
       int64 arrays.
 
   Raises:
-    ValueError: naming the column, and the utterance where it is one's.
+    ValueError: If a column is wrong; it is named, and the utterance.
   """
   count = index["utterances"]
   for name, found in zip(COLUMNS, (len(columns[name]) for name in COLUMNS)):
@@ -241,7 +240,7 @@ def check_files(path: str, index: dict, columns: dict) -> None:
     columns: as for `check_columns`, which they have passed.
 
   Raises:
-    ValueError: naming the file.
+    ValueError: If a file is missing or has another size.
   """
   directory = os.path.dirname(path)
   if files.is_remote(directory):

@@ -30,7 +30,9 @@ _MARKUP = re.compile(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>|\{[^}]*\}")
 
 
 def describe(
-  texts: Sequence[str], speakers: Iterable[str], seconds: Sequence[float]
+  texts: Sequence[str],
+  speakers: Iterable[str],
+  seconds: Sequence[float] | np.ndarray,
 ) -> dict[str, Any]:
   """What the transcripts and lengths of a corpus are like.
 
@@ -123,7 +125,7 @@ def suspicions(
   ids: Sequence[str],
   raw: Sequence[str],
   texts: Sequence[str],
-  seconds: Sequence[float],
+  seconds: Sequence[float] | np.ndarray,
   sounds: Sequence[Sound | None],
   known: set[str] | None = None,
 ) -> list[tuple[float, str, list[str]]]:
@@ -168,9 +170,9 @@ def suspicions(
       *_of_text(raw[i], texts[i], known),
       *_of_length(letters[i], seconds[i], expected[i]),
     ]
-    if sounds[i]:
-      reasons += _of_sound(sounds[i], usual)
-      other, text = first[sounds[i].digest]
+    if sound := sounds[i]:
+      reasons += _of_sound(sound, usual)
+      other, text = first[sound.digest]
       if other != key:
         also = "" if text == texts[i] else ", which has another transcript"
         weight = 1.0 if text == texts[i] else 5.0

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 from absl import logging
 
-from tf_pcc import files
+from tf_pcc import locks
 from tf_pcc.data import audio
 from tf_pcc.data.corpora import read_corpus
 from tf_pcc.data.segments import WHOLE
@@ -73,7 +73,7 @@ class JoinedCorpus:
       `Utterance`.
 
     Raises:
-      ValueError: when a speaker has too few recordings of a word.
+      ValueError: If a speaker has too few recordings of a word.
     """
     groups = collections.defaultdict(list)
     for utterance in read_corpus(self.manifest):
@@ -139,7 +139,7 @@ def generate(
     return paths
   os.makedirs(root, exist_ok=True)
   # The workers of one machine share the cache: the first makes the corpus.
-  with files.locked(
+  with locks.locked(
     f"{root}.lock",
     lambda: logging.info("another process writes %s: waiting", root),
   ):

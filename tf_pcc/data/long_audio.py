@@ -32,8 +32,8 @@ def blocks(
     int16 arrays `[samples]`: joined, the rounded samples that `load` gives.
 
   Raises:
-    ValueError: As `load`; where a long file is damaged, after the blocks before
-      the damage.
+    ValueError: If `load` would raise it; where a long file is damaged, after
+      the blocks before the damage.
   """
   path = os.fspath(path)
   with contextlib.ExitStack() as stack:

@@ -91,7 +91,7 @@ def corpus_of_rows(
     if not text and (text is None or not reading.keep_empty):
       skips.append(Skip(key, _lacking(row.text), "text"))
       continue
-    dropped.add(key, row.text, text)
+    dropped.add(key, row.text or "", text)
     speaker, stated = row.speaker, row.seconds
     utterances.append(Utterance(key, path, text, speaker, stated, row.segment))
   counts = collections.Counter(item.id for item in (*utterances, *skips))

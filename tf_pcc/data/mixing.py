@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from tf_pcc.data.records import MemoryRecords, Records
+
 
 class MixedRecords:
   """Sets of records one after another, with the interface of `Records`.
@@ -87,3 +89,7 @@ class MixedRecords:
     """Reads and compares every set, as `Records.verify`."""
     for part in self._parts:
       part.verify()
+
+
+# What has the interface of `Records`.
+AnyRecords = Records | MemoryRecords | MixedRecords

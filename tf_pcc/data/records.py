@@ -66,7 +66,7 @@ class Records:
       where each waits for a network.
 
   Raises:
-    ValueError: if the directory holds no finished records.
+    ValueError: If the directory holds no finished records.
   """
 
   def __init__(self, directory: str | os.PathLike):
@@ -101,7 +101,7 @@ class Records:
       int16 array `[samples[i]]`, mono, at `sample_rate`.
 
     Raises:
-      DamagedRecord: if the record is not the one that was written.
+      DamagedRecord: If the record is not the one that was written.
     """
     data = self.example(i).features.feature["audio"].bytes_list.value[0]
     if self.index["encoding"] == "pcm16":
@@ -116,7 +116,7 @@ class Records:
     """The tf.train.Example of record `i`.
 
     Raises:
-      DamagedRecord: as `read`.
+      DamagedRecord: If `read` would raise it.
     """
     import tensorflow as tf
 
@@ -166,8 +166,8 @@ class Records:
     """Reads everything and compares it with the index and its SHA-256.
 
     Raises:
-      ValueError: naming the first shard that is damaged, or the first record
-        that is not the one that the index describes.
+      ValueError: If a shard is damaged, or a record is not the one that the
+        index describes; the first is named.
     """
     import tensorflow as tf
 

@@ -89,7 +89,7 @@ class Shards:
       `size` bytes.
 
     Raises:
-      DamagedRecord: if they are not there, or have another checksum.
+      DamagedRecord: If they are not there, or have another checksum.
     """
     data, crc = self._file(shard)(offset, size)
     if len(data) != size or len(crc) != AFTER:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 from absl import logging
 
-from tf_pcc import extras, files
+from tf_pcc import extras, locks
 from tf_pcc.data import tts
 from tf_pcc.data.utterances import Utterance
 from tf_pcc.data.writing import write_shards
@@ -165,7 +165,7 @@ def generate(
     Dict from split to its records directory (see `records.Records`).
 
   Raises:
-    ImportError: if a voice engine is missing.
+    ImportError: If a voice engine is missing.
   """
   root = os.path.join(cache_dir, f"synthetic-{spec.fingerprint()[:16]}")
   paths = {split: os.path.join(root, split) for split in spec.splits}
@@ -173,7 +173,7 @@ def generate(
     return paths
   os.makedirs(root, exist_ok=True)
   # The workers of one machine share the cache: the first makes the corpus.
-  with files.locked(
+  with locks.locked(
     f"{root}.lock",
     lambda: logging.info("another process writes %s: waiting", root),
   ):

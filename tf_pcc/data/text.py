@@ -122,7 +122,7 @@ def build_tokenizer(
     A `Tokenizer` that can encode every one of `texts`.
 
   Raises:
-    ValueError: if there is no text or the size does not suit the texts.
+    ValueError: If there is no text or the size does not suit the texts.
   """
   texts = sorted(text for text in texts if text)
   if not texts:

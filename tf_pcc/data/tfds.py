@@ -27,8 +27,8 @@ def read(name: str, reading: Reading) -> Corpus:
     A `Corpus`, in the order of TFDS.
 
   Raises:
-    ValueError: if the name has another form.
-    ImportError: if TFDS is not installed.
+    ValueError: If the name has another form.
+    ImportError: If TFDS is not installed.
   """
   match = re.fullmatch(r"tfds:(librispeech/[\w.:]+)/(\w+)", name)
   if not match:

@@ -48,7 +48,7 @@ class Tokenizer(abc.ABC):
     if BLANK in pieces:
       raise ValueError(f"`pieces` must not hold {BLANK!r}: it is id 0 already.")
     self.pieces = (BLANK, *pieces)
-    self.surfaces = ("", *map(self._surface, pieces))
+    self.surfaces: tuple[str, ...] = ("", *map(self._surface, pieces))
     self._ids = {piece: i for i, piece in enumerate(self.pieces)}
 
   @property
@@ -65,7 +65,7 @@ class Tokenizer(abc.ABC):
       List of ints in [1, vocab_size).
 
     Raises:
-      ValueError: naming the text and what in it is outside the vocabulary.
+      ValueError: If the text has something outside the vocabulary; it is named.
     """
     return self.encode_batch([text])[0]
 
@@ -142,7 +142,7 @@ class Tokenizer(abc.ABC):
     """Yields a list of ids, or None, for each text."""
 
   @abc.abstractmethod
-  def _surface(self, piece):
+  def _surface(self, piece: str) -> str:
     """What a piece adds to a text."""
 
   def __eq__(self, other):
@@ -186,7 +186,7 @@ class CharacterTokenizer(Tokenizer):
       ids = [self._ids.get(c) for c in text]
       yield None if None in ids else ids
 
-  def _surface(self, piece):
+  def _surface(self, piece: str) -> str:
     return piece
 
 
@@ -227,7 +227,7 @@ class WordTokenizer(_ByWords):
   def _unknown(self, text):
     return next((w for w in text.split() if w not in self._ids), None)
 
-  def _surface(self, piece):
+  def _surface(self, piece: str) -> str:
     return " " + piece
 
 
@@ -274,7 +274,7 @@ class WordpieceTokenizer(_ByWords):
         return word
     return None
 
-  def _surface(self, piece):
+  def _surface(self, piece: str) -> str:
     return piece[len(JOINER) :] if piece.startswith(JOINER) else " " + piece
 
 
@@ -321,7 +321,7 @@ class SentencepieceTokenizer(Tokenizer):
   def _unknown(self, text):
     return next((c for c in text if self._encode_all([c])[0] is None), text)
 
-  def _surface(self, piece):
+  def _surface(self, piece: str) -> str:
     return piece.replace(_SPACE_MARK, " ")
 
 

@@ -85,7 +85,7 @@ def synthesize(
     List of int16 arrays `[samples]` at 16 kHz.
 
   Raises:
-    ValueError: if an engine is not installed, refuses a voice, or gives no
+    ValueError: If an engine is not installed, refuses a voice, or gives no
       sound for a text.
 
   Example:

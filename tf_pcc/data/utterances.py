@@ -44,8 +44,8 @@ class Utterance:
       float32 array `[samples]`.
 
     Raises:
-      ValueError: As `audio.load`, or if the sound has another length than the
-        stated one; see `tf_pcc.data.segments`.
+      ValueError: If `audio.load` raises it, or the sound has another length
+        than the stated one; see `tf_pcc.data.segments`.
     """
     waveform = audio.load(
       self.path, sample_rate, segment=self.segment, longest=LONGEST
@@ -133,10 +133,10 @@ class Corpus:
       A `Corpus`, which reads the waveforms of these alone.
     """
     chosen = list(chosen)
-    reader = None
-    if self.reader is not None:
+    reader, source = None, self.reader
+    if source is not None:
 
-      def reader(start, stop, sample_rate):
+      def read(start, stop, sample_rate):
         numbers = chosen[start:stop]
         while numbers:
           # One call for each run of neighbours.
@@ -147,8 +147,10 @@ class Corpus:
           ]:
             size += 1
           first = numbers[0]
-          yield from self.reader(first, first + size, sample_rate)
+          yield from source(first, first + size, sample_rate)
           numbers = numbers[size:]
+
+      reader = read
 
     utterances = tuple(self.utterances[number] for number in chosen)
     return dataclasses.replace(self, utterances=utterances, reader=reader)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from tf_pcc import bars, files
+from tf_pcc import bars, files, locks
 from tf_pcc.data import audio, flac
 from tf_pcc.data import index as index_
 from tf_pcc.data.index import (
@@ -72,7 +72,7 @@ def write_records(
     The index, a dict.
 
   Raises:
-    ValueError: if there is no utterance, an id occurs twice, `output_dir`
+    ValueError: If there is no utterance, an id occurs twice, `output_dir`
       exists already and is not of the same input, or cannot be written, or too
       many utterances were skipped.
   """
@@ -158,7 +158,7 @@ def write_shards(
     The index, a dict.
 
   Raises:
-    ValueError: as for `write_records`.
+    ValueError: If `write_records` would raise it.
   """
 
   if encoding not in ENCODINGS:
@@ -170,7 +170,7 @@ def write_shards(
     raise ValueError("`sources` must hold at least one utterance.")
   output_dir = os.fspath(output_dir).rstrip("/")
   plan = digest([FORMAT, key, len(sources), encoding, sample_rate])
-  with files.owned(output_dir, "output_dir"):
+  with locks.owned(output_dir, "output_dir"):
     return _write_alone(
       sources,
       output_dir,

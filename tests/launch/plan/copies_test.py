@@ -29,7 +29,7 @@ def run(model, steps, strategy):
 
 
 @pytest.mark.parametrize(
-  ("door", "kind", "options"),
+  ("api", "kind", "options"),
   [
     ("model", "min", {}),
     ("model", "fixed", {"microbatches": 2, "batch_clip_norm": 0.3}),
@@ -41,10 +41,10 @@ def run(model, steps, strategy):
     ("model", "running", {"normalize": True, "dead_cores": "live"}),
   ],
 )
-def test_five_steps_equal_numpy(door, kind, options):
+def test_five_steps_equal_numpy(api, kind, options):
   strategy = tracing.tpu_strategy(recognisers.CORES)
   make_bound, numbers = BOUNDS[kind]
-  model = recognisers.compiled(strategy, door, make_bound(), **options)
+  model = recognisers.compiled(strategy, api, make_bound(), **options)
   steps = recognisers.five_steps()
   before = run(model, steps, strategy)
   expected = recognisers.numpy_training(

@@ -51,26 +51,26 @@ def layers():
   return inputs, keras.layers.Dense(CLASSES)(x)
 
 
-def compiled(strategy, door, bound, optimizer=None, **options):
-  """The small recogniser behind one of the doors, its optimizer built.
+def compiled(strategy, api, bound, optimizer=None, **options):
+  """The small recogniser behind one of the APIs, its optimizer built.
 
   Args:
     strategy: tf.distribute.Strategy.
-    door: "model", "optimizer" or "stock" (no clipping of ours).
+    api: "model", "optimizer" or "stock" (no clipping of ours).
     bound: a bound of tf_pcc, or None.
     optimizer: function that makes one; momentum by default.
     **options: of `tf_pcc.Clipping`.
   """
   optimizer = optimizer or reference.OPTIMIZERS["momentum"][0]
   with strategy.scope():
-    if door == "model":
+    if api == "model":
       model = Recogniser(*layers())
       clipping = bound and tf_pcc.Clipping(bound, **options)
       model.compile(optimizer=optimizer(), clipping=clipping)
     else:
       model = keras.Model(*layers())
       inner = optimizer()
-      if door == "optimizer":
+      if api == "optimizer":
         inner = tf_pcc.PerCoreClipping(inner, bound, **options)
       model.compile(optimizer=inner, loss=ctc_loss)
     model.optimizer.build(model.trainable_variables)

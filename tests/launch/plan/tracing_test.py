@@ -45,12 +45,12 @@ def check(function, model, microbatches=1):
   ids=lambda bound: type(bound).__name__,
 )
 @pytest.mark.parametrize(
-  ("door", "microbatches"), [("model", 1), ("model", 2), ("optimizer", 1)]
+  ("api", "microbatches"), [("model", 1), ("model", 2), ("optimizer", 1)]
 )
-def test_clip_before_the_sum(door, bound, microbatches):
+def test_clip_before_the_sum(api, bound, microbatches):
   strategy = tracing.tpu_strategy(CORES)
   options = {"microbatches": microbatches} if microbatches > 1 else {}
-  model = recognisers.compiled(strategy, door, bound, **options)
+  model = recognisers.compiled(strategy, api, bound, **options)
   batches = recognisers.five_steps()[0]
   function, _ = recognisers.traced(strategy, model, batches)
   gradients, norms, rest = check(function, model, microbatches)

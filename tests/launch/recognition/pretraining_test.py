@@ -5,9 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from launch import train
 from launch.recognition import driver, pretraining
-from launch.runs import checkpoints, experiment, metrics, opening
+from launch.runs import checkpoints, evaluating, experiment, metrics, opening
 from tf_pcc.data import records
 
 ENCODER = {"dim": 16, "blocks": 1, "heads": 2, "kernel": 3}
@@ -50,7 +49,7 @@ def test_summary_and_log_tell_masked_frames(run):
   assert 0 < summary["codes_in_use"] <= 1
   assert summary["masked_loss"] > 0 and summary["test_utterances"] == 5
   assert "wer" not in summary and "validation_masked_loss" in summary
-  assert "fine-tune" in train.report(summary)
+  assert "fine-tune" in evaluating.report(summary)
   lines = metrics.read(str(directory))
   for line in lines:
     assert {"loss", "masked_accuracy", "codes_in_use"} <= set(line)

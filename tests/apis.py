@@ -1,4 +1,4 @@
-"""A model whose per-core gradients the test chooses, behind either door."""
+"""A model whose per-core gradients the test chooses, behind either API."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import tensorflow as tf
 
 import tf_pcc
 
-DOORS = ("optimizer", "model")
+APIS = ("optimizer", "model")
 
 
 def linear_loss(_, y_pred):
@@ -15,12 +15,12 @@ def linear_loss(_, y_pred):
 
 
 def compiled(
-  door, strategy, size, bound, optimizer=None, clipping=None, **options
+  api, strategy, size, bound, optimizer=None, clipping=None, **options
 ):
-  """A model w.x, compiled through one door.
+  """A model w.x, compiled through one API.
 
   Args:
-    door: one of `DOORS`.
+    api: one of `APIS`.
     strategy: tf.distribute.Strategy.
     size: length of w, which starts at zero.
     bound: a bound of tf_pcc, or None for a stock model.
@@ -39,7 +39,7 @@ def compiled(
     outputs = keras.layers.Dense(
       1, use_bias=False, kernel_initializer="zeros", dtype="float32"
     )(inputs)
-    if door == "optimizer":
+    if api == "optimizer":
       model = keras.Model(inputs, outputs)
       if bound is not None:
         optimizer = tf_pcc.PerCoreClipping(optimizer, bound, **clipping)

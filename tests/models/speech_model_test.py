@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import recogniser
+from models import speech_model
 
 
 @pytest.mark.parametrize(
@@ -15,13 +15,13 @@ def test_weighted_mean(weights, want):
   values = tf.constant([1.0, 3.0, 5.0])
   if weights is not None:
     weights = tf.constant(weights, tf.float32)
-  assert float(recogniser.weighted_mean(values, weights)) == want
+  assert float(speech_model.weighted_mean(values, weights)) == want
 
 
 def test_weight_0_keeps_a_nan_out_of_loss_and_gradient():
   values = tf.Variable([1.0, np.nan])
   with tf.GradientTape() as tape:
-    loss = recogniser.weighted_mean(values, tf.constant([2.0, 0.0]))
+    loss = speech_model.weighted_mean(values, tf.constant([2.0, 0.0]))
   assert float(loss) == 1.0
   assert tape.gradient(loss, values).numpy().tolist() == [1.0, 0.0]
 
@@ -33,5 +33,5 @@ def test_finite_length(value, dtype):
   values[0, 2, 1] = value  # In a valid frame.
   values[1, 3:] = value  # Behind the end.
   values[3] = value  # No frame is valid.
-  got = recogniser.finite_length(tf.cast(values, dtype), [3, 3, 5, 0])
+  got = speech_model.finite_length(tf.cast(values, dtype), [3, 3, 5, 0])
   assert got.numpy().tolist() == [0, 3, 5, 0]

@@ -1,0 +1,87 @@
+"""What programs say of an error: the mistake, or the way out, in one line."""
+
+import errno
+
+import tensorflow as tf
+
+# What a user's mistake raises: a value out of range, an extra that is not
+# installed, a file that is not there or not to be read or written, a training
+# that explodes.
+MISTAKES = (
+  ValueError,
+  FloatingPointError,
+  ImportError,
+  OSError,
+  tf.errors.NotFoundError,
+  tf.errors.PermissionDeniedError,
+  tf.errors.FailedPreconditionError,
+)
+
+# What a machine does to a program that is right, and what to do about it.
+MISFORTUNES = {
+  MemoryError: "memory ran out; take a smaller batch or a smaller model",
+  tf.errors.ResourceExhaustedError: (
+    "memory or disk space ran out; take a smaller batch or a smaller model, or "
+    "make room"
+  ),
+  tf.errors.DataLossError: (
+    "a file is damaged; restore a copy of it or make it again"
+  ),
+  tf.errors.UnavailableError: (
+    "a worker or a storage service does not answer; the same command goes on"
+  ),
+  tf.errors.DeadlineExceededError: (
+    "a worker or a storage service is too slow; the same command goes on"
+  ),
+}
+
+# What to do about a file that cannot be read or written.
+_REMEDIES = {
+  errno.ENOSPC: "make room, or choose another disk",
+  errno.EDQUOT: "make room within the quota, or choose another disk",
+  errno.EROFS: "choose a place that can be written",
+  errno.EACCES: "ask for the permission, or choose another place",
+  errno.EPERM: "ask for the permission, or choose another place",
+  errno.EIO: "the disk is failing: copy what is on it, and choose another",
+}
+
+
+def misfortune(error: BaseException) -> str:
+  """What happened to a program, and the way out, in one line.
+
+  Args:
+    error: of one of the classes in `MISFORTUNES`.
+
+  Returns:
+    The remedy of its class, then the error's own words.
+  """
+  [remedy] = [r for kind, r in MISFORTUNES.items() if isinstance(error, kind)]
+  words = one_line(error)
+  return f"{remedy}. Received: {type(error).__name__}{words and ': '}{words}"
+
+
+def root(error: BaseException) -> BaseException:
+  """The first of the errors that led to this one."""
+  while error.__context__ is not None:
+    error = error.__context__
+  return error
+
+
+def _text(error):
+  """An error's message; that of a KeyError is quoted and escaped by `str`."""
+  while len(error.args) == 1 and isinstance(error.args[0], BaseException):
+    error = error.args[0]
+  if isinstance(error, KeyError) and len(error.args) == 1:
+    return str(error.args[0])
+  if isinstance(error, OSError) and error.errno and error.filename:
+    what = [error.strerror, *filter(None, [_REMEDIES.get(error.errno)])]
+    return f"{error.filename}: {'; '.join(what)}"
+  return str(error)
+
+
+def one_line(error: BaseException) -> str:
+  """An error's message, without line breaks and traces."""
+  # Keras and tf.function spread theirs over many lines; ml_collections puts the
+  # trace of a config's file in the message.
+  text, trace, _ = _text(error).partition("Traceback (most recent call last)")
+  return " ".join(f"{text} {_text(root(error)) if trace else ''}".split())
