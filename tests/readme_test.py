@@ -24,7 +24,7 @@ GUIDES = {
   )
 }
 README = GUIDES["README.md"]
-PYTHONS = ("python", "python3", "python3.11", ".venv/bin/python")
+PYTHONS = ("python", "python3", ".venv/bin/python")
 # Programs of others, which need what a test has not: a daemon, a server.
 FOREIGN = ("docker", "curl")
 
@@ -164,7 +164,7 @@ def test_wrong_commands_are_found():
 def test_the_two_commands_are_one_line_each():
   found = [b.strip() for b in blocks("sh")][:2]
   assert found[0].startswith("python3 -m venv")
-  assert found[1].startswith("python3.11 -m venv")
+  assert found[1].startswith("python3 -m venv")
   assert all("\n" not in c for c in found)
   assert "launch.train" in found[0] and "pytest" in found[1]
 
