@@ -193,9 +193,11 @@ def run(
     except errors.MISTAKES as error:
       end(error)
     except tf.errors.UnimplementedError as error:
-      if "File system scheme" not in str(error):
+      lacking = errors.no_file_system(str(error))
+      if not lacking:
         raise
-      end(error)
+      logging.debug("", exc_info=error)
+      sys.exit(f"{program}: {lacking}")
     except tuple(errors.MISFORTUNES) as error:
       logging.debug("", exc_info=error)
       sys.exit(f"{program}: {errors.misfortune(error)}")

@@ -1,6 +1,7 @@
 """What programs say of an error: the mistake, or the way out, in one line."""
 
 import errno
+import re
 
 import tensorflow as tf
 
@@ -58,6 +59,29 @@ def misfortune(error: BaseException) -> str:
   [remedy] = [r for kind, r in MISFORTUNES.items() if isinstance(error, kind)]
   words = one_line(error)
   return f"{remedy}. Received: {type(error).__name__}{words and ': '}{words}"
+
+
+def no_file_system(said: str) -> str:
+  """What to do about a path whose scheme TensorFlow lacks.
+
+  Args:
+    said: TensorFlow's message.
+
+  Returns:
+    One sentence, or "" if it is about something else.
+  """
+  found = re.search(r"File system scheme '(\w*)' not impl.*file: '(.*)'", said)
+  if not found:
+    return ""
+  if found[1] == "gs":
+    # TensorFlow's own extra, for machines whose wheel leaves it out.
+    remedy = "pip install 'tensorflow[gcs-filesystem]', or use a local path"
+  else:
+    remedy = "use gs:// or a local path"
+  return (
+    f"{found[1]}:// needs a file system that this TensorFlow lacks: {remedy}. "
+    f"Received: {found[2]}"
+  )
 
 
 def root(error: BaseException) -> BaseException:

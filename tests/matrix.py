@@ -45,6 +45,7 @@ CORE = (
   "tests/data/tokenizers_test.py",
   "tests/edge_cases_test.py",
   "tests/extras_test.py",
+  "tests/launch/gs_test.py",
   "tests/launch/train_test.py",
   "tests/microbatches_test.py",
   "tests/models/families_test.py",

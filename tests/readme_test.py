@@ -163,8 +163,7 @@ def test_wrong_commands_are_found():
 
 def test_the_two_commands_are_one_line_each():
   found = [b.strip() for b in blocks("sh")][:2]
-  assert found[0].startswith("python3 -m venv")
-  assert found[1].startswith("python3 -m venv")
+  assert all(c.startswith("python3 -m venv") for c in found)
   assert all("\n" not in c for c in found)
   assert "launch.train" in found[0] and "pytest" in found[1]
 

@@ -220,7 +220,9 @@ class RunningBound(bounds.Bound):
       return None
     weight = state["weight"]
     known = weight > 0
-    average = np.divide(state["average"], weight, where=known)
+    average = np.divide(
+      state["average"], weight, where=known, out=np.ones_like(weight)
+    )
     return {
       "log_average": np.log(average, where=known, out=np.zeros_like(average)),
       "weight": weight,
