@@ -103,7 +103,7 @@ def complaint_of(name, arguments):
   """What is wrong with a command that is no program of `launch`, or ""."""
   if name in PYTHONS:
     if arguments[:1] != ["-m"] or arguments[1] not in (
-      *("venv", "pytest", "tests.faults", "tests.matrix"),
+      *("venv", "pytest", "tests.faults", "tests.matrix", "tests.speed"),
       "tests.audit.coverage",
     ):
       return "no such module"

@@ -3,7 +3,7 @@
 It serves the files of a folder as the objects of one bucket to
 `tf_pcc.data.storage`, which finds it by the variable STORAGE_EMULATOR_HOST.
 
-Source: https://cloud.google.com/storage/docs/json_api/v1/objects/get
+Source: https://cloud.google.com/storage/docs/xml-api/get-object-download
 """
 
 import contextlib
@@ -47,7 +47,7 @@ def make_server(
     def do_GET(self):
       time.sleep(latency)
       path = urllib.parse.urlparse(self.path).path
-      name = urllib.parse.unquote(path.rpartition("/o/")[2])
+      name = urllib.parse.unquote(path).split("/", 2)[2]
       key = name, self.headers["Range"]
       attempt = attempts[key] = attempts.get(key, -1) + 1
       requests.append((name, attempt))

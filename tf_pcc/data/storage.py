@@ -4,12 +4,13 @@ TensorFlow's gs:// file system fetches blocks of megabytes ahead. Training reads
 single utterances in random order, so nearly all of a block is never used. Here
 each read is one request for the bytes of that read, and urllib3 keeps the
 connections, and repeats what fails in passing.
-Source: https://cloud.google.com/storage/docs/json_api/v1/objects/get
+Source: https://cloud.google.com/storage/docs/xml-api/get-object-download
 """
 
 import functools
 import os
 import urllib.parse
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -46,11 +47,7 @@ def reader(path: str) -> Callable[[int, int], bytes] | None:
   """
   if not _installed():
     return None
-  bucket, _, name = path.removeprefix("gs://").partition("/")
-  url = (
-    f"{_host()}/download/storage/v1/b/{bucket}/o/"
-    f"{urllib.parse.quote(name, safe='')}?alt=media"
-  )
+  url = f"{_host()}/{urllib.parse.quote(path.removeprefix('gs://'))}"
   return functools.partial(_read, path, url)
 
 
@@ -104,17 +101,25 @@ def _http() -> Any:
   import urllib3
   from google.auth.transport import urllib3 as transport
 
-  pool = urllib3.PoolManager(
-    maxsize=PARALLEL,
-    block=True,
-    timeout=_TIMEOUT,
-    retries=urllib3.Retry(
+  settings = {
+    "maxsize": PARALLEL,
+    "block": True,
+    "timeout": _TIMEOUT,
+    "retries": urllib3.Retry(
       total=_RETRIES,
       backoff_factor=_PAUSE,
       status_forcelist=_PASSING,
       redirect=False,
     ),
-  )
+    # The variables that TensorFlow's own gs:// heeds.
+    "ca_certs": os.environ.get("CURL_CA_BUNDLE") or None,
+  }
+  address = urllib.parse.urlsplit(_host())
+  proxy = urllib.request.getproxies().get(address.scheme)
+  if proxy and not urllib.request.proxy_bypass(address.hostname):
+    pool = urllib3.ProxyManager(proxy, **settings)
+  else:
+    pool = urllib3.PoolManager(**settings)
   if os.environ.get("STORAGE_EMULATOR_HOST"):
     return pool
   try:
