@@ -29,6 +29,7 @@ FLAGS = {
   "streaming": {"batch": 1, "vocab": 1024},
   "attention": {"rounds": 20, "batch": 8},
   "index": {"batch": 256},
+  "input": {"rounds": 8, "batch": 256},
 }
 
 
