@@ -132,7 +132,7 @@ def test_a_run_from_before_the_digest_goes_on(saved_run, tmp_path):
     str(tmp_path / "run"), model, tokenizer_digest=tokenizer.digest()
   )
   saver.restore(7)
-  weights = [np.array(w) for w in model.weights]
+  weights = [np.copy(w.numpy()) for w in model.weights]
   saver.save(8)
   saver.restore(8)
   for before, after in zip(weights, model.weights):
