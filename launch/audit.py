@@ -8,13 +8,13 @@
     --transcribe=examples.audit_pocketsphinx:transcribe
   python -m launch.audit --workdir=runs/secrets --mask=noise
 
-Train with --config.canaries.insert=True first. Writes audit.json, report.html
-and plots to DIR/audit. A run's checkpoints are ranked by their loss on every
-canary; a SavedModel, and a function `transcribe(waveforms, sample_rate)` that
-returns as many strings, by character error rate. Canaries are played as in
-training: sped up. --mask hides the secrets of canaries of kind template and
-counts how often the run's last checkpoint (or that of --step) says them
-nevertheless.
+Train with --config.canaries.insert=True first. Writes audit.json, scores.csv,
+report.html and plots to DIR/audit. A run's checkpoints are ranked by their loss
+on every canary; a SavedModel, and a function `transcribe(waveforms,
+sample_rate)` that returns as many strings, by character error rate. Canaries
+are played as in training: sped up. --mask hides the secrets of canaries of kind
+template and counts how often the run's last checkpoint (or that of --step) says
+them nevertheless.
 """
 
 import os
@@ -51,7 +51,7 @@ _MASK = flags.DEFINE_enum(
 )
 _OVERWRITE = cli.overwrite_flag()
 _BATCH = cli.batch_flag()
-_REPORT = ("audit.json", "report.html")
+_REPORT = ("audit.json", "report.html", "scores.csv")
 
 
 def run() -> tuple[dict[str, Any], list[Any], str]:

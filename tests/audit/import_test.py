@@ -67,6 +67,7 @@ def test_a_report_without_matplotlib(tmp_path):
   assert sorted(p.name for p in tmp_path.iterdir()) == [
     "audit.json",
     "report.html",
+    "scores.csv",
   ]
 
 

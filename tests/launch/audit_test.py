@@ -91,7 +91,7 @@ def test_all_checkpoints_with_losses_and_error_rates(
   done = run_program("audit", f"--workdir={run_directory}", "--checkpoints=all")
   assert done.code == 0, done.stderr
   names = {p.name for p in (run_directory / "audit").iterdir()}
-  assert {"audit.json", "report.html"} < names
+  assert {"audit.json", "report.html", "scores.csv"} < names
   assert any(name.endswith(".png") for name in names)
   found = json.loads((run_directory / "audit" / "audit.json").read_text())
   assert [entry["step"] for entry in found["checkpoints"]] == [5, STEPS]

@@ -4,8 +4,8 @@
 `scoring` takes losses and transcripts, `exposure` and `membership` measure,
 `summary` puts it in a table with intervals (`bootstrap`), `compare` sets runs
 side by side at matched word error rate, `noise_masking` is the
-fill-in-the-blank attack, `results` collects, `report` writes audit.json and
-report.html.
+fill-in-the-blank attack, `results` collects, `report` writes audit.json,
+scores.csv and report.html, `reading` reads audit.json.
 
 Nothing here imports TensorFlow or Keras. The extra [audit] brings what it needs
 beside NumPy, the extra [report] what plots need.
@@ -31,6 +31,7 @@ try:
     tpr_at_fpr,
   )
   from tf_pcc.audit.noise_masking import MaskedUtterance, noise_masking_attack
+  from tf_pcc.audit.reading import read_audit, schema
   from tf_pcc.audit.report import write_report
   from tf_pcc.audit.results import AuditedCheckpoint, audit_results
   from tf_pcc.audit.scoring import (
@@ -69,7 +70,9 @@ __all__ = [
   "mean_interval",
   "noise_masking_attack",
   "rank_exposure",
+  "read_audit",
   "roc_curve",
+  "schema",
   "score_transcripts",
   "summarise",
   "transcribe_in_batches",

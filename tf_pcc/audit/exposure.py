@@ -88,10 +88,30 @@ def unseen_among(holdout_scores: ArrayLike) -> float:
   >>> [round(unseen_among(s), 2) for s in (range(200), [1.0] * 16)]
   [1.41, -0.09]
   """
-  holdout = np.sort(checks.as_scores("holdout_scores", holdout_scores, 2))
+  return float(left_out_exposure(holdout_scores).mean())
+
+
+def left_out_exposure(holdout_scores: ArrayLike) -> np.ndarray:
+  """Exposure of each hold-out canary among the others: what no training gives.
+
+  Args:
+    holdout_scores: Array [N], N >= 2.
+
+  Returns:
+    Array [N] float64, in bits, in the order of the scores.
+
+  Raises:
+    ValueError: when a score is NaN or there are fewer than two.
+
+  Example:
+
+  >>> left_out_exposure([3.0, 1.0, 2.0]).round(2).tolist()
+  [-0.58, 1.0, 0.0]
+  """
+  holdout = checks.as_scores("holdout_scores", holdout_scores, 2)
   # Itself is among the scores <= its own: the 1 of the rank.
-  ranks = np.searchsorted(holdout, holdout, side="right")
-  return float(np.log2(holdout.size - 1) - np.log2(ranks).mean())
+  ranks = np.searchsorted(np.sort(holdout), holdout, side="right")
+  return np.log2(holdout.size - 1) - np.log2(ranks)
 
 
 def exposure_interval(

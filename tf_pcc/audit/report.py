@@ -1,4 +1,4 @@
-"""Write an audit: audit.json, report.html and the plots."""
+"""Write an audit: audit.json, scores.csv, report.html and the plots."""
 
 import dataclasses
 import json
@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from tf_pcc import files
-from tf_pcc.audit import curves, exposure, figures, page, results, scoring
+from tf_pcc.audit import (
+  curves,
+  exposure,
+  figures,
+  page,
+  results,
+  score_table,
+  scoring,
+)
 
 
 def write_report(
@@ -19,18 +27,22 @@ def write_report(
   overwrite: bool = False,
   plots: bool = True,
 ) -> list[pathlib.Path]:
-  """Write audit.json, report.html and the plots as PNG.
+  """Write audit.json, report.html, scores.csv and the plots as PNG.
+
+  audit.json is as tf_pcc/audit/audit.schema.json describes it. scores.csv has a
+  line a canary and checkpoint.
 
   Args:
     directory: Folder to write to; made when missing.
-    audit: What `audit_results` returned, or a loaded audit.json.
+    audit: What `audit_results` returned, or a loaded audit.json. One of format
+      1 does not name its canaries, so there is no scores.csv then.
     overwrite: Whether files of an earlier report may be replaced; default
       False.
     plots: Whether to draw plots (matplotlib); without, the page has the tables
       only.
 
   Returns:
-    List of the paths written, the page second.
+    List of the paths written: audit.json, the page, scores.csv, then images.
 
   Raises:
     FileExistsError: If a file is there and `overwrite` is False; nothing is
@@ -39,20 +51,24 @@ def write_report(
   """
   directory = pathlib.Path(directory)
   data, document = directory / "audit.json", directory / "report.html"
-  files.refuse_existing([data, document], overwrite)
+  table = directory / "scores.csv"
+  files.refuse_existing([data, document, table], overwrite)
   drawn = draw_figures(audit) if plots else []
   images = [directory / f"{figure.name}.png" for figure in drawn]
   files.refuse_existing(images, overwrite)
   # All is there before the first file is written: a failure leaves nothing.
   text = json.dumps(audit, ensure_ascii=False, indent=1, allow_nan=False)
   rendered = page.render(audit, drawn)
+  scores = [score_table.text_of(audit)] if "canaries" in audit else []
   directory.mkdir(parents=True, exist_ok=True)
   # The page last: whoever sees it finds everything else in place.
   for path, figure in zip(images, drawn):
     files.write_bytes(path, figure.png)
+  for content in scores:
+    files.write_text(table, content)
   files.write_text(data, text + "\n")
   files.write_text(document, rendered)
-  return [data, document, *images]
+  return [data, document, *[table for _ in scores], *images]
 
 
 def draw_figures(audit: Mapping[str, Any]) -> list[figures.Figure]:

@@ -4,11 +4,13 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import tf_pcc
 from tf_pcc import bars
 from tf_pcc.audit import (
   bootstrap,
   exchangeability,
   matching,
+  reading,
   scoring,
   summary,
 )
@@ -87,9 +89,10 @@ def audit_results(
     progress: Whether to show a progress bar over many checkpoints.
 
   Returns:
-    A dict of JSON values: format, title, notes, confidence, plan, checkpoints
-    (each with run, method, seed, step, wer, summary, scores), comparison (or
-    None), noise_masking, tables.
+    A dict of JSON values: format, tf_pcc (the package's version), title, notes,
+    confidence, plan, canaries (each with id, inserted, repetitions, speaker),
+    checkpoints (each with run, method, seed, step, wer, summary, scores),
+    comparison (or None), noise_masking, tables. `reading.schema` describes it.
 
   Raises:
     ValueError: If there are no checkpoints, the number or the texts of scores
@@ -145,7 +148,8 @@ def audit_results(
       "difference and not memorization. Plan both from one generator."
     )
   return {
-    "format": 1,
+    "format": reading.FORMAT,
+    "tf_pcc": tf_pcc.__version__,
     "title": title,
     "notes": notes,
     "confidence": confidence,
@@ -157,12 +161,26 @@ def audit_results(
       "exchangeability": split,
       "settings": plan.settings,
     },
+    "canaries": [
+      {
+        "id": canary.id,
+        "inserted": canary.repetitions > 0,
+        "repetitions": canary.repetitions,
+        "speaker": _speaker(canary),
+      }
+      for canary in plan.all
+    ],
     "checkpoints": entries,
     "comparison": baseline
     and _comparison(entries, baseline, figures, targets, confidence),
     "noise_masking": noise_masking,
     "tables": list(tables),
   }
+
+
+def _speaker(canary):
+  name = canary.voice.get("name")
+  return name if isinstance(name, str) else None
 
 
 def by_run(
