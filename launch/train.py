@@ -36,6 +36,7 @@ from launch.runs import (
   interruption,
   metrics,
   opening,
+  overlap,
   ownership,
   rendezvous,
   resuming,
@@ -105,7 +106,7 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
   if verify and chief:
     for split in splits.values():
       split.verify()
-  shared = datasets.shared(splits) if chief else {}
+  shared = overlap.shared(splits) if chief else {}
   for name, count in shared.items():
     if count:
       logging.warning(

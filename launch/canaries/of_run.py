@@ -20,12 +20,13 @@ import tensorflow as tf
 from absl import logging
 from ml_collections import config_dict
 
+from launch.canaries.speaking import check_sound, speak
+from launch.canaries.speaking import utterance as _utterance
 from launch.runs import checkpoints, saved_config
-from tf_pcc import audit, files, locks
+from tf_pcc import audit, files
 from tf_pcc.audit import texts as texts_
-from tf_pcc.data import batching, records, resampling, text, tts
+from tf_pcc.data import batching, records, text, tts
 from tf_pcc.data.mixing import AnyRecords
-from tf_pcc.data.utterances import Utterance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,35 +200,6 @@ def spoken_fits(
   return check
 
 
-def speak(plan: audit.CanaryPlan, cache: str | os.PathLike) -> records.Records:
-  """Speaks a plan's canaries and speeds them up; once, then from the cache.
-
-  Args:
-    plan: `tf_pcc.audit.CanaryPlan`, its voices as in `draw`.
-    cache: directory; the records are in a folder named after the plan's hash.
-
-  Returns:
-    `Records` of `plan.all`, in that order.
-
-  Raises:
-    ValueError: If a voice engine is missing or refuses a voice.
-  """
-  cache = os.path.expanduser(cache)
-  path = os.path.join(cache, f"canaries-{plan.digest()[:16]}")
-  os.makedirs(cache, exist_ok=True)
-  # The workers of one machine share the cache: the first speaks.
-  with locks.locked(
-    f"{path}.lock",
-    lambda: logging.info("another process writes %s: waiting", path),
-  ):
-    if not os.path.isdir(path):
-      logging.info("speaking %d canaries: %s", len(plan.all), path)
-      waveforms = _speak(plan)
-      pairs = zip(map(_utterance, plan.all), waveforms)
-      records.write_records(pairs, path, progress=False)
-  return records.Records(path)
-
-
 def save(directory: str | os.PathLike, canaries: Canaries) -> None:
   """Writes the plan, and the sound of what is in it, to a run's directory."""
   sound = files.join(directory, "canaries")
@@ -299,7 +271,7 @@ def load_plan(
   sound = files.join(posixpath.dirname(path), "canaries")
   if tf.io.gfile.exists(sound):
     found = records.Records(sound)
-    _check_sound(plan, found, sound)
+    check_sound(plan, found, sound)
     return Canaries(plan, found)
   logging.warning(
     "no sound beside %s: the canaries are synthesised again, which gives the "
@@ -346,43 +318,6 @@ def _check_plan(plan):
         "voice must have a name, such as en-US. "
         f"Received: voice={canary.voice} of {canary.id}"
       )
-
-
-def _check_sound(plan, spoken, path):
-  texts = dict(zip(spoken.ids, spoken.texts))
-  missing = [c.id for c in plan.all if c.id not in texts]
-  other = [
-    c.id
-    for c in plan.all
-    if c.id in texts and texts[c.id] != text.normalize(c.text)
-  ]
-  if missing or other:
-    raise ValueError(
-      f"{path} must be the sound of the plan beside it; remove it to have the "
-      "canaries synthesised again. Received: no sound of "
-      f"{len(missing)} canaries "
-      f"{missing[:5]}, another text for {len(other)} {other[:5]}"
-    )
-
-
-def _speak(plan):
-  by_engine = plan.settings["speed_by"] == "engine"
-  voices = [
-    tts.Voice(**c.voice, rate=c.speed if by_engine else 1.0) for c in plan.all
-  ]
-  waveforms = tts.synthesize([c.text for c in plan.all], voices)
-  if by_engine:
-    return waveforms
-  return [
-    resampling.speed(waveform.astype("float32") / 2**15, canary.speed)
-    for waveform, canary in zip(waveforms, plan.all)
-  ]
-
-
-def _utterance(canary):
-  return Utterance(
-    canary.id, "", text.normalize(canary.text), speaker=canary.voice["name"]
-  )
 
 
 def _own_plan_path(directory):

@@ -2,10 +2,9 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import numpy as np
 from absl import logging
 from ml_collections import config_dict
 
@@ -25,8 +24,6 @@ from tf_pcc.data.manifests import Reading
 
 KINDS = ("synthetic", "digits", "records")
 SPLITS = ("train", "validation", "test")
-# Training utterances of one text and length that are compared with another.
-_COMPARED = 20
 # Shares of each speaker's recordings of a digit; those of test are the same
 # with and without a validation set.
 _SHARES = {"train": 0.8, "test": 0.2}
@@ -150,41 +147,6 @@ def _open(path, weights):
   if len(path) == 1 and not weights:
     return records.Records(path[0])
   return mixing.MixedRecords([records.Records(one) for one in path], weights)
-
-
-def shared(splits: Mapping[str, mixing.AnyRecords]) -> dict[str, int]:
-  """How many utterances of the other splits are in the training set, too.
-
-  Of those with the transcript and the length of a training utterance the sound
-  is compared.
-
-  Args:
-    splits: of `open_splits`.
-
-  Returns:
-    dict from the names of the other splits to counts.
-  """
-  train, found = splits["train"], {}
-  places = {}
-  for row, what in enumerate(zip(train.texts, train.samples.tolist())):
-    places.setdefault(what, []).append(row)
-  for name in splits.keys() - {"train"}:
-    split, count = splits[name], 0
-    for row, what in enumerate(zip(split.texts, split.samples.tolist())):
-      for other in places.get(what, ())[:_COMPARED]:
-        if _equal(split, row, train, other):
-          count += 1
-          break
-    found[name] = count
-  return found
-
-
-def _equal(one, row, other, place):
-  try:
-    return np.array_equal(one.read(row), other.read(place))
-  except records.DamagedRecord:
-    # Training says so, and what becomes of it.
-    return False
 
 
 def _normalize(opened, normalizer):

@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pytest
 import scipy.io.wavfile
-import tensorflow as tf
 
 from tf_pcc.data import audio
 
@@ -18,7 +17,7 @@ native = pytest.mark.skipif(
 BACKENDS = [pytest.param("tensorflow-io", marks=native), "soundfile"]
 
 
-def _speechlike(samples, channels=1, rate=16000):
+def speechlike(samples, channels=1, rate=16000):
   time = np.arange(samples) / rate
   tones = [np.sin(2 * np.pi * f * time + f) for f in (180, 440, 1230)]
   wave = np.stack([0.2 * np.sum(np.roll(tones, c, 0), 0) for c in range(2)])
@@ -26,7 +25,7 @@ def _speechlike(samples, channels=1, rate=16000):
   return wave[:channels].T.astype(np.float32)
 
 
-def _encoded(wave, rate, kind, subtype=None):
+def encoded(wave, rate, kind, subtype=None):
   file = io.BytesIO()
   soundfile.write(file, wave, rate, format=kind.upper(), subtype=subtype)
   return file.getvalue()
@@ -49,8 +48,8 @@ def _encoded(wave, rate, kind, subtype=None):
 def test_lossless_formats_give_what_was_written(
   backend, channels, kind, subtype, bits
 ):
-  wave = _speechlike(3000, channels)
-  data = _encoded(wave, 8000, kind, subtype)
+  wave = speechlike(3000, channels)
+  data = encoded(wave, 8000, kind, subtype)
   decoded, rate = audio.decode(data, backend)
   assert rate == 8000 and decoded.dtype == np.float32
   np.testing.assert_allclose(
@@ -62,8 +61,8 @@ def test_lossless_formats_give_what_was_written(
 @pytest.mark.parametrize("rate", [16000, 22050, 44100])
 @pytest.mark.parametrize("kind", ["mp3", "ogg"])
 def test_lossy_formats_sound_alike(backend, kind, rate):
-  wave = _speechlike(rate, 2, rate)
-  decoded, found = audio.decode(_encoded(wave, rate, kind), backend)
+  wave = speechlike(rate, 2, rate)
+  decoded, found = audio.decode(encoded(wave, rate, kind), backend)
   assert found == rate and abs(len(decoded) - rate) <= 1152
   count = min(len(decoded), rate)
   match = np.corrcoef(decoded[:count], wave.mean(1)[:count])[0, 1]
@@ -73,9 +72,9 @@ def test_lossy_formats_sound_alike(backend, kind, rate):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_load_converts_rate_and_channels(backend, tmp_path):
   path = tmp_path / "stereo.flac"
-  path.write_bytes(_encoded(_speechlike(8000, 2, 8000), 8000, "flac"))
+  path.write_bytes(encoded(speechlike(8000, 2, 8000), 8000, "flac"))
   loaded = audio.load(path, backend=backend)
-  expected = _speechlike(16000, 2, 16000).mean(1)
+  expected = speechlike(16000, 2, 16000).mean(1)
   assert loaded.shape == (16000,) and loaded.dtype == np.float32
   np.testing.assert_allclose(loaded[400:-400], expected[400:-400], atol=0.01)
 
@@ -99,7 +98,7 @@ def test_backends_agree_on_real_speech(shared_data):
 @pytest.mark.parametrize("damage", ["zero bytes", "half", "noise", "30 bytes"])
 def test_damaged_files_are_named(backend, kind, damage, tmp_path):
   wave = np.random.default_rng(0).uniform(-0.5, 0.5, 40000)
-  data = _encoded(wave, 16000, kind)
+  data = encoded(wave, 16000, kind)
   data = {
     "zero bytes": b"",
     "half": data[: len(data) // 2],
@@ -134,7 +133,7 @@ def test_zero_samples_are_an_error(
   backend, channels, kind, subtype, zero, tmp_path
 ):
   path = tmp_path / f"silent.{kind}"
-  path.write_bytes(_encoded(np.zeros((0, channels)), 16000, kind, subtype))
+  path.write_bytes(encoded(np.zeros((0, channels)), 16000, kind, subtype))
   with pytest.raises(ValueError, match=f"has {zero}.*silent"):
     audio.load(path, backend=backend)
 
@@ -144,7 +143,7 @@ def test_a_flipped_byte_in_flac_is_an_error_or_changes_nothing(seed):
   """tensorflow-io loops without end on some, on others it gives silence."""
   random = np.random.default_rng(seed)
   wave = np.clip(0.2 * random.standard_normal(20000), -0.9, 0.9)
-  data = bytearray(_encoded(wave, 16000, "flac"))
+  data = bytearray(encoded(wave, 16000, "flac"))
   whole, _ = audio.decode(bytes(data))
   data[random.integers(200, len(data))] ^= 1 << random.integers(8)
   try:
@@ -159,7 +158,7 @@ def test_a_flipped_byte_in_flac_is_an_error_or_changes_nothing(seed):
 def test_a_damaged_wav_header_is_an_error_with_a_reason(seed):
   """No exception but ValueError, whatever the bytes of the header are."""
   random = np.random.default_rng(seed)
-  plain = _encoded(_speechlike(400), 16000, "wav", "PCM_16")
+  plain = encoded(speechlike(400), 16000, "wav", "PCM_16")
   errors = 0
   for _ in range(100):
     data = bytearray(plain)
@@ -177,7 +176,7 @@ def test_a_damaged_wav_header_is_an_error_with_a_reason(seed):
 
 @pytest.mark.parametrize("rate", [1, 3999, 384_001, 2**31 - 1])
 def test_rates_that_no_recording_has_are_an_error(rate):
-  data = bytearray(_encoded(_speechlike(400), 16000, "wav", "PCM_16"))
+  data = bytearray(encoded(speechlike(400), 16000, "wav", "PCM_16"))
   data[24:28] = rate.to_bytes(4, "little")
   data[28:32] = min(2 * rate, 2**32 - 1).to_bytes(4, "little")
   with pytest.raises(ValueError, match=f"sample rate.*rate={rate}"):
@@ -203,19 +202,19 @@ def test_soundfile_reads_where_both_are_installed(monkeypatch):
 
   monkeypatch.setattr(audio, "_decode_tensorflow", used)
   for kind in ("flac", "mp3", "ogg"):
-    audio.decode(_encoded(_speechlike(8000), 16000, kind))
+    audio.decode(encoded(speechlike(8000), 16000, kind))
 
 
 @native
 def test_without_soundfile_tensorflow_io_reads(monkeypatch):
-  data = _encoded(_speechlike(800), 16000, "flac")
+  data = encoded(speechlike(800), 16000, "flac")
   expected = audio.decode(data)[0]
   monkeypatch.setattr(audio, "_soundfile", lambda: None)
   np.testing.assert_array_equal(audio.decode(data)[0], expected)
 
 
 def test_without_tensorflow_io_soundfile_reads(monkeypatch):
-  data = _encoded(_speechlike(800), 16000, "flac")
+  data = encoded(speechlike(800), 16000, "flac")
   expected = audio.decode(data)[0]
   monkeypatch.setattr(audio, "tensorflow_io", lambda: None)
   np.testing.assert_array_equal(audio.decode(data)[0], expected)
@@ -224,40 +223,6 @@ def test_without_tensorflow_io_soundfile_reads(monkeypatch):
     audio.decode(data)
   with pytest.raises(ValueError, match=r"pip install .tf_pcc\[speech\]"):
     audio.encode_flac(np.zeros(9, np.int16))
-  with pytest.raises(ValueError, match="kind='mp3'"):
-    audio.decode_in_graph(tf.constant(b""), "mp3")
-
-
-def test_pcm_and_wav_decode_without_tensorflow_io(monkeypatch):
-  monkeypatch.setattr(audio, "tensorflow_io", lambda: None)
-  samples = np.array([-32768, 0, 1, 32767], np.int16)
-  decoded = audio.decode_in_graph(tf.constant(samples.tobytes()), "pcm16")
-  np.testing.assert_array_equal(decoded, samples / 32768)
-  data = _encoded(_speechlike(50), 16000, "wav", "PCM_16")
-  decoded = audio.decode_in_graph(tf.constant(data), "wav")
-  np.testing.assert_array_equal(decoded, audio.decode(data)[0])
-  with pytest.raises(tf.errors.InvalidArgumentError):
-    audio.decode_in_graph(tf.constant(data), "wav", sample_rate=8000)
-
-
-@native
-@pytest.mark.parametrize("kind", ["flac", "mp3", "ogg", "wav"])
-@pytest.mark.parametrize("rate", [8000, 16000, 44100])
-def test_decoding_inside_tf_data(kind, rate):
-  wave = _speechlike(rate, 2, rate)
-  data = _encoded(wave, rate, kind)
-  dataset = tf.data.Dataset.from_tensors(data)
-  (inside,) = dataset.map(
-    lambda d: audio.decode_in_graph(d, kind)
-  ).as_numpy_iterator()
-  outside = audio.resample(*audio.decode(data))
-  assert inside.dtype == np.float32
-  if rate == 16000:
-    np.testing.assert_allclose(inside, outside, atol=1e-6)
-    return
-  assert len(inside) == len(outside)
-  middle = slice(400, -400)
-  np.testing.assert_allclose(inside[middle], outside[middle], atol=0.01)
 
 
 def test_flac_encoding_is_exact():
@@ -298,7 +263,6 @@ def test_loud_audio_stays_in_range():
     (lambda: audio.resample(np.ones(9), 0), "rate=0"),
     (lambda: audio.resample(np.ones((9, 2)), 8000), r"shape=\(9, 2\)"),
     (lambda: audio.decode(b"abc", "sox"), "backend='sox'"),
-    (lambda: audio.decode_in_graph(b"", "aiff"), "kind='aiff'"),
   ],
 )
 def test_bad_arguments(call, message):

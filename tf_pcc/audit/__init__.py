@@ -1,9 +1,9 @@
 """Memorization audit: canaries in, exposure out, for any recogniser.
 
-`canaries` plans what is inserted and what is held out, `insertion` says when,
-`scoring` takes losses and transcripts, `exposure` and `membership` measure,
-`summary` puts it in a table with intervals (`bootstrap`), `compare` sets runs
-side by side at matched word error rate, `noise_masking` is the
+`canary_plan` draws what is inserted and what is held out, `insertion` says
+when, `scoring` takes losses and transcripts, `exposure` and `membership`
+measure, `summary` puts it in a table with intervals (`bootstrap`), `matching`
+sets runs side by side at matched word error rate, `noise_masking` is the
 fill-in-the-blank attack, `results` collects, `report` writes audit.json,
 scores.csv and report.html, `reading` reads audit.json.
 

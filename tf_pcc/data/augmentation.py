@@ -73,7 +73,8 @@ class Augmentation:
     if self.pitches:
       pitch = math.exp(random.uniform(*np.log(self.pitches)))
     if self.noise_db:
-      noise_db, fall = random.uniform(*self.noise_db), random.uniform()
+      low, high = self.noise_db
+      noise_db, fall = random.uniform(low, high), random.uniform()
     return Change(float(factor), pitch, noise_db, fall)
 
 

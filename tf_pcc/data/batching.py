@@ -6,13 +6,13 @@ one bucket, so one shape, is the usual case on a TPU. Their order is that of
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import logging
 
-from tf_pcc.data import damage
+from tf_pcc.data import buckets, damage
 from tf_pcc.data.assembly import (
   Utterances,
   as_list,
@@ -22,6 +22,7 @@ from tf_pcc.data.assembly import (
   share,
 )
 from tf_pcc.data.augmentation import Augmentation, Change
+from tf_pcc.data.limits import Limits, ctc_length, require_batch
 from tf_pcc.data.ordering import Order
 from tf_pcc.data.shards import DamagedRecord
 
@@ -30,11 +31,7 @@ if TYPE_CHECKING:
 
   from tf_pcc.data.tokenizers import Tokenizer
 
-__all__ = [
-  "Batches",
-  "Insertion",
-  "ctc_length",
-]
+__all__ = ["Batches", "Insertion", "ctc_length"]
 
 _ENDLESS = 2**62
 # What a random number is for; `tf_pcc.data.ordering` has 0 to 3.
@@ -54,12 +51,6 @@ class Insertion:
   source: object
   index: int
   repeats: int = 1
-
-
-def ctc_length(labels: Sequence[int] | np.ndarray) -> int:
-  """Frames CTC needs at least: one a label, one more between equal labels."""
-  labels = np.asarray(labels)
-  return len(labels) + int(np.count_nonzero(labels[1:] == labels[:-1]))
 
 
 class Batches:
@@ -159,7 +150,7 @@ class Batches:
       rate = sources[0].sample_rate
       self.shapes = bucket_shapes(bucket_boundaries_seconds, rate)
     self.filtered = {}
-    self._limits = limits = _Limits(
+    self._limits = limits = Limits(
       self.shapes[-1], max_labels, fits, fits_lengths
     )
     for insertion, row, (ids, samples) in zip(inserted, self._extra, extra):
@@ -175,14 +166,20 @@ class Batches:
       bad = bad(kept)
       self._leave_out(why, kept[bad])
       kept = kept[~bad]
-    self._buckets = self._fill_buckets(kept, lengths)
+    require_batch(global_batch, len(kept), self._count, self.filtered)
+    slow = np.ceil(lengths[kept] / self._augmentation.slowest)
+    self.shapes, self._buckets = buckets.fill(
+      kept, lengths, slow, self.shapes, global_batch
+    )
     for why, ids in self.filtered.items():
       shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
       logging.warning("left out %d utterances, %s: %s", len(ids), why, shown)
     self.bucket_sizes = tuple(map(len, self._buckets))
     self._damage = damage.Damage(damaged_limit, self.utterances)
     widths = [int(counts[bucket].max()) for bucket in self._buckets]
-    self.max_labels = max_labels or max(widths + [len(ids) for ids, _ in extra])
+    self.max_labels = max_labels or max(
+      widths + [len(ids or ()) for ids, _ in extra]
+    )
     self._order = Order(
       [len(bucket) for bucket in self._buckets],
       global_batch,
@@ -288,7 +285,8 @@ class Batches:
 
   def _read(self, bucket, place):
     """The number and the waveform of a row, or of the next that is whole."""
-    for _ in range(len(self._buckets[bucket])):
+    size, tried = len(self._buckets[bucket]), 0
+    while True:
       row = self._row(bucket, place)
       try:
         return row, self._utterances.read(row)
@@ -296,9 +294,10 @@ class Batches:
         if place < 0:
           raise
         self._damage.note(self._id(row), error)
-        last = error
-      place = (place + 1) % len(self._buckets[bucket])
-    raise last
+        tried += 1
+        if tried == size:
+          raise
+      place = (place + 1) % size
 
   def _augmented(self, waveform, ids, longest, step, place):
     key = [self._seed, _AUGMENTATION, step, place]
@@ -335,83 +334,6 @@ class Batches:
   def _leave_out(self, why, rows):
     if len(rows):
       self.filtered[why] = [self._id(row) for row in rows]
-
-  def _fill_buckets(self, rows, lengths):
-    """Arrays of numbers; drops the buckets without any from `shapes`."""
-    if len(rows) < self.global_batch:
-      counts = {why: len(ids) for why, ids in self.filtered.items()}
-      raise ValueError(
-        "`records` must leave a full batch after filtering. Received: "
-        f"global_batch={self.global_batch}, utterances={self._count}, "
-        f"filtered={counts}"
-      )
-    slow = np.ceil(lengths[rows] / self._augmentation.slowest)
-    homes = np.searchsorted(self.shapes, np.minimum(slow, self.shapes[-1]))
-    buckets = [rows[homes == bucket] for bucket in range(len(self.shapes))]
-    # Nothing is padded to a length that no utterance has.
-    while not len(buckets[-1]):
-      buckets.pop()
-    self._merge_upwards(buckets)
-    while 0 < len(buckets[-1]) < self.global_batch:
-      below = next(
-        i for i in reversed(range(len(buckets) - 1)) if len(buckets[i])
-      )
-      missing = self.global_batch - len(buckets[-1])
-      order = np.argsort(lengths[buckets[below]], kind="stable")
-      chosen = np.zeros(len(order), bool)
-      chosen[order[-missing:]] = True
-      buckets[-1] = np.concatenate([buckets[-1], buckets[below][chosen]])
-      buckets[below] = buckets[below][~chosen]
-    self._merge_upwards(buckets)
-    self.shapes = tuple(s for s, b in zip(self.shapes, buckets) if len(b))
-    return [bucket for bucket in buckets if len(bucket)]
-
-  def _merge_upwards(self, buckets):
-    """Gives the next bucket what fills no batch."""
-    for i in range(len(buckets) - 1):
-      if len(buckets[i]) < self.global_batch:
-        buckets[i + 1] = np.concatenate([buckets[i + 1], buckets[i]])
-        buckets[i] = buckets[i][:0]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Limits:
-  """What an utterance must keep to, to be trained on."""
-
-  samples: int
-  labels: int | None
-  fits: Callable | None
-  fits_lengths: Callable | None
-
-  def complaint(self, ids, samples):
-    """The first limit that an utterance breaks, or None."""
-    count = -1 if ids is None else len(ids)
-    equal = ctc_length(ids) - count if count > 0 else 0
-    arrays = (np.array([n]) for n in (count, equal, samples))
-    for why, bad in self.checks(*arrays, lambda _: [ids]):
-      if bad(np.zeros(1, int))[0]:
-        return why
-    return None
-
-  def checks(self, counts, repeats, samples, labels_of):
-    """Pairs of a reason and a function: rows that broke no limit before it ->
-    which of them break it, bool."""
-    yield "unknown_character", lambda rows: counts[rows] < 0
-    yield "no_label", lambda rows: counts[rows] == 0
-    yield "too_long", lambda rows: samples[rows] > self.samples
-    if self.labels is not None:
-      yield "too_many_labels", lambda rows: counts[rows] > self.labels
-
-    def exceed(rows):
-      if self.fits_lengths is not None:
-        fit = self.fits_lengths(counts[rows], repeats[rows], samples[rows])
-        return ~np.asarray(fit, bool)
-      pairs = zip(labels_of(rows), samples[rows].tolist())
-      fit = [bool(self.fits(ids, length)) for ids, length in pairs]
-      return ~np.array(fit, bool)
-
-    if self.fits is not None or self.fits_lengths is not None:
-      yield "labels_exceed_frames", exceed
 
 
 def _check_arguments(global_batch, cores, inserted, total_steps):

@@ -97,7 +97,7 @@ def _installed():
 
 @functools.cache
 def _http() -> Any:
-  import google.auth
+  import google.auth.exceptions
   import urllib3
   from google.auth.transport import urllib3 as transport
 
@@ -116,7 +116,7 @@ def _http() -> Any:
   }
   address = urllib.parse.urlsplit(_host())
   proxy = urllib.request.getproxies().get(address.scheme)
-  if proxy and not urllib.request.proxy_bypass(address.hostname):
+  if proxy and not urllib.request.proxy_bypass(address.hostname or ""):
     pool = urllib3.ProxyManager(proxy, **settings)
   else:
     pool = urllib3.PoolManager(**settings)

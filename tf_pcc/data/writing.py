@@ -10,7 +10,6 @@ import collections
 import concurrent.futures
 import dataclasses
 import hashlib
-import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -20,8 +19,10 @@ import numpy as np
 from absl import logging
 
 from tf_pcc import bars, files, locks
-from tf_pcc.data import audio, flac
+from tf_pcc.data import audio
 from tf_pcc.data import index as index_
+from tf_pcc.data import partial as partial_
+from tf_pcc.data.examples import example, samples_of
 from tf_pcc.data.index import (
   COLUMNS,
   ENCODINGS,
@@ -31,9 +32,6 @@ from tf_pcc.data.index import (
   shard_name,
 )
 from tf_pcc.data.shards import AFTER, BEFORE
-from tf_pcc.data.utterances import Utterance
-
-_AGAIN = "remove the folder and prepare the corpus again"
 
 
 def write_records(
@@ -204,7 +202,7 @@ def _write_alone(
   partial = output_dir + ".partial"
   try:
     if gfile.exists(output_dir):
-      index = _index_of(output_dir, plan)
+      index = partial_.index_of(output_dir, plan)
       if index is None:
         raise ValueError(
           "`output_dir` must not exist yet, or hold the records of the same "
@@ -213,10 +211,10 @@ def _write_alone(
         )
       logging.info("%s is finished: nothing was written", output_dir)
       return index
-    if index := _index_of(partial, plan):
-      _publish(partial, output_dir)
+    if index := partial_.index_of(partial, plan):
+      partial_.publish(partial, output_dir)
       return index
-    _open_partial(partial, plan)
+    partial_.begin(partial, plan)
   except errors.OpError as error:
     raise ValueError(
       f"`output_dir` must be in a folder to write to: {error.message}. "
@@ -237,12 +235,12 @@ def _write_alone(
     path = f"{partial}/{shard_name(number, len(sources))}"
     if gfile.exists(path + ".json"):
       bar.update(sources[number][0])
-      return _read_part(path + ".json")
+      return partial_.read_part(path + ".json")
     rows = sources[number][1]()
     part = _write_shard(path, rows, encoding, sample_rate, advance)
     for row in part["rows"]:
       row.insert(COLUMNS.index("shard"), number)
-    _write_json(path + ".json", sealed(part))
+    partial_.write_json(path + ".json", sealed(part))
     return part
 
   pool = concurrent.futures.ThreadPoolExecutor(workers)
@@ -272,73 +270,8 @@ def _write_alone(
   if normalizer:
     index["normalizer"] = normalizer
   index_.write(partial, {**index, "plan": plan})
-  _publish(partial, output_dir)
+  partial_.publish(partial, output_dir)
   return index
-
-
-@dataclasses.dataclass(frozen=True)
-class _Skipped:
-  id: str
-  reason: str
-
-
-@dataclasses.dataclass(frozen=True)
-class _Part:
-  """A shard's part of the index: what a call that goes on reads of it."""
-
-  rows: list[tuple[str, str, str, int, int, int, int]]
-  skipped: list[_Skipped]
-  sha256: str
-  checksum: str
-
-
-def _read_part(path):
-  """What a call that was stopped has written of a shard, if it is whole."""
-  part = files.read_json(path, _AGAIN, _Part)
-  if part.pop("checksum") != digest(part):
-    raise ValueError(
-      f"{path}: its content does not have its checksum; {_AGAIN}"
-    )
-  return part
-
-
-def _publish(partial, output_dir):
-  """Gives a partial directory that has its index its name."""
-  from tensorflow.io import gfile
-
-  for name in gfile.listdir(partial):
-    if name.endswith(".json") and name != "index.json":
-      gfile.remove(f"{partial}/{name}")
-  gfile.rename(partial, output_dir)
-  if not files.is_remote(output_dir):
-    files.sync(os.path.dirname(os.path.abspath(output_dir)))
-
-
-def _index_of(directory, plan):
-  """The index in a directory that was made by this plan, None without one."""
-  from tensorflow.io import gfile
-
-  path = f"{directory}/index.json"
-  found = files.read_json(path, _AGAIN) if gfile.exists(path) else None
-  if not isinstance(found, dict) or found.pop("plan", None) != plan:
-    return None
-  found.pop("checksum", None)
-  return found
-
-
-def _open_partial(partial, plan):
-  from tensorflow.io import gfile
-
-  if gfile.exists(f"{partial}/plan.json"):
-    if files.read_json(f"{partial}/plan.json", _AGAIN) == plan:
-      if not files.is_remote(partial):
-        files.sweep(partial)
-      return
-    logging.info("%s was begun with other settings: starting again", partial)
-  if gfile.exists(partial):
-    gfile.rmtree(partial)
-  gfile.makedirs(partial)
-  _write_json(f"{partial}/plan.json", plan)
 
 
 def _write_shard(path, source, encoding, sample_rate, advance):
@@ -354,7 +287,7 @@ def _write_shard(path, source, encoding, sample_rate, advance):
     for utterance, waveform in source:
       advance(1)
       try:
-        samples = _samples(waveform)
+        samples = samples_of(waveform)
       except ValueError as error:
         logging.warning("skipped %s: %s", utterance.id, error)
         skipped.append({"id": utterance.id, "reason": str(error)})
@@ -367,70 +300,6 @@ def _write_shard(path, source, encoding, sample_rate, advance):
       rows.append([name, text, speaker, len(samples), *where])
       offset += BEFORE + len(data) + AFTER
   return {"rows": rows, "skipped": skipped, "sha256": content.hexdigest()}
-
-
-def _samples(waveform):
-  if isinstance(waveform, ValueError):
-    raise waveform
-  waveform = np.asarray(waveform)
-  if waveform.ndim != 1 or not waveform.size:
-    raise ValueError(
-      "The audio must have shape [samples], at least one. "
-      f"Received: shape={waveform.shape}"
-    )
-  if waveform.dtype == np.int16:
-    return waveform
-  if waveform.dtype.kind != "f" or not np.isfinite(waveform).all():
-    raise ValueError(
-      "The audio must be int16 or finite floats. "
-      f"Received: dtype={waveform.dtype}"
-    )
-  return audio.to_int16(waveform)
-
-
-def example(
-  utterance: Utterance, samples: np.ndarray, encoding: str, sample_rate: int
-) -> bytes:
-  """The serialised tf.train.Example of one record.
-
-  Args:
-    utterance: An `Utterance`.
-    samples: int16 array `[samples]`.
-    encoding: One of `ENCODINGS`.
-    sample_rate: Rate in Hz.
-
-  Returns:
-    bytes, the same for the same arguments.
-  """
-  import tensorflow as tf
-
-  if encoding == "flac":
-    data = flac.copy_of(utterance.path, samples, sample_rate)
-    data = data or audio.encode_flac(samples, sample_rate)
-  else:
-    data = samples.astype("<i2").tobytes()
-
-  def text(value):
-    return tf.train.Feature(
-      bytes_list=tf.train.BytesList(value=[value.encode()])
-    )
-
-  feature = {
-    "audio": tf.train.Feature(bytes_list=tf.train.BytesList(value=[data])),
-    "encoding": text(encoding),
-    "text": text(utterance.text),
-    "id": text(utterance.id),
-    "speaker": text(utterance.speaker),
-    "seconds": tf.train.Feature(
-      float_list=tf.train.FloatList(value=[len(samples) / sample_rate])
-    ),
-    "samples": tf.train.Feature(
-      int64_list=tf.train.Int64List(value=[len(samples)])
-    ),
-  }
-  example = tf.train.Example(features=tf.train.Features(feature=feature))
-  # The order of a protocol buffer map is free unless it is asked to be fixed.
-  return example.SerializeToString(deterministic=True)
 
 
 def _check_unique(ids):
@@ -459,7 +328,3 @@ def _index(parts, encoding, sample_rate):
     "skipped": [skip for part in parts for skip in part["skipped"]],
     "records": columns,
   }
-
-
-def _write_json(path, value):
-  files.write_text(path, json.dumps(value, ensure_ascii=False))

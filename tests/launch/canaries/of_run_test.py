@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from launch.canaries import of_run
+from launch.canaries import of_run, speaking
 from launch.configs import base
 from tf_pcc import audit
 from tf_pcc.data import batching, records, text, tts
@@ -119,7 +119,7 @@ def test_directory_is_read_again_without_drawing_or_speaking(
 
 def test_runs_of_a_comparison_share_plan_and_sound(prepare, monkeypatch):
   first = prepare("a")
-  monkeypatch.setattr(of_run, "_speak", None)
+  monkeypatch.setattr(speaking, "_speak", None)
   second = prepare("b")
   assert first.plan.digest() == second.plan.digest()
   for a, b in zip(first.waveforms(), second.waveforms()):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from launch.runs import datasets
+from launch.runs import datasets, overlap
 from tf_pcc.data import normalizers, records
 from tf_pcc.data.utterances import Utterance
 
@@ -190,11 +190,11 @@ def test_several_training_sets_with_weights(make_config, corpus):
 
 def test_what_is_in_the_training_set_too(make_config, corpus):
   splits = datasets.open_splits(make_config())
-  assert datasets.shared(splits) == {"test": 0}
+  assert overlap.shared(splits) == {"test": 0}
   splits["validation"] = splits["train"]
-  assert datasets.shared(splits) == {"test": 0, "validation": 24}
+  assert overlap.shared(splits) == {"test": 0, "validation": 24}
   data = {"train": f"{corpus / 'train'},{corpus / 'test'}"}
-  assert datasets.shared(datasets.open_splits(make_config(data=data))) == {
+  assert overlap.shared(datasets.open_splits(make_config(data=data))) == {
     "test": 5
   }
 

@@ -1,0 +1,96 @@
+"""The sound of canaries: synthesised, sped up, kept in the cache."""
+
+import os
+
+from absl import logging
+
+from tf_pcc import audit, locks
+from tf_pcc.data import records, resampling, text, tts
+from tf_pcc.data.utterances import Utterance
+
+
+def speak(plan: audit.CanaryPlan, cache: str | os.PathLike) -> records.Records:
+  """Speaks a plan's canaries and speeds them up; once, then from the cache.
+
+  Args:
+    plan: `tf_pcc.audit.CanaryPlan`, its voices as in
+      `of_run.draw`.
+    cache: directory; the records are in a folder named after the plan's hash.
+
+  Returns:
+    `Records` of `plan.all`, in that order.
+
+  Raises:
+    ValueError: If a voice engine is missing or refuses a voice.
+  """
+  cache = os.path.expanduser(cache)
+  path = os.path.join(cache, f"canaries-{plan.digest()[:16]}")
+  os.makedirs(cache, exist_ok=True)
+  # The workers of one machine share the cache: the first speaks.
+  with locks.locked(
+    f"{path}.lock",
+    lambda: logging.info("another process writes %s: waiting", path),
+  ):
+    if not os.path.isdir(path):
+      logging.info("speaking %d canaries: %s", len(plan.all), path)
+      waveforms = _speak(plan)
+      pairs = zip(map(utterance, plan.all), waveforms)
+      records.write_records(pairs, path, progress=False)
+  return records.Records(path)
+
+
+def utterance(canary: audit.Canary) -> Utterance:
+  """A canary as records hold it.
+
+  Args:
+    canary: `tf_pcc.audit.Canary`.
+
+  Returns:
+    `Utterance` without a path.
+  """
+  return Utterance(
+    canary.id, "", text.normalize(canary.text), speaker=canary.voice["name"]
+  )
+
+
+def _speak(plan):
+  by_engine = plan.settings["speed_by"] == "engine"
+  voices = [
+    tts.Voice(**c.voice, rate=c.speed if by_engine else 1.0) for c in plan.all
+  ]
+  waveforms = tts.synthesize([c.text for c in plan.all], voices)
+  if by_engine:
+    return waveforms
+  return [
+    resampling.speed(waveform.astype("float32") / 2**15, canary.speed)
+    for waveform, canary in zip(waveforms, plan.all)
+  ]
+
+
+def check_sound(
+  plan: audit.CanaryPlan, spoken: records.Records, path: str
+) -> None:
+  """Refuses records that are not the sound of a plan.
+
+  Args:
+    plan: `tf_pcc.audit.CanaryPlan`.
+    spoken: the records beside it.
+    path: their directory, for the message.
+
+  Raises:
+    ValueError: If a canary is missing or has another text.
+  """
+  texts = dict(zip(spoken.ids, spoken.texts))
+  missing = [c.id for c in plan.all if c.id not in texts]
+  other = [
+    c.id
+    for c in plan.all
+    if c.id in texts and texts[c.id] != text.normalize(c.text)
+  ]
+  if missing or other:
+    raise ValueError(
+      f"{path} must be the sound of the plan beside it; remove it to have the "
+      "canaries synthesised again. Received: no sound of "
+      f"{len(missing)} canaries "
+      f"{missing[:5]}, another text for {len(other)} {other[:5]}"
+    )
