@@ -1,10 +1,86 @@
-"""Locks between the processes of a machine, by files."""
+"""Locks between the processes of a machine, by files, and who holds them."""
 
 import contextlib
+import dataclasses
+import datetime
 import os
+import secrets
+import shlex
+import socket
+import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from tf_pcc import extras, files
+
+# Of a command, in a message.
+_SHOWN_CHARACTERS = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class Owner:
+  """A process that writes to a place.
+
+  Attributes:
+    host: str, the name of its machine.
+    pid: int.
+    since: str, UTC, ISO 8601.
+    token: str, which no other process has.
+    beat: int, which rises while it lives.
+    command: str, what started it.
+  """
+
+  host: str
+  pid: int
+  since: str
+  token: str
+  beat: int = 0
+  command: str = ""
+
+  def __str__(self):
+    what = self.command
+    if len(what) > _SHOWN_CHARACTERS:
+      what = what[:_SHOWN_CHARACTERS] + "..."
+    since = f"process {self.pid} on {self.host}, since {self.since}"
+    return f"{since}: {what}" if what else since
+
+
+def myself() -> Owner:
+  """This process, as an owner from now on."""
+  now = datetime.datetime.now(datetime.timezone.utc)
+  return Owner(
+    host=socket.gethostname(),
+    pid=os.getpid(),
+    since=now.isoformat(timespec="seconds"),
+    token=secrets.token_hex(8),
+    command=shlex.join(sys.orig_argv),
+  )
+
+
+def read_owner(path: str | os.PathLike) -> Owner | None:
+  """The owner by its record.
+
+  Args:
+    path: local or remote file, as `write_owner` writes it.
+
+  Returns:
+    `Owner`, or None where there is none that can be read.
+  """
+  try:
+    found: dict[str, Any] = files.read_json(path)
+    return Owner(**found)
+  except (ValueError, TypeError, OSError):
+    return None
+
+
+def write_owner(path: str | os.PathLike, owner: Owner) -> None:
+  """Writes an owner's record, whole or not at all.
+
+  Args:
+    path: local or remote file.
+    owner: who it is.
+  """
+  files.write_json(path, dataclasses.asdict(owner))
 
 
 @contextlib.contextmanager
@@ -12,39 +88,44 @@ def owned(path: str | os.PathLike, name: str) -> Iterator[None]:
   """Refuses to write where another process of this machine is writing.
 
   Args:
-    path: local file or folder that the block writes; a lock lies beside it
-      meanwhile. Remote paths are not locked.
+    path: local file or folder that the block writes; a lock, and a record of
+      who holds it, lie beside it meanwhile. Remote paths are not locked.
     name: the argument it came by, for the message.
 
   Yields:
     None.
 
   Raises:
-    ValueError: If another process holds it, or its folder cannot be written.
+    ValueError: If another process holds it, naming that one, or its folder
+      cannot be written.
   """
   if files.is_remote(path):
     yield
     return
   filelock = _filelock()
-  lock = filelock.FileLock(f"{os.fspath(path)}.writing.lock")
+  beside = os.fspath(path).rstrip("/") + ".writing"
+  lock, record = filelock.FileLock(f"{beside}.lock"), f"{beside}.json"
   try:
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     lock.acquire(blocking=False)
-  except OSError as error:
-    if isinstance(error, filelock.Timeout):
-      raise ValueError(
-        f"{name} must not be written by two processes at once: wait for the "
-        f"other one, or choose another path. Received: {name}={path}"
-      ) from error
+  except filelock.Timeout as error:
     raise ValueError(
-      f"{name} must be in a folder to write to: {error.strerror}. Received: "
-      f"{name}={path}"
+      f"{name} must not be written by two processes at once: wait for the "
+      f"other one, stop it, or choose another path. Received: {name}={path}, "
+      f"owner: {read_owner(record) or 'a process without a record'}"
     ) from error
+  except OSError as error:
+    raise _not_writable(path, name, error) from error
   try:
+    try:
+      write_owner(record, myself())
+    except OSError as error:
+      raise _not_writable(path, name, error) from error
     yield
   finally:
-    with contextlib.suppress(OSError):
-      os.unlink(lock.lock_file)
+    for left in (record, lock.lock_file):
+      with contextlib.suppress(OSError):
+        os.unlink(left)
     lock.release()
 
 
@@ -73,6 +154,13 @@ def locked(
     yield
   finally:
     lock.release()
+
+
+def _not_writable(path, name, error):
+  return ValueError(
+    f"{name} must be in a folder to write to: {error.strerror}. Received: "
+    f"{name}={path}"
+  )
 
 
 def _filelock():

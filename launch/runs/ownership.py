@@ -10,20 +10,17 @@ written again and again, and an owner whose record no longer changes is gone.
 
 import contextlib
 import dataclasses
-import datetime
 import os
-import secrets
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import filelock
 import tensorflow as tf
 from absl import logging
 
-from tf_pcc import files
+from tf_pcc import files, locks
 
 RECORD = ".training.owner.json"
 _LOCK = ".training.lock"
@@ -34,28 +31,6 @@ _BEAT_SECONDS = 15
 _SILENT_SECONDS = 60
 # Two that write their record at once see after this who wrote last.
 _SETTLE_SECONDS = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Owner:
-  """A process that trains in a directory.
-
-  Attributes:
-    host: str, the name of its machine.
-    pid: int.
-    since: str, UTC, ISO 8601.
-    token: str, which no other process has.
-    beat: int, which rises while it lives.
-  """
-
-  host: str
-  pid: int
-  since: str
-  token: str
-  beat: int = 0
-
-  def __str__(self):
-    return f"process {self.pid} on {self.host}, since {self.since}"
 
 
 @contextlib.contextmanager
@@ -105,7 +80,7 @@ def _locked(directory):
   except filelock.Timeout as error:
     raise _refusal(directory, _read(directory)) from error
   try:
-    _write(directory, _myself())
+    _write(directory, locks.myself())
     yield
   finally:
     with contextlib.suppress(OSError):
@@ -164,7 +139,7 @@ def _claim(directory):
         break
       if now != found:
         raise _refusal(directory, now)
-  mine = _myself()
+  mine = locks.myself()
   tf.io.gfile.makedirs(directory)
   _write(directory, mine)
   time.sleep(_SETTLE_SECONDS)
@@ -190,28 +165,16 @@ def _died_here(owner):
   return False
 
 
-def _myself():
-  now = datetime.datetime.now(datetime.timezone.utc)
-  return Owner(
-    host=socket.gethostname(),
-    pid=os.getpid(),
-    since=now.isoformat(timespec="seconds"),
-    token=secrets.token_hex(8),
-  )
-
-
 def _read(directory):
   """The owner by its record; None where there is none that can be read."""
-  path = files.join(directory, RECORD)
   try:
-    found: dict[str, Any] = files.read_json(path)
-    return Owner(**found)
-  except (ValueError, TypeError, OSError, tf.errors.NotFoundError):
+    return locks.read_owner(files.join(directory, RECORD))
+  except tf.errors.NotFoundError:
     return None
 
 
 def _write(directory, owner):
-  files.write_json(files.join(directory, RECORD), dataclasses.asdict(owner))
+  locks.write_owner(files.join(directory, RECORD), owner)
 
 
 def _refusal(directory, owner):

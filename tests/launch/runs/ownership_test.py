@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from launch.runs import ownership
 from tests.launch.conftest import ROOT
-from tf_pcc import files
+from tf_pcc import files, locks
 
 HOLDER = """
 import sys
@@ -72,6 +72,8 @@ def test_a_second_process_is_told_who_the_first_is(holder, tmp_path, hasty):
   message = str(error.value)
   assert f"process {holder.pid} on {socket.gethostname()}, since 20" in message
   assert f"workdir={tmp_path}" in message
+  # The command that has to be looked for.
+  assert "from launch.runs import ownership" in message
   # The record is the owner's still.
   found = files.read_json(tmp_path / ownership.RECORD)
   assert found["pid"] == holder.pid
@@ -108,7 +110,7 @@ def test_who_does_not_write_owns_nothing(tmp_path):
 
 
 def _record(remote, **fields):
-  owner = ownership.Owner("another-host", 7, "2024-01-01T00:00:00+00:00", "t")
+  owner = locks.Owner("another-host", 7, "2024-01-01T00:00:00+00:00", "t")
   owner = dataclasses.replace(owner, **fields)
   files.write_json(
     files.join(remote, ownership.RECORD), dataclasses.asdict(owner)
