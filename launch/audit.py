@@ -141,7 +141,14 @@ def run() -> tuple[dict[str, Any], list[Any], str]:
 
 
 def summary(found: dict[str, Any]) -> str:
-  """The last checkpoint's table in words."""
+  """The table of the last checkpoint.
+
+  Args:
+    found: content of audit.json.
+
+  Returns:
+    Lines of text.
+  """
   entry = found["checkpoints"][-1]
   table = entry["summary"]
   wer = "" if entry["wer"] is None else f", test WER {entry['wer']:.1%}"

@@ -292,7 +292,14 @@ def given(flag: flags.FlagHolder[Value | None]) -> Value:
 
 
 def no_arguments(arguments: Sequence[str]) -> None:
-  """Refuses arguments that are not flags."""
+  """Refuses arguments that are not flags.
+
+  Args:
+    arguments: what absl gives a program besides its flags.
+
+  Raises:
+    ValueError: If there is one.
+  """
   if arguments:
     raise ValueError(
       "there must be no arguments but flags, --name=value. "

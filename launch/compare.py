@@ -93,7 +93,11 @@ class Progress:
     )
 
   def look(self, job: Job) -> None:
-    """Looks how far a job is."""
+    """Updates the bar by a job's last step.
+
+    Args:
+      job: `Job` that is running or done.
+    """
     step = job.step()
     with self._lock:
       self._bar.update(step - self._done[job.directory])
@@ -101,7 +105,14 @@ class Progress:
 
   @contextlib.contextmanager
   def doing(self, what: str) -> Iterator[None]:
-    """Shows in front of the bar, for the time of the context, what goes on."""
+    """Shows what is going on in front of the bar, for the time of the context.
+
+    Args:
+      what: a few words.
+
+    Yields:
+      Nothing.
+    """
     self._say(self._active.append, what)
     try:
       yield

@@ -85,7 +85,14 @@ def no_file_system(said: str) -> str:
 
 
 def root(error: BaseException) -> BaseException:
-  """The first of the errors that led to this one."""
+  """The first of the errors that led to this one.
+
+  Args:
+    error: an exception.
+
+  Returns:
+    The exception it began with; `error` itself where there is no other.
+  """
   while error.__context__ is not None:
     error = error.__context__
   return error
@@ -104,7 +111,14 @@ def _text(error):
 
 
 def one_line(error: BaseException) -> str:
-  """An error's message, without line breaks and traces."""
+  """An error's message, without line breaks and traces.
+
+  Args:
+    error: an exception.
+
+  Returns:
+    Its message on one line.
+  """
   # Keras and tf.function spread theirs over many lines; ml_collections puts the
   # trace of a config's file in the message.
   text, trace, _ = _text(error).partition("Traceback (most recent call last)")

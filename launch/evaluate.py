@@ -157,7 +157,14 @@ def _silence(speech, samples, errors):
 
 
 def report(result: dict[str, Any]) -> str:
-  """The result in words."""
+  """The result in words.
+
+  Args:
+    result: what `evaluate` returned.
+
+  Returns:
+    Lines of text.
+  """
   seconds = result["seconds"]
   lines = [
     f"WER {result['wer']:.2%}, CER {result['cer']:.2%} on "

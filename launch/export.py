@@ -284,7 +284,14 @@ def _directory(output):
 
 
 def size(output: str | os.PathLike) -> int:
-  """Bytes of all files of a directory."""
+  """The size of a directory.
+
+  Args:
+    output: local or remote directory.
+
+  Returns:
+    Bytes of all of its files.
+  """
   return sum(
     tf.io.gfile.stat(files.join(folder, name)).length
     for folder, _, names in tf.io.gfile.walk(output)

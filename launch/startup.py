@@ -54,7 +54,16 @@ class QuietTensorFlow:
     path: Sequence[str] | None = None,
     target: ModuleType | None = None,
   ) -> ModuleSpec | None:
-    """The specification of TensorFlow; of other modules None."""
+    """The specification of TensorFlow, whose loading is made quiet.
+
+    Args:
+      name: full name of a module.
+      path: as of `importlib.abc.MetaPathFinder.find_spec`.
+      target: as of `importlib.abc.MetaPathFinder.find_spec`.
+
+    Returns:
+      `ModuleSpec`; None for other modules.
+    """
     if name != "tensorflow":
       return None
     sys.meta_path.remove(self)

@@ -27,7 +27,17 @@ def tensorflows(
   logits: tf.Tensor,
   length: tf.Tensor,
 ) -> tf.Tensor:
-  """`tf.nn.ctc_loss`, called like `ctc_loss.ctc_losses`."""
+  """TensorFlow's own CTC loss, called like `models.losses.ctc_loss.ctc_losses`.
+
+  Args:
+    labels: int32 [B, U].
+    label_length: int32 [B].
+    logits: float [B, T, V].
+    length: int32 [B], frames.
+
+  Returns:
+    float32 [B].
+  """
   return tf.nn.ctc_loss(
     labels, logits, label_length, length, logits_time_major=False, blank_index=0
   )

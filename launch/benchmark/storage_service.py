@@ -91,7 +91,16 @@ def make_server(
 def serving(
   folder: str | os.PathLike, latency: float = 0.0, fault: Fault | None = None
 ) -> Iterator[http.server.ThreadingHTTPServer]:
-  """Runs a server in a thread; arguments as of `make_server`."""
+  """Runs a server in a thread, for the time of the context.
+
+  Args:
+    folder: as of `make_server`.
+    latency: seconds that each request waits. Default 0.
+    fault: as of `make_server`. Default None.
+
+  Yields:
+    The server.
+  """
   server = make_server(folder, latency, fault)
   thread = threading.Thread(target=server.serve_forever, daemon=True)
   thread.start()

@@ -76,7 +76,14 @@ def measure(
 
 
 def report(figures: dict[str, Any]) -> str:
-  """The figures in words."""
+  """The figures in words.
+
+  Args:
+    figures: what `measure` found.
+
+  Returns:
+    Lines of text.
+  """
   encoder = figures["encoder"]
   return "\n".join(
     [

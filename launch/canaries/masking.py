@@ -92,11 +92,14 @@ def attack_run(
 
 
 def frame_log_probs(driver: Driver, spoken: Records) -> list[np.ndarray]:
-  """CTC's log-probabilities, a list of float32 [T, V].
+  """CTC's log-probabilities of each frame.
 
   Args:
     driver: `launch.recognition.driver.Driver` of a model with a CTC output.
     spoken: `Records`.
+
+  Returns:
+    list of float32 [T, V], an array for each utterance.
   """
   result = [np.zeros([0, 0], np.float32)] * len(spoken)
   found = driver.run(driver.model.frame_log_probs, spoken)

@@ -46,7 +46,14 @@ class Canaries:
     return {name: row for row, name in enumerate(self.records.ids)}
 
   def rows(self, group: Iterable[audit.Canary]) -> list[int]:
-    """Numbers in the records of `plan.canaries` or `plan.holdout`."""
+    """Where canaries are in the records.
+
+    Args:
+      group: `plan.canaries`, `plan.holdout` or `plan.all`.
+
+    Returns:
+      list of int.
+    """
     return [self._rows[canary.id] for canary in group]
 
   def insertions(self) -> list[batching.Insertion]:
@@ -201,7 +208,12 @@ def spoken_fits(
 
 
 def save(directory: str | os.PathLike, canaries: Canaries) -> None:
-  """Writes the plan, and the sound of what is in it, to a run's directory."""
+  """Writes the plan, and the sound of what is in it, to a run's directory.
+
+  Args:
+    directory: the run's directory.
+    canaries: `Canaries`.
+  """
   sound = files.join(directory, "canaries")
   if not tf.io.gfile.exists(sound):
     rows = canaries.rows(canaries.plan.all)

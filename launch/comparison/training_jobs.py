@@ -95,7 +95,12 @@ class Job:
   def audit(
     self, watch: Callable[[], None], cpus: set[int] | None = None
   ) -> None:
-    """Audits its checkpoints, unless that was done; arguments as of `train`."""
+    """Audits the run's checkpoints, unless that was done.
+
+    Args:
+      watch: as of `train`.
+      cpus: as of `train`.
+    """
     if not os.path.exists(os.path.join(self.directory, "audit", "report.html")):
       processes.run(
         "launch.audit",
@@ -156,14 +161,30 @@ class Settings:
     return runpy.run_path(file)
 
   def job(self, method: str, seed: int, bound: float | None = None) -> Job:
-    """The run of a method and a seed."""
+    """The run of a method and a seed.
+
+    Args:
+      method: name of the method.
+      seed: seed of the run.
+      bound: bound of the clipping. Default: the config's.
+
+    Returns:
+      `Job`.
+    """
     fields = {"clipping.method": method, "seed": seed}
     if bound is not None:
       fields["clipping.bound"] = float(bound)
     return self._job(f"{method} seed {seed}", "runs", method, {}, fields)
 
   def trials(self, methods: Iterable[str]) -> dict[str, list[Job]]:
-    """For each method the runs that choose its bound, without canaries."""
+    """The runs that choose each method's bound, without canaries.
+
+    Args:
+      methods: names of methods.
+
+    Returns:
+      dict from method to a list of `Job`, one for each bound to try.
+    """
     result = {}
     for method in methods:
       result[method] = [

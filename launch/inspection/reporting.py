@@ -12,7 +12,14 @@ _BAR, _SHOWN = 40, 20
 
 
 def report(result: dict[str, Any]) -> str:
-  """The result in words, with a histogram."""
+  """The result in words, with a histogram.
+
+  Args:
+    result: what `tf_pcc.data.inspection.describe` returned.
+
+  Returns:
+    Lines of text.
+  """
   lines = [inspection.summary(result), ""]
   edges, counts = result["histogram"]["edges"], result["histogram"]["counts"]
   for first, last, count in zip(edges, edges[1:], counts):
@@ -62,7 +69,15 @@ def _counted(counts):
 
 
 def play_list(result: dict[str, Any], corpus: Corpus) -> str:
-  """The most suspicious utterances and as many others, as an .m3u file."""
+  """The most suspicious utterances and as many others, as an .m3u file.
+
+  Args:
+    result: what `tf_pcc.data.inspection.describe` returned.
+    corpus: the corpus it is of.
+
+  Returns:
+    Content of the file.
+  """
   doubtful = [doubt["id"] for doubt in result["suspicious"][:_SHOWN]]
   others = sorted({u.id for u in corpus} - set(doubtful))
   others = random.Random(0).sample(others, min(_SHOWN, len(others)))

@@ -72,7 +72,13 @@ def suspects(module: str) -> dict[str, list[str]]:
 
 
 def device_function(module: str) -> re.Match[str]:
-  """Match of the head of the function that the cores run.
+  """The head of the function that the cores run.
+
+  Args:
+    module: MLIR of TensorFlow's bridge, as text.
+
+  Returns:
+    Match in `module`.
 
   Raises:
     Rejected: If there is not exactly one.

@@ -54,7 +54,15 @@ class Added:
 
 
 def added_by_formula(parameters: int, cores: int) -> Added:
-  """What APCC adds to a model on a slice."""
+  """What APCC adds to a model on a slice.
+
+  Args:
+    parameters: of the model.
+    cores: of the slice.
+
+  Returns:
+    `Added`.
+  """
   return Added(
     flops=3 * parameters,
     bytes=3 * _FLOAT32 * parameters,
@@ -77,6 +85,9 @@ def shape_of(
     batch: utterances of a core where the settings have none; None:
       config.batch over the cores.
 
+  Returns:
+    `planning.Shape`.
+
   Raises:
     ValueError: If the config, the slice or the batch cannot be.
   """
@@ -89,7 +100,15 @@ def shape_of(
 def changed(
   config: config_dict.ConfigDict, **clipping: Any
 ) -> config_dict.ConfigDict:
-  """A copy of a config with other fields of its clipping."""
+  """A copy of a config with other fields of its clipping.
+
+  Args:
+    config: the experiment's `ConfigDict`; it stays as it is.
+    **clipping: fields of its clipping and their values.
+
+  Returns:
+    `ConfigDict`.
+  """
   config = config.copy_and_resolve_references()
   config.clipping.update(clipping)
   return config
@@ -157,6 +176,9 @@ def sizes(
     models: sizes of the model.
     settings: of the planner.
     blocks: as in `methods`.
+
+  Returns:
+    list of `Row`.
   """
   rows = []
   for size in models:
@@ -192,7 +214,15 @@ def sizes(
 
 
 def cores(config: config_dict.ConfigDict, settings: job.Settings) -> list[Row]:
-  """Rows of what APCC adds, from 4 to 256 cores."""
+  """Rows of what APCC adds, from 4 to 256 cores.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    settings: of the planner.
+
+  Returns:
+    list of `Row`.
+  """
   rows = []
   for shape in CORES:
     topology = topologies.parse(f"v5e:{shape}")
@@ -209,6 +239,9 @@ def parameters(
     config: the experiment's.
     largest: parameters of the largest model that is compiled.
     settings: of the planner.
+
+  Returns:
+    list of `Row`.
   """
   topology = topologies.parse("v5e:2x4")
   rows = []

@@ -72,7 +72,14 @@ def setup(directory: str | os.PathLike | None = None) -> str:
 
 
 def is_ready(directory: str | os.PathLike | None = None) -> bool:
-  """Whether `setup` came to its end there, with these packages."""
+  """Whether `setup` came to its end there, with these packages.
+
+  Args:
+    directory: of the environment. Default `default_directory()`.
+
+  Returns:
+    bool.
+  """
   path = pathlib.Path(directory or default_directory()) / _READY
   try:
     return files.read_json(path)["packages"] == list(PACKAGES)
@@ -82,6 +89,12 @@ def is_ready(directory: str | os.PathLike | None = None) -> bool:
 
 def require(directory: str | os.PathLike | None = None) -> str | os.PathLike:
   """The environment's directory.
+
+  Args:
+    directory: of the environment. Default `default_directory()`.
+
+  Returns:
+    The directory.
 
   Raises:
     ValueError: If it is not there, with the command that makes it.

@@ -113,6 +113,9 @@ def stopping(steps_per_call: int, seconds: float, state_bytes: int) -> Stopping:
     seconds: of a step.
     state_bytes: of a checkpoint.
 
+  Returns:
+    `Stopping`.
+
   Example:
 
   >>> stopping(10, 0.25, 50_000_000).seconds
@@ -154,6 +157,9 @@ def cost(
     spot_price: of a preemptible chip-hour; None: `SPOT_SHARE` of
       the price.
 
+  Returns:
+    `Cost`.
+
   Example:
 
   >>> cost(100.0, 2.0).spot_total
@@ -165,5 +171,12 @@ def cost(
 
 
 def small_collectives(collectives: Sequence[step.Collective]) -> int:
-  """Number of collectives below 64 KiB, whose time is waiting."""
+  """Number of collectives below 64 KiB, whose time is waiting.
+
+  Args:
+    collectives: of a compiled step.
+
+  Returns:
+    int.
+  """
   return sum(c.bytes < _LARGE for c in collectives)

@@ -57,6 +57,9 @@ def need(
     topology: the slice.
     time_of_step: the estimate.
 
+  Returns:
+    `Need`, for one second.
+
   Example:
 
   >>> topology = topologies.parse("v5e:4x4")

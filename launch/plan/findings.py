@@ -95,6 +95,9 @@ def lasts(found: step.Step) -> bool:
 
   Args:
     found: of `derive`.
+
+  Returns:
+    bool.
   """
   return bool(found.compiles or found.rejected or found.memory)
 
@@ -126,5 +129,10 @@ def read(path: pathlib.Path, available: int) -> step.Step | None:
 
 
 def write(path: pathlib.Path, found: step.Step) -> None:
-  """Keeps what is known, whole or not at all."""
+  """Keeps what is known, whole or not at all.
+
+  Args:
+    path: JSON file.
+    found: what was found of a step.
+  """
   files.write_json(str(path), dataclasses.asdict(found))

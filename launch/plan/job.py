@@ -213,6 +213,13 @@ def per_core_batch(
 ) -> int:
   """Utterances of a core when all of the config's batch is spread.
 
+  Args:
+    config: the experiment's `ConfigDict`.
+    topology: the slice.
+
+  Returns:
+    int.
+
   Raises:
     ValueError: If the cores do not divide it.
   """
@@ -291,6 +298,14 @@ def make_planner(
   settings: Settings,
 ) -> planning.Planner:
   """The planner of a config on a slice.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    topology: the slice.
+    settings: of the planner.
+
+  Returns:
+    `planning.Planner`.
 
   Raises:
     ValueError: If the effort is out of range, or no compiler is installed.

@@ -206,7 +206,14 @@ class Planner:
     return largest_batch.largest_batch(memory, shape.batch, multiple)
 
   def key(self, shape: Shape) -> str:
-    """Name of a result: a digest of all that can change it."""
+    """Name of a result: a digest of all that can change it.
+
+    Args:
+      shape: of a core's batch.
+
+    Returns:
+      str of hexadecimal digits.
+    """
     config = json.loads(self._config.to_json_best_effort())
     # Of the rest nothing is in the program.
     kept = ("seed", "steps", "policy", "model", "optimizer", "clipping")
@@ -313,7 +320,14 @@ def sources(root: pathlib.Path = _ROOT) -> list[pathlib.Path]:
 
 
 def digest(root: pathlib.Path = _ROOT) -> str:
-  """Of the names and the content of `sources`, a str."""
+  """A hash of the names and the content of `sources`.
+
+  Args:
+    root: the checkout. Default: that of this file.
+
+  Returns:
+    SHA-256, 64 hexadecimal digits.
+  """
   found = hashlib.sha256()
   for path in sources(root):
     found.update(str(path.relative_to(root)).encode() + b"\0")

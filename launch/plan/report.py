@@ -8,7 +8,14 @@ _GIB = 2**30
 
 
 def report(plan: job.Plan) -> str:
-  """The plan in words."""
+  """The plan in words.
+
+  Args:
+    plan: `job.Plan`.
+
+  Returns:
+    Lines of text.
+  """
   topology = plan.topology
   lines = [
     f"{topology.name} ({topology.accelerator_type}): "

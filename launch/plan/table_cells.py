@@ -47,6 +47,9 @@ def numbers(found: step.Step) -> Numbers:
 
   Args:
     found: of `planning.Planner.compile` or `launch.plan.extension.of_blocks`.
+
+  Returns:
+    `Numbers`, with None for what is unknown.
   """
   if not found.compiles:
     return Numbers(found, None, None, None)
@@ -60,7 +63,14 @@ def numbers(found: step.Step) -> Numbers:
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
-  """A table of rows with the same columns."""
+  """A table of rows with the same columns.
+
+  Args:
+    rows: at least one dict, all with the same keys.
+
+  Returns:
+    Lines of text.
+  """
   columns = list(rows[0])
   lines = [columns, ["---"] * len(columns)]
   lines += [[str(r[column]) for column in columns] for r in rows]
@@ -68,25 +78,64 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def gib(size: float | None) -> str:
-  """Bytes in GiB."""
+  """Bytes in GiB.
+
+  Args:
+    size: bytes, or None.
+
+  Returns:
+    The number with two decimals; a dash for None.
+  """
   return "-" if size is None else f"{size / 2**30:.2f}"
 
 
 def giga(value: float | None, unit: float = 1e9, digits: int = 3) -> str:
-  """A number in units of a billion, or of another unit."""
+  """A number in units of a billion, or of another unit.
+
+  Args:
+    value: number, or None.
+    unit: the unit. Default a billion.
+    digits: decimals. Default 3.
+
+  Returns:
+    The number of units; a dash for None.
+  """
   return "-" if value is None else f"{value / unit:.{digits}f}"
 
 
 def more(value: float | None, base: float | None) -> str:
-  """By how many percent a value is larger than another."""
+  """By how many percent a value is larger than another.
+
+  Args:
+    value: number, or None.
+    base: number it is compared with, or None.
+
+  Returns:
+    For example "+1.25%"; a dash where one is None.
+  """
   return "-" if value is None or base is None else f"{value / base - 1:+.2%}"
 
 
 def less(value: float | None, base: float | None) -> float | None:
-  """A value less another, None where one is unknown."""
+  """A value less another, None where one is unknown.
+
+  Args:
+    value: number, or None.
+    base: number that is taken away, or None.
+
+  Returns:
+    float, or None.
+  """
   return None if value is None or base is None else value - base
 
 
 def known(value: Any) -> Any:
-  """A value as it is, a dash for None."""
+  """A value as it is, a dash for None.
+
+  Args:
+    value: anything.
+
+  Returns:
+    It, or "-".
+  """
   return "-" if value is None else value

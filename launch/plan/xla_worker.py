@@ -60,7 +60,14 @@ jax.config.update("jax_enable_x64", True)
 
 
 def load(path: str | os.PathLike) -> tuple[ir.Context, ir.Module]:
-  """The module in the file, without `mhlo.copy`, which XLA does not import."""
+  """Reads a program, without `mhlo.copy`, which XLA does not import.
+
+  Args:
+    path: file of MLIR.
+
+  Returns:
+    (context, module).
+  """
   context = mlir.make_ir_context()
   with context, open(path) as file:
     module = ir.Module.parse(_unpacked(file.read()))
@@ -96,7 +103,15 @@ def _unpacked(text):
 
 
 def options(devices: Sequence[Any], backend: Any) -> xla_client.CompileOptions:
-  """One replica a device, one program."""
+  """Compile options of one program that runs on all devices.
+
+  Args:
+    devices: a replica each.
+    backend: client of XLA.
+
+  Returns:
+    `xla_client.CompileOptions`.
+  """
   made = compiler.get_compile_options(
     num_replicas=len(devices),
     num_partitions=1,
@@ -110,6 +125,14 @@ def options(devices: Sequence[Any], backend: Any) -> xla_client.CompileOptions:
 def compile_for_tpu(
   program: str, topology: str, effort: str, result: str
 ) -> None:
+  """Compiles a program for a slice and writes what the compiler says of it.
+
+  Args:
+    program: file of MLIR.
+    topology: name of the slice, as libtpu takes it.
+    effort: number in [-1, 1], as text: how hard XLA tries to make it fast.
+    result: JSON file to write.
+  """
   jax.config.update("jax_exec_time_optimization_effort", float(effort))
   found = {}
   try:
@@ -154,7 +177,14 @@ def compile_for_tpu(
 
 
 def run_on_cpu(program: str, cores: int, arguments: str, result: str) -> None:
-  """Every argument and result has the cores as its first axis."""
+  """Runs a program on CPU devices, one for each core.
+
+  Args:
+    program: file of MLIR.
+    cores: number of devices.
+    arguments: .npz file of arrays; the first axis of each is that of the cores.
+    result: .npz file to write, of the same form.
+  """
   devices = jax.devices("cpu")[:cores]
   client = devices[0].client
   context, module = load(program)

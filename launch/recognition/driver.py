@@ -36,10 +36,13 @@ _BAR_DELAY = 5.0
 def sounds_of(
   records: AnyRecords,
 ) -> Iterator[tuple[int, np.ndarray]]:
-  """(number, int16 [samples]) of each utterance of records, as they are read.
+  """The sound of records, read as it is taken.
 
   Args:
     records: `Records` or `MemoryRecords`.
+
+  Yields:
+    (number, int16 [samples]) of each utterance.
   """
   reading = assembly.Utterances([records])
   for start in range(0, len(records), reading.parallel):
@@ -120,7 +123,14 @@ class Driver:
     self._graphs, self._finishing = {}, {}
 
   def transcribe(self, records: AnyRecords) -> list[str]:
-    """Greedy transcripts of `Records` or `MemoryRecords`, in their order."""
+    """Greedy transcripts of records.
+
+    Args:
+      records: `Records` or `MemoryRecords`.
+
+    Returns:
+      list of str, in the order of the records.
+    """
     transcripts = [""] * len(records)
     for row, (ids, length) in self.run(self.model.decode, records):
       transcripts[row] = self.tokenizer.decode(ids[:length])

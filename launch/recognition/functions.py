@@ -74,7 +74,13 @@ def saved_model_function(
 def import_function(
   name: str,
 ) -> Callable[[Sequence[np.ndarray], int], Sequence[str]]:
-  """The function that MODULE:FUNCTION names.
+  """The function that a user names.
+
+  Args:
+    name: MODULE:FUNCTION; modules of the current directory are found, too.
+
+  Returns:
+    The function, of waveforms and their rate in Hz, that returns transcripts.
 
   Raises:
     ValueError: If there is none.

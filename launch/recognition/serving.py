@@ -77,11 +77,14 @@ class Served(tf.Module):
     }
 
   def text(self, ids: tf.Tensor, strip: bool = True) -> tf.Tensor:
-    """Strings [B] of token ids int32 [B, U], blanks left out.
+    """The strings of token ids, blanks left out.
 
     Args:
       ids: int32 [B, U].
       strip: bool, whether to leave out space at the ends.
+
+    Returns:
+      string [B].
     """
     pieces = tf.gather(self._surfaces, ids)
     joined = tf.strings.reduce_join(pieces, axis=1)

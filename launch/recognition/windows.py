@@ -54,7 +54,14 @@ class Windows:
   def cut(
     self, sounds: Iterable[tuple[Hashable, np.ndarray]]
   ) -> Iterator[tuple[Hashable, np.ndarray]]:
-    """Yields (key, sound), or (`Part`, window) where the sound is long."""
+    """Cuts long sound into windows.
+
+    Args:
+      sounds: pairs (key, float or int16 [samples]).
+
+    Yields:
+      (key, sound), or (`Part`, window) where the sound is long.
+    """
     for key, waveform in sounds:
       if len(waveform) <= self._whole:
         yield key, waveform

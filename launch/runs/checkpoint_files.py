@@ -26,19 +26,42 @@ _LEFT_OF = r"(\.writing-.*-{0}|{0}\.tmp[0-9a-f]+)$"
 
 
 def names(folder: str | os.PathLike) -> set[str]:
-  """The names in a local or remote folder, a set; of a missing one empty."""
+  """The names in a folder.
+
+  Args:
+    folder: local or remote folder; it may be missing.
+
+  Returns:
+    set of str.
+  """
   if not tf.io.gfile.isdir(folder):
     return set()
   return {name.rstrip("/") for name in tf.io.gfile.listdir(folder)}
 
 
 def path_of(folder: str | os.PathLike, step: int) -> str:
-  """The path of a checkpoint, without its endings."""
+  """The path of a checkpoint, without its endings.
+
+  Args:
+    folder: local or remote folder.
+    step: number of the step.
+
+  Returns:
+    The path.
+  """
   return files.join(folder, f"ckpt-{step}")
 
 
 def files_of(folder: str | os.PathLike, step: int) -> list[str]:
-  """The names of a checkpoint's files, the index first."""
+  """The names of a checkpoint's files.
+
+  Args:
+    folder: local or remote folder.
+    step: number of the step.
+
+  Returns:
+    list of str, the index first.
+  """
   mine = re.compile(rf"ckpt-{step}\.(index$|data-)")
   found = [name for name in names(folder) if mine.match(name)]
   return sorted(found, key=lambda name: (not name.endswith(".index"), name))
@@ -113,6 +136,12 @@ def is_damage(error: Exception) -> bool:
 
   What says that it cannot be reached, such as PermissionDeniedError and
   UnavailableError, is none. A bad index has no type of its own.
+
+  Args:
+    error: what reading a checkpoint raised.
+
+  Returns:
+    bool.
   """
   kinds = (
     tf.errors.DataLossError,
@@ -124,7 +153,14 @@ def is_damage(error: Exception) -> bool:
 
 
 def brief(error: Exception) -> str:
-  """The first line of what TensorFlow says, without ops and devices."""
+  """The first line of what TensorFlow says, without ops and devices.
+
+  Args:
+    error: an exception of TensorFlow.
+
+  Returns:
+    One line.
+  """
   # The op's name and devices come before it, its node after it.
   text = str(getattr(error, "message", error)).partition(" [Op:")[0]
   lines = text.rpartition("}} ")[2].splitlines()
@@ -196,7 +232,12 @@ def write_state(folder: str | os.PathLike, kept: Sequence[int]) -> None:
 
 
 def remove(folder: str | os.PathLike, step: int) -> None:
-  """Removes a checkpoint: the index first, so that no half of it counts."""
+  """Removes a checkpoint: the index first, so that no half of it counts.
+
+  Args:
+    folder: local or remote folder.
+    step: number of the step.
+  """
   for name in files_of(folder, step):
     tf.io.gfile.remove(files.join(folder, name))
 

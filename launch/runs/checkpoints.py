@@ -75,6 +75,9 @@ class Checkpoints:
 
     Older ones are removed when it is on the disk and was read back.
 
+    Args:
+      step: number of the step.
+
     Raises:
       OSError: If what was written cannot be read; the older ones stay.
     """

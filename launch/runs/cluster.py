@@ -107,6 +107,10 @@ def logical_cores(count: int) -> tf.distribute.Strategy:
 
   Returns:
     `tf.distribute.Strategy` with `count` replicas.
+
+  Raises:
+    ValueError: If `count` is below 1.
+    RuntimeError: If TensorFlow has already made fewer devices.
   """
   if count < 1:
     raise ValueError(f"cores must be at least 1. Received: cores={count}")
@@ -126,7 +130,14 @@ def logical_cores(count: int) -> tf.distribute.Strategy:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-  """Whether this process writes what the workers share."""
+  """Whether this process writes what the workers share.
+
+  Args:
+    strategy: the `tf.distribute.Strategy` of the run.
+
+  Returns:
+    bool.
+  """
   return strategy.extended.should_checkpoint
 
 

@@ -192,6 +192,12 @@ def make_optimizer(
 ) -> keras.optimizers.Optimizer:
   """The Keras optimizer a config asks for, without clipping.
 
+  Args:
+    config: the experiment's `ConfigDict`.
+
+  Returns:
+    `keras.optimizers.Optimizer`.
+
   Raises:
     ValueError: If the optimizer or an argument is unknown, or an argument
       clips, accumulates or scales besides `config.clipping`.

@@ -76,7 +76,14 @@ def read(directory: str | os.PathLike) -> list[dict[str, Any]]:
 
 
 def finite(values: Mapping[str, Any]) -> dict[str, Any]:
-  """A dict of numbers and dicts, with None where a float is not finite."""
+  """Numbers as JSON can hold them.
+
+  Args:
+    values: dict of numbers and of such dicts.
+
+  Returns:
+    The same, with None where a float is not finite.
+  """
   return {
     name: finite(value)
     if isinstance(value, dict)

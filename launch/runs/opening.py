@@ -23,7 +23,12 @@ from tf_pcc.data.text import Tokenizer
 
 
 def save_tokenizer(directory: str | os.PathLike, tokenizer: Tokenizer) -> None:
-  """Writes tokenizer.json, whole or not at all."""
+  """Writes tokenizer.json, whole or not at all.
+
+  Args:
+    directory: the run's directory.
+    tokenizer: `tf_pcc.data.text.Tokenizer`.
+  """
   files.write_json(
     files.join(directory, "tokenizer.json"), tokenizer.get_config()
   )
@@ -31,6 +36,12 @@ def save_tokenizer(directory: str | os.PathLike, tokenizer: Tokenizer) -> None:
 
 def load_tokenizer(directory: str | os.PathLike) -> Tokenizer:
   """The tokenizer of a run.
+
+  Args:
+    directory: the run's directory.
+
+  Returns:
+    `tf_pcc.data.text.Tokenizer`.
 
   Raises:
     ValueError: If it is not the one that the run's config.json names.

@@ -81,7 +81,14 @@ def cluster_of(described: str | None) -> tuple[list[str], int | None]:
 
 
 def settings(config: config_dict.ConfigDict) -> dict[str, Any]:
-  """What must be the same on all workers, a dict from name to value."""
+  """What must be the same on all workers.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+
+  Returns:
+    dict from name to a JSON value.
+  """
   facts = dict(_flat(json.loads(config.to_json_best_effort())))
   facts["python"] = platform.python_version()
   for package in _PACKAGES:
@@ -117,6 +124,9 @@ def lost(addresses: Sequence[str], index: int | None) -> list[str]:
   Args:
     addresses: list of HOST:PORT.
     index: int, this worker's number, which is not asked.
+
+  Returns:
+    list of str, the names of workers that do not answer.
   """
   result = []
   for number, address in enumerate(addresses):

@@ -31,7 +31,13 @@ CONFIDENCE = 0.95
 
 
 class Interval(NamedTuple):
-  """An estimate with its confidence limits."""
+  """An estimate with its confidence limits.
+
+  Attributes:
+    estimate: the figure itself, NaN where it is unknown.
+    low: lower limit, NaN where there is none.
+    high: upper limit, NaN where there is none.
+  """
 
   estimate: float
   low: float
@@ -39,7 +45,15 @@ class Interval(NamedTuple):
 
 
 def generator(seed: int | np.random.Generator | None) -> np.random.Generator:
-  """NumPy's generator for `seed`, an integer, None or a generator."""
+  """NumPy's random generator of a seed.
+
+  Args:
+    seed: int, None for one that differs each time, or a generator, which is
+      kept.
+
+  Returns:
+    `np.random.Generator`.
+  """
   return np.random.default_rng(seed)
 
 
@@ -68,7 +82,19 @@ def dirichlet_weights(
 def percentile_interval(
   estimate: float, replicates: np.ndarray, confidence: float = CONFIDENCE
 ) -> Interval:
-  """The percentile interval of `replicates`, widened to hold `estimate`."""
+  """The percentile interval of `replicates`, widened to hold `estimate`.
+
+  Args:
+    estimate: the figure itself.
+    replicates: float array [b], the figure of each bootstrap sample.
+    confidence: coverage, a fraction. Default `CONFIDENCE`.
+
+  Returns:
+    `Interval`.
+
+  Raises:
+    ValueError: If `confidence` is outside (0, 1).
+  """
   tail = (1 - checks.as_fraction("confidence", confidence)) / 2
   low, high = np.quantile(replicates, [tail, 1 - tail])
   return Interval(

@@ -76,6 +76,12 @@ class CanaryPlan:
   def from_json(cls, text: str) -> "CanaryPlan":
     """The plan written by `to_json`, or by hand.
 
+    Args:
+      text: the JSON.
+
+    Returns:
+      CanaryPlan.
+
     Raises:
       ValueError: If a field is missing, unknown or wrong; it is named.
     """
@@ -102,7 +108,18 @@ class CanaryPlan:
   def save(
     self, path: str | os.PathLike, overwrite: bool = False
   ) -> pathlib.Path:
-    """Write the plan as JSON, whole or not at all; returns the path."""
+    """Writes the plan as JSON, whole or not at all.
+
+    Args:
+      path: local file; missing folders are made.
+      overwrite: whether it may exist. Default False.
+
+    Returns:
+      The path, `pathlib.Path`.
+
+    Raises:
+      FileExistsError: If it exists and `overwrite` is False.
+    """
     path = pathlib.Path(path)
     files.refuse_existing([path], overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +128,13 @@ class CanaryPlan:
 
   @classmethod
   def load(cls, path: str | os.PathLike) -> "CanaryPlan":
-    """Read a plan.
+    """Reads a plan.
+
+    Args:
+      path: local file, as `save` writes it.
+
+    Returns:
+      CanaryPlan.
 
     Raises:
       FileNotFoundError: If there is none.

@@ -26,7 +26,15 @@ _CHARACTERS_A_SECOND = 15.0
 
 
 def estimated_duration(text: str, voice: Mapping[str, Any]) -> float:
-  """Seconds to read `text` aloud, at 15 characters a second; any voice."""
+  """Time to read a text aloud, at 15 characters a second.
+
+  Args:
+    text: transcript.
+    voice: not used; all voices count as equally fast.
+
+  Returns:
+    Seconds.
+  """
   del voice
   return max(1, len(text)) / _CHARACTERS_A_SECOND
 

@@ -46,7 +46,15 @@ def as_scores(name: str, values: ArrayLike, smallest: int = 1) -> np.ndarray:
 
 
 def as_fraction(name: str, value: float, closed: bool = False) -> float:
-  """`value` as a float inside (0, 1), or [0, 1) where `closed`.
+  """Checks that a number is a fraction.
+
+  Args:
+    name: name of the argument, for the message.
+    value: number.
+    closed: whether 0 is allowed. Default False.
+
+  Returns:
+    `value` as a float in (0, 1), or [0, 1) where `closed`.
 
   Raises:
     ValueError: If it is outside.

@@ -60,6 +60,12 @@ def exchangeability(plan: CanaryPlan) -> dict[str, Any]:
 def holm(p_values: Sequence[float]) -> list[float]:
   """Holm's adjusted p-values, in the order given.
 
+  Args:
+    p_values: p-values in [0, 1].
+
+  Returns:
+    List of as many floats in [0, 1].
+
   Example:
 
   >>> holm([0.01, 0.04, 0.03])

@@ -46,7 +46,14 @@ def rank_exposure(scores: ArrayLike, holdout_scores: ArrayLike) -> np.ndarray:
 
 
 def ceiling(holdout_size: int) -> float:
-  """The largest exposure a rank among `holdout_size` hold-outs can show."""
+  """The largest exposure that a rank can have.
+
+  Args:
+    holdout_size: number of hold-outs, at least 1.
+
+  Returns:
+    Bits, log2 of `holdout_size`.
+  """
   return float(np.log2(holdout_size))
 
 
@@ -81,7 +88,7 @@ def unseen_among(holdout_scores: ArrayLike) -> float:
     A float, in bits.
 
   Raises:
-    ValueError: when a score is NaN or there are fewer than two.
+    ValueError: If a score is NaN or there are fewer than two.
 
   Example:
 
@@ -101,7 +108,7 @@ def left_out_exposure(holdout_scores: ArrayLike) -> np.ndarray:
     Array [N] float64, in bits, in the order of the scores.
 
   Raises:
-    ValueError: when a score is NaN or there are fewer than two.
+    ValueError: If a score is NaN or there are fewer than two.
 
   Example:
 
@@ -240,7 +247,14 @@ class SkewNormalFit:
   ks_pvalue: float
 
   def exposure(self, scores: ArrayLike) -> np.ndarray:
-    """-log2 of the fitted probability of a score <= each of `scores`, [n]."""
+    """Exposure by the fitted distribution.
+
+    Args:
+      scores: array-like [n], in the unit of the fitted scores.
+
+    Returns:
+      float64 array [n], bits: -log2 of the probability of a score <= each.
+    """
     scores = checks.as_scores("scores", scores)
     return -skewnorm_logcdf(
       (scores - self.loc) / self.scale, self.shape

@@ -93,7 +93,14 @@ def draw(
 
 
 def style(index: int) -> dict[str, Any]:
-  """Colour, marker and line style number `index`, as plot arguments."""
+  """Colour, marker and line style of a curve.
+
+  Args:
+    index: number of the curve, from 0; they repeat after the last.
+
+  Returns:
+    Dict of keyword arguments of matplotlib's `plot`.
+  """
   return {
     "color": COLOURS[index % len(COLOURS)],
     "marker": MARKERS[index % len(MARKERS)],
@@ -102,14 +109,29 @@ def style(index: int) -> dict[str, Any]:
 
 
 def percent(value: float) -> str:
-  """0.1234 -> "12.3%"."""
+  """A fraction in percent: 0.1234 is "12.3%".
+
+  Args:
+    value: fraction.
+
+  Returns:
+    The text.
+  """
   return f"{100 * value:.1f}%"
 
 
 def spread(
   interval: Mapping[str, Any], form: Callable[[float], str] = percent
 ) -> str:
-  """An interval dict in words: "12.3% (10.1% to 15.0%)"."""
+  """An interval dict in words: "12.3% (10.1% to 15.0%)".
+
+  Args:
+    interval: dict with estimate, low and high; limits may be None.
+    form: function of a number that writes it. Default `percent`.
+
+  Returns:
+    The text.
+  """
   words = form(interval["estimate"])
   if interval["low"] is not None:
     words += f" ({form(interval['low'])} to {form(interval['high'])})"
@@ -117,7 +139,14 @@ def spread(
 
 
 def count_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """A summary's rows of single repetition counts, without "all"."""
+  """A summary's rows of single repetition counts, without "all".
+
+  Args:
+    summary: what `tf_pcc.audit.summarise` returns.
+
+  Returns:
+    List of its rows.
+  """
   return [row for row in summary["rows"] if row["repetitions"] != "all"]
 
 

@@ -24,7 +24,14 @@ class InsertionSchedule:
   total: int
 
   def at(self, position: int) -> np.ndarray:
-    """Indices of the canaries inserted at `position`, int64 array [m]."""
+    """The canaries inserted at a position.
+
+    Args:
+      position: number of a training example, from 0.
+
+    Returns:
+      int64 array [m], indices of canaries; empty for most positions.
+    """
     first, last = np.searchsorted(self.positions, [position, position + 1])
     return self.canaries[first:last]
 

@@ -101,6 +101,9 @@ def at_wer(run: Run, target: float, figure: str) -> tuple[float, float]:
 def common_targets(runs: Sequence[Run]) -> list[float]:
   """Word error rates that every run passes through, lowest first.
 
+  Args:
+    runs: Sequence of Run.
+
   Returns:
     Up to four targets: the lowest rate all runs reach, and 1.25, 1.5 and 2
     times it as far as no run starts below that; 0 alone where all reach it.
@@ -303,7 +306,14 @@ def _group(runs, figure, baseline):
 
 
 def scale_of(figure: str) -> tuple[float, float]:
-  """Where a figure can lie: (0, 1) for rates, from 0 for exposure."""
+  """The ends of a figure's scale: (0, 1) for rates, from 0 for exposure.
+
+  Args:
+    figure: Key of run.memorization, or "wer".
+
+  Returns:
+    (low, high), infinite where there is no end.
+  """
   key = figure.rpartition("_")[0] or figure
   if key in _RATES:
     return 0.0, 1.0

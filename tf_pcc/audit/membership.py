@@ -139,7 +139,15 @@ def tpr_at_fpr(
 
 
 def resolves(holdout_size: int, fpr: float) -> bool:
-  """Whether N hold-outs can show a false-positive rate: fpr is at least 1/N."""
+  """Whether so many hold-outs can show a false-positive rate.
+
+  Args:
+    holdout_size: number of hold-outs, N.
+    fpr: false-positive rate, a fraction.
+
+  Returns:
+    Whether `fpr` is at least 1 / N.
+  """
   return _allowed(holdout_size, fpr) >= 1
 
 

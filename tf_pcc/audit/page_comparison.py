@@ -14,7 +14,14 @@ _LOWER_OR_HIGHER = {"less": "lower", "more": "higher"}
 
 
 def in_short(audit: Mapping[str, Any]) -> Section:
-  """What came out, a row a method, as a section."""
+  """The outcome of a comparison, a row for each method.
+
+  Args:
+    audit: content of audit.json.
+
+  Returns:
+    `Section`.
+  """
   comparison = audit["comparison"]
   baseline = comparison["baseline"]
   runs = results.training_runs(audit["checkpoints"], ())
@@ -63,7 +70,14 @@ def in_short(audit: Mapping[str, Any]) -> Section:
 
 
 def in_full(audit: Mapping[str, Any]) -> list[Section]:
-  """Every figure at matched word error rates and equal steps, as sections."""
+  """Every figure at matched word error rates and at equal steps.
+
+  Args:
+    audit: content of audit.json.
+
+  Returns:
+    List of `Section`.
+  """
   comparison = audit["comparison"]
   baseline = comparison["baseline"]
   headings = ["method", "at", "value", f"minus {baseline}", "pairs"]

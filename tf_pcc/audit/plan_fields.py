@@ -115,7 +115,17 @@ def _factor(value):
 
 
 def whole_counts(repetitions: Iterable[Any]) -> list[int]:
-  """Repetition counts as a list of int; ValueError for a fraction."""
+  """Repetition counts as integers.
+
+  Args:
+    repetitions: numbers.
+
+  Returns:
+    List of int.
+
+  Raises:
+    ValueError: If one is not a whole number.
+  """
   try:
     return [operator.index(count) for count in repetitions]
   except TypeError as error:
@@ -133,7 +143,19 @@ def check_arguments(
   canaries_per_count: int,
   holdout: int,
 ) -> None:
-  """Raise ValueError when `make_plan` could not use these arguments."""
+  """Refuses arguments that `make_plan` cannot use.
+
+  Args:
+    voices: as in `make_plan`, and so are the others.
+    speeds: speed-up factors.
+    speed_by: "resample" or "engine".
+    repetitions: repetition counts.
+    canaries_per_count: canaries for each count.
+    holdout: number of hold-outs.
+
+  Raises:
+    ValueError: If one is empty, repeated or out of its range.
+  """
   if not voices:
     raise ValueError(
       f"voices must hold at least one voice. Received: voices={voices!r}"

@@ -72,7 +72,14 @@ def write_report(
 
 
 def draw_figures(audit: Mapping[str, Any]) -> list[figures.Figure]:
-  """All plots that the audit has data for, a list of `figures.Figure`."""
+  """All plots that the audit has data for.
+
+  Args:
+    audit: content of audit.json.
+
+  Returns:
+    List of `figures.Figure`.
+  """
   last = _last_of_each_method(audit)
   drawn = [
     figures.cer_figure([(entry["run"], entry["summary"]) for entry in last])

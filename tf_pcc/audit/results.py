@@ -186,7 +186,14 @@ def _speaker(canary):
 def by_run(
   entries: Iterable[Mapping[str, Any]],
 ) -> dict[str, list[Mapping[str, Any]]]:
-  """{run: its entries in order of steps}, runs in order of appearance."""
+  """Entries grouped by run.
+
+  Args:
+    entries: entries of audit.json, one for each checkpoint.
+
+  Returns:
+    Dict from run, in order of appearance, to its entries in order of steps.
+  """
   runs = {}
   for entry in entries:
     runs.setdefault(entry["run"], []).append(entry)
@@ -199,7 +206,15 @@ def by_run(
 def training_runs(
   entries: Iterable[Mapping[str, Any]], figures: Sequence[str] = FIGURES
 ) -> list[matching.Run]:
-  """The entries of audit.json as `compare.Run`s, where the WER is known."""
+  """The runs whose word error rate is known, to be compared.
+
+  Args:
+    entries: entries of audit.json, one for each checkpoint.
+    figures: names of figures, as `figure_of` takes them. Default `FIGURES`.
+
+  Returns:
+    List of `tf_pcc.audit.Run`.
+  """
   runs = []
   for members in by_run(entries).values():
     known = [entry for entry in members if entry["wer"] is not None]
@@ -220,7 +235,14 @@ def training_runs(
 
 
 def figure_of(table: Mapping[str, Any], name: str) -> Any:
-  """One number of a summary: "exposure_all", "cer_x16", "auc_x8" ...
+  """One number of a summary.
+
+  Args:
+    table: what `tf_pcc.audit.summarise` returns.
+    name: a column and a repetition count, such as "exposure_all" or "cer_x16".
+
+  Returns:
+    The estimate, float or None.
 
   Raises:
     ValueError: If the summary lacks the figure or the repetition count.
@@ -238,6 +260,9 @@ def figure_of(table: Mapping[str, Any], name: str) -> Any:
 
 def meaning(name: str) -> tuple[str, float]:
   """Words for a figure such as "cer_x16" or "wer", and its scale.
+
+  Args:
+    name: as of `figure_of`, or "wer".
 
   Returns:
     (words with unit, factor to that unit): shares are shown in percent.

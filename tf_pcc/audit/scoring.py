@@ -48,7 +48,17 @@ class CanaryScores:
     return self.edits == 0
 
   def by(self, score: str) -> np.ndarray:
-    """The scores named "loss" or "cer"; lower means more memorized."""
+    """The scores of one kind; lower means more memorized.
+
+    Args:
+      score: "loss" or "cer".
+
+    Returns:
+      float64 array [n].
+
+    Raises:
+      ValueError: If `score` is neither, or "loss" where there are no losses.
+    """
     if score not in SCORES:
       raise ValueError(
         f"score must be one of {SCORES}. Received: score={score!r}"
@@ -77,7 +87,14 @@ class CanaryScores:
 
   @classmethod
   def from_dict(cls, fields: Mapping[str, Any]) -> "CanaryScores":
-    """The scores written by `to_dict`."""
+    """The scores written by `to_dict`.
+
+    Args:
+      fields: the dict.
+
+    Returns:
+      `CanaryScores`.
+    """
     losses = fields["losses"]
     if losses is not None:
       losses = [np.inf if loss is None else loss for loss in losses]

@@ -46,7 +46,17 @@ def random_text(
 def check_generator(
   kind: str, vocabulary: Sequence[str], length: int, templates: Sequence[str]
 ) -> None:
-  """Raise ValueError when `random_text` could not use these arguments."""
+  """Refuses arguments that `random_text` cannot use.
+
+  Args:
+    kind: one of `KINDS`.
+    vocabulary: words or characters.
+    length: words, characters, or words of a secret.
+    templates: sentences that hold "{secret}", for kind "template".
+
+  Raises:
+    ValueError: If one is outside its range or does not suit the kind.
+  """
   if kind not in KINDS:
     raise ValueError(f"kind must be one of {KINDS}. Received: kind={kind!r}")
   if len(set(vocabulary)) < 2:

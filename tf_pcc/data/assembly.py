@@ -24,7 +24,17 @@ _CHUNK = 1 << 16
 
 
 def as_list(records: Any) -> list[Any]:
-  """A list of the record sources, which must agree on the rate."""
+  """A list of record sources.
+
+  Args:
+    records: `Records`, `MemoryRecords`, or a list of them.
+
+  Returns:
+    List of them.
+
+  Raises:
+    ValueError: If they hold nothing, or their sample rates differ.
+  """
   sources = list(records) if isinstance(records, (list, tuple)) else [records]
   rates = {source.sample_rate for source in sources}
   if len(rates) != 1 or not any(map(len, sources)):
@@ -59,12 +69,26 @@ class Utterances:
     return np.concatenate([source.samples for source in self._sources])
 
   def id(self, row: int) -> str:
-    """The id of an utterance."""
+    """The id of an utterance.
+
+    Args:
+      row: Its number.
+
+    Returns:
+      The id.
+    """
     source, index = self._place(row)
     return source.ids[index]
 
   def read(self, row: int) -> np.ndarray:
-    """The waveform of an utterance, int16 `[samples]`."""
+    """The waveform of an utterance.
+
+    Args:
+      row: Its number.
+
+    Returns:
+      int16 array `[samples]`.
+    """
     source, index = self._place(row)
     return source.read(index)
 
@@ -90,7 +114,15 @@ class Utterances:
   def labels(
     self, rows: Iterable[int], tokenizer: "Tokenizer"
   ) -> list[list[int] | None]:
-    """The label ids of some utterances, None for those that have none."""
+    """The label ids of some utterances.
+
+    Args:
+      rows: Their numbers.
+      tokenizer: A `tf_pcc.data.text.Tokenizer`.
+
+    Returns:
+      List with a list of ints for each; None where it does not know the text.
+    """
     places = map(self._place, rows)
     texts = [source.texts[index] for source, index in places]
     return tokenizer.encode_batch(texts, strict=False)
@@ -98,7 +130,15 @@ class Utterances:
   def count_labels(
     self, tokenizer: "Tokenizer"
   ) -> tuple[np.ndarray, np.ndarray]:
-    """What `label_counts` gives, of all of them."""
+    """`label_counts` of all utterances.
+
+    Args:
+      tokenizer: A `tf_pcc.data.text.Tokenizer`.
+
+    Returns:
+      (int32 `[len(self)]`, labels of each, -1 where the text is outside the
+      vocabulary; int32 `[len(self)]`, how many of them equal the one before).
+    """
     counts = [label_counts(tokenizer, s.texts) for s in self._sources]
     labels, repeats = (np.concatenate(parts) for parts in zip(*counts))
     return labels, repeats
@@ -200,7 +240,18 @@ def _count(tokenizer, texts):
 def bucket_shapes(
   boundaries_seconds: Iterable[float], sample_rate: int
 ) -> tuple[int, ...]:
-  """Samples of each bucket."""
+  """The most samples of each bucket.
+
+  Args:
+    boundaries_seconds: Largest length of each bucket in seconds.
+    sample_rate: Rate in Hz.
+
+  Returns:
+    Tuple of ints.
+
+  Raises:
+    ValueError: If the boundaries are not positive and increasing.
+  """
   boundaries = list(boundaries_seconds)
   increasing = all(a < b for a, b in zip(boundaries[:-1], boundaries[1:]))
   if not boundaries or boundaries[0] <= 0 or not increasing:
@@ -212,7 +263,19 @@ def bucket_shapes(
 
 
 def share(batch: int, num_pipelines: int, pipeline: int) -> tuple[int, int]:
-  """First row and number of rows of one pipeline."""
+  """The rows of a batch that one host reads.
+
+  Args:
+    batch: Rows of the batch.
+    num_pipelines: Number of hosts.
+    pipeline: Which of them, from 0.
+
+  Returns:
+    (first row, number of rows).
+
+  Raises:
+    ValueError: If the hosts do not divide the batch, or there is no such host.
+  """
   if num_pipelines < 1 or batch % num_pipelines:
     raise ValueError(
       "The batch must be divisible by the number of pipelines. "
@@ -262,7 +325,17 @@ def pipeline_of(
   audio_shape: Sequence[int | None],
   width: int,
 ) -> Any:
-  """Maps step numbers to batches; 16-bit audio becomes float in the graph."""
+  """Maps step numbers to batches; 16-bit audio becomes float in the graph.
+
+  Args:
+    steps: tf.data.Dataset of int64 scalars.
+    read: Function of a step: the arrays that `assemble` returns.
+    audio_shape: `[rows, samples]`, with None for what varies.
+    width: Width U of the labels.
+
+  Returns:
+    tf.data.Dataset of (x, y) as `batching.Batches.dataset` returns it.
+  """
   import tensorflow as tf
 
   rows = audio_shape[0]

@@ -272,7 +272,17 @@ def header(path: str | os.PathLike) -> tuple[int, float] | None:
 
 
 def sniff(data: bytes) -> str:
-  """The format of an audio file, one of `FORMATS`, by its first bytes."""
+  """The format of an audio file, by its first bytes.
+
+  Args:
+    data: The file's first bytes, at least 4.
+
+  Returns:
+    One of `FORMATS`.
+
+  Raises:
+    ValueError: If it is none of them.
+  """
   if data[:4] == b"fLaC":
     return "flac"
   if data[:4] == b"RIFF":
@@ -295,6 +305,9 @@ def encode_flac(samples: np.ndarray, sample_rate: int = SAMPLE_RATE) -> bytes:
 
   Returns:
     bytes; decoding them gives `samples / 32768` exactly.
+
+  Raises:
+    ValueError: If no library that encodes FLAC is installed.
   """
   writer = _soundfile()
   if writer is not None:

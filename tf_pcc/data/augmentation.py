@@ -65,6 +65,9 @@ class Augmentation:
 
     Args:
       random: Where its random numbers come from.
+
+    Returns:
+      `Change`.
     """
     factor = (
       self.speeds[random.integers(len(self.speeds))] if self.speeds else 1
@@ -95,7 +98,14 @@ class Change:
   fall: float = 0.0
 
   def samples(self, count: int) -> int:
-    """The length that a waveform of `count` samples will have."""
+    """The length of a changed waveform.
+
+    Args:
+      count: Samples before.
+
+    Returns:
+      Samples after.
+    """
     return math.ceil(count / self.speed) if self.speed != 1 else count
 
   def apply(

@@ -201,7 +201,14 @@ class Batches:
     return sum(self.bucket_sizes)
 
   def ids(self, step: int) -> list[str]:
-    """Ids of the utterances of a step, in the order of the rows."""
+    """Ids of the utterances of a step, in the order of the rows.
+
+    Args:
+      step: Number of the step, from 0.
+
+    Returns:
+      List of `global_batch` strings.
+    """
     bucket, rows = self._order.rows(step)
     return [self._id(self._row(bucket, row)) for row in rows]
 

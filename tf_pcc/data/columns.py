@@ -102,6 +102,9 @@ def write(path: str, parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
   Returns:
     dict with "bytes", the size of the file, and "sha256".
+
+  Raises:
+    ValueError: If there are no parts.
   """
   pyarrow = arrow()
   with tempfile.TemporaryDirectory() as folder:
@@ -162,7 +165,14 @@ def read(path: str, expected: dict[str, Any]) -> dict[str, Any]:
 
 
 def numbers(column: Any) -> np.ndarray:
-  """A column of integers as an int64 array."""
+  """A column of integers as an int64 array.
+
+  Args:
+    column: pyarrow column of integers.
+
+  Returns:
+    int64 array.
+  """
   return column.to_numpy().astype(np.int64, copy=False)
 
 

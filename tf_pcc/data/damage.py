@@ -17,6 +17,9 @@ class Damage:
 
   Attributes:
     found: dict from the id of a damaged record to what is wrong with it.
+
+  Raises:
+    ValueError: If `limit` is outside [0, 1).
   """
 
   def __init__(self, limit: float, utterances: int):

@@ -96,6 +96,9 @@ def other_format(head: bytes) -> str:
 
   Args:
     head: The first 16 bytes of a file.
+
+  Returns:
+    A name, or "" for what soundfile decodes and for what is no audio.
   """
   for name, (place, starts) in _OTHERS.items():
     if head[place:].startswith(starts):

@@ -30,7 +30,14 @@ _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 
 
 def is_dataset(folder: str | os.PathLike) -> bool:
-  """Whether a folder holds a saved data set or Parquet files."""
+  """Whether a folder holds a saved data set or Parquet files.
+
+  Args:
+    folder: A local folder.
+
+  Returns:
+    bool.
+  """
   return os.path.isfile(os.path.join(folder, "state.json")) or bool(
     _parquet(folder)
     or os.path.isfile(os.path.join(folder, "dataset_dict.json"))

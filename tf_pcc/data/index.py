@@ -26,13 +26,28 @@ _REMEDY = "restore a copy of it or prepare the corpus again"
 
 
 def digest(value: Any) -> str:
-  """SHA-256 of a JSON-serialisable value."""
+  """A hash of a JSON-serialisable value.
+
+  Args:
+    value: What `json.dumps` takes; the order of keys does not matter.
+
+  Returns:
+    SHA-256, 64 hexadecimal digits.
+  """
   data = json.dumps(value, sort_keys=True, ensure_ascii=False).encode()
   return hashlib.sha256(data).hexdigest()
 
 
 def shard_name(number: int, shards: int) -> str:
-  """The file name of a shard."""
+  """The file name of a shard.
+
+  Args:
+    number: Its number, from 0.
+    shards: How many there are.
+
+  Returns:
+    For example "00000-of-00008.tfrecord".
+  """
   return f"{number:05d}-of-{shards:05d}.tfrecord"
 
 
@@ -177,7 +192,16 @@ def _listed(path, index):
 
 
 def wrong(path: str, what: str, remedy: str = _REMEDY) -> ValueError:
-  """The error of a damaged file, in one sentence."""
+  """The error of a damaged file, in one sentence.
+
+  Args:
+    path: The damaged file.
+    what: What is wrong with it.
+    remedy: What to do about it.
+
+  Returns:
+    ValueError, not raised.
+  """
   return ValueError(f"{path}: {what}; {remedy}")
 
 

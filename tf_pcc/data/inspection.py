@@ -71,7 +71,14 @@ def describe(
 
 
 def summary(result: dict[str, Any]) -> str:
-  """What `describe` found, in a few lines."""
+  """The result of `describe` in a few lines.
+
+  Args:
+    result: What `describe` returned.
+
+  Returns:
+    Lines of text.
+  """
   rates = result["characters_a_second"]
   lengths = result["seconds"]
   lines = [

@@ -25,7 +25,14 @@ _CHANNELS = {"A": (0,), "B": (1,), "1": (0,), "2": (1,)}
 
 
 def is_directory(path: str | os.PathLike) -> bool:
-  """Whether a folder is a Kaldi data directory."""
+  """Whether a folder is a Kaldi data directory.
+
+  Args:
+    path: A local folder.
+
+  Returns:
+    bool: whether it holds wav.scp and text.
+  """
   return all(
     os.path.isfile(os.path.join(path, name)) for name in ("wav.scp", "text")
   )

@@ -16,7 +16,14 @@ _CUTS = ("MonoCut", "MultiCut", "Cut", "MixedCut", "PaddingCut")
 
 
 def is_cut(item: Any) -> bool:
-  """Whether an object is a cut."""
+  """Whether a JSON value is a cut of Lhotse.
+
+  Args:
+    item: Value of a line.
+
+  Returns:
+    bool.
+  """
   return isinstance(item, dict) and (
     item.get("type") in _CUTS or {"recording", "supervisions"} <= item.keys()
   )

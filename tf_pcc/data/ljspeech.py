@@ -14,7 +14,14 @@ _FOLDER = "wavs"
 
 
 def is_metadata(path: str | os.PathLike) -> bool:
-  """Whether a file has the form of LJSpeech's metadata.csv."""
+  """Whether a file has the form of LJSpeech's metadata.csv.
+
+  Args:
+    path: A local text file.
+
+  Returns:
+    bool.
+  """
   first = next((line for line in read_lines(path) if line.strip()), "")
   names = first.lower().split("|")
   return 2 <= len(names) <= 3 and "," not in names[0] and "\t" not in names[0]

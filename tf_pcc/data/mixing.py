@@ -81,7 +81,14 @@ class MixedRecords:
     return f"MixedRecords({list(self._parts)!r}, utterances={len(self)})"
 
   def read(self, i: int) -> np.ndarray:
-    """int16 array `[samples[i]]`."""
+    """The waveform of an utterance.
+
+    Args:
+      i: Its number.
+
+    Returns:
+      int16 array `[samples[i]]`.
+    """
     number, row = self._rows[i]
     return self._parts[number].read(row)
 

@@ -34,6 +34,12 @@ _EXAMPLES = 10
 def upper(text: str) -> str:
   """Upper case, Latin letters without accents, no punctuation but `'`.
 
+  Args:
+    text: A transcript.
+
+  Returns:
+    The normalised transcript.
+
   Example:
     >>> upper("It\u2019s a caf\u00e9, isn't it?")
     "IT'S A CAFE ISN'T IT"
@@ -53,24 +59,52 @@ def upper(text: str) -> str:
 
 
 def lower(text: str) -> str:
-  """Lower case, accents kept, no punctuation but `'`."""
+  """Lower case, accents kept, no punctuation but `'`.
+
+  Args:
+    text: A transcript.
+
+  Returns:
+    The normalised transcript.
+  """
   # Python makes two characters of a capital dotted I.
   text = none(text).translate(_APOSTROPHES).replace("\u0130", "i")
   return _words(text.lower(), "'")
 
 
 def basic(text: str) -> str:
-  """Lower case without punctuation and without what is in brackets."""
+  """Lower case without punctuation and without what is in brackets.
+
+  Args:
+    text: A transcript.
+
+  Returns:
+    The normalised transcript.
+  """
   return _words(lower(_BRACKETS.sub(" ", text)), "")
 
 
 def turkish(text: str) -> str:
-  """`lower` by the rules of Turkish and Azerbaijani: I is the dotless one."""
+  """`lower` by the rules of Turkish and Azerbaijani: I is the dotless one.
+
+  Args:
+    text: A transcript.
+
+  Returns:
+    The normalised transcript.
+  """
   return lower(none(text).replace("\u0130", "i").replace("I", "\u0131"))
 
 
 def none(text: str) -> str:
-  """The text, composed (NFC), with single spaces."""
+  """The text, composed (NFC), with single spaces.
+
+  Args:
+    text: A transcript.
+
+  Returns:
+    The normalised transcript.
+  """
   return " ".join(unicodedata.normalize("NFC", text).split())
 
 
@@ -182,7 +216,14 @@ class Dropped:
 
 
 def name(character: str) -> str:
-  """A character for messages: itself, and its code where it shows nothing."""
+  """A character for messages.
+
+  Args:
+    character: One character.
+
+  Returns:
+    Itself, or its code such as U+00A0 where it is invisible.
+  """
   if unicodedata.category(character)[0] in "MCZ":
     return f"U+{ord(character):04X}"
   return character

@@ -129,13 +129,27 @@ class Finder:
 
 
 def shown(path: str | os.PathLike) -> str:
-  """A path for messages: shortened, and readable where it is not UTF-8."""
+  """A path for messages: shortened, and readable where it is not UTF-8.
+
+  Args:
+    path: Any path.
+
+  Returns:
+    The text.
+  """
   text = os.fsencode(path).decode(errors="backslashreplace")
   return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def same(name: str) -> str:
-  """What equal names have in common: Unicode composed, case folded."""
+  """A key that equal names share.
+
+  Args:
+    name: A file's name.
+
+  Returns:
+    The name, Unicode composed and case folded.
+  """
   return unicodedata.normalize("NFC", name).casefold()
 
 

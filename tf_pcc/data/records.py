@@ -38,6 +38,9 @@ def is_records(path: str | os.PathLike) -> bool:
 
   Args:
     path: where it would be.
+
+  Returns:
+    bool.
   """
   from tensorflow.io import gfile
 
@@ -113,7 +116,13 @@ class Records:
     return waveform
 
   def example(self, i: int) -> "tf.train.Example":
-    """The tf.train.Example of record `i`.
+    """The tf.train.Example of a record.
+
+    Args:
+      i: Its number.
+
+    Returns:
+      `tf.train.Example`.
 
     Raises:
       DamagedRecord: If `read` would raise it.
@@ -225,6 +234,9 @@ class MemoryRecords:
     speakers: Their speakers. Default: "" for each.
     sample_rate: Rate in Hz. Default 16000.
 
+  Raises:
+    ValueError: If there are not as many texts, ids and speakers as waveforms.
+
   Example:
     >>> MemoryRecords([np.zeros(16000)], ["HELLO"]).samples
     array([16000])
@@ -262,5 +274,12 @@ class MemoryRecords:
     return f"MemoryRecords(utterances={len(self)})"
 
   def read(self, i: int) -> np.ndarray:
-    """int16 array `[samples[i]]`."""
+    """The waveform of an utterance.
+
+    Args:
+      i: Its number.
+
+    Returns:
+      int16 array `[samples[i]]`.
+    """
     return self._waveforms[i]

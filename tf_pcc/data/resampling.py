@@ -29,6 +29,9 @@ def resample(
   Returns:
     float32 array `[ceil(samples * sample_rate / rate)]` in [-1, 1]; the input
     itself where the rates are equal.
+
+  Raises:
+    ValueError: If a rate is not positive or the waveform is not `[samples]`.
   """
   if rate <= 0 or sample_rate <= 0:
     raise ValueError(
@@ -41,22 +44,28 @@ def resample(
 
 
 def ratio(rate: int, sample_rate: int) -> tuple[int, int]:
-  """(up, down), the smallest whole numbers with up / down the rates' ratio.
+  """The ratio of two rates as up / down.
 
   Args:
     rate: Rate in Hz.
     sample_rate: The wanted rate in Hz.
+
+  Returns:
+    (up, down), the smallest whole numbers of that ratio.
   """
   reduced = fractions.Fraction(int(sample_rate), int(rate))
   return reduced.numerator, reduced.denominator
 
 
 def reach(rate: int, sample_rate: int) -> int:
-  """Samples at `rate` on either side that a resampled one depends on.
+  """How far a resampled sample looks to either side.
 
   Args:
     rate: Rate in Hz.
     sample_rate: The wanted rate in Hz.
+
+  Returns:
+    Samples at `rate`.
   """
   up, down = ratio(rate, sample_rate)
   return -(-_HALF_LENGTH * max(up, down) // up)
@@ -72,6 +81,10 @@ def speed(waveform: np.ndarray, factor: float) -> np.ndarray:
 
   Returns:
     float32 array `[ceil(samples / factor)]` in [-1, 1].
+
+  Raises:
+    ValueError: If `factor` is not positive and finite or the waveform is not
+      `[samples]`.
   """
   if not factor > 0 or not math.isfinite(factor):
     raise ValueError(

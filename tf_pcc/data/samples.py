@@ -4,7 +4,14 @@ import numpy as np
 
 
 def to_int16(waveform: np.ndarray) -> np.ndarray:
-  """Rounds a waveform in [-1, 1] to int16 `[samples]`."""
+  """Rounds a waveform to 16 bits.
+
+  Args:
+    waveform: float array `[samples]`; it is clipped to [-1, 1).
+
+  Returns:
+    int16 array `[samples]`.
+  """
   # Times a power of two, in float32 too, nothing is rounded twice.
   waveform = np.asarray(waveform)
   kind = np.float32 if waveform.dtype == np.float32 else np.float64
@@ -15,5 +22,12 @@ def to_int16(waveform: np.ndarray) -> np.ndarray:
 
 
 def to_float(samples: np.ndarray) -> np.ndarray:
-  """int16 `[samples]` as a float32 waveform in [-1, 1)."""
+  """Samples as a waveform.
+
+  Args:
+    samples: int16 array `[samples]`.
+
+  Returns:
+    float32 array `[samples]` in [-1, 1).
+  """
   return np.asarray(samples, np.int16).astype(np.float32) / 32768

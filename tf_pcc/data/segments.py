@@ -55,10 +55,13 @@ class Segment:
     return first, last
 
   def mix(self, waveform: np.ndarray) -> np.ndarray:
-    """The mean of the chosen channels, float32 `[samples]`.
+    """The mean of the chosen channels.
 
     Args:
       waveform: float array `[samples, channels]`.
+
+    Returns:
+      float32 array `[samples]`.
 
     Raises:
       ValueError: If there is no such channel.

@@ -26,13 +26,27 @@ class DamagedRecord(ValueError):
 
 
 def masked_crc(data: bytes) -> int:
-  """The checksum that TFRecord files hold: CRC32C, rotated, plus a constant."""
+  """The checksum that TFRecord files hold: CRC32C, rotated, plus a constant.
+
+  Args:
+    data: The bytes it is of.
+
+  Returns:
+    An unsigned 32-bit number.
+  """
   crc = google_crc32c.value(data)
   return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def framed(data: bytes) -> bytes:
-  """A record as it stands in a file: its length, checksums and data."""
+  """A record as it stands in a file: its length, checksums and data.
+
+  Args:
+    data: The bytes of a record.
+
+  Returns:
+    The bytes of the file.
+  """
   length = struct.pack("<Q", len(data))
   before, after = (
     struct.pack("<I", masked_crc(part)) for part in (length, data)

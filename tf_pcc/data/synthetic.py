@@ -95,6 +95,9 @@ class SyntheticCorpus:
 
     Returns:
       Dict from split to a list of strings, all distinct.
+
+    Raises:
+      ValueError: If the words do not make so many different sentences.
     """
     generator = np.random.Generator(np.random.Philox(key=[self.seed, 0]))
     wanted = sum(self.splits.values())

@@ -74,7 +74,14 @@ def read_rows(path: str | os.PathLike) -> list[manifests.Row]:
 
 
 def extension(path: str) -> str:
-  """The extension of a path, in lower case, that of compression left out."""
+  """The extension of a path, that of compression left out.
+
+  Args:
+    path: A path.
+
+  Returns:
+    For example ".csv" of "A.CSV.gz": in lower case.
+  """
   path = path.lower().removesuffix(".gz")
   return os.path.splitext(path)[1]
 

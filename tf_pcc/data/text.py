@@ -48,6 +48,9 @@ def tokenizer_from_config(config: Mapping[str, Any]) -> Tokenizer:
 
   Returns:
     A `Tokenizer`.
+
+  Raises:
+    ValueError: If `config` is not as `Tokenizer.get_config` makes it.
   """
   kinds = {
     "character": CharacterTokenizer,

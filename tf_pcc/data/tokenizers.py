@@ -34,6 +34,9 @@ class Tokenizer(abc.ABC):
     surfaces: Tuple with what each id adds to a text, spaces included, "" for
       the blank: joined, and stripped at the ends, they are the text.
     vocab_size: `len(pieces)`: the CTC blank is counted.
+
+  Raises:
+    ValueError: If there are no pieces, or one is empty, repeated or the blank.
   """
 
   kind = None
@@ -81,6 +84,9 @@ class Tokenizer(abc.ABC):
     Returns:
       List with one list of ints for each text. With `strict=False` a text
       outside the vocabulary gives None.
+
+    Raises:
+      ValueError: If `strict` and a text is outside the vocabulary; it is named.
     """
     result = []
     for text, ids in zip(texts, self._encode_all(texts)):
@@ -98,6 +104,9 @@ class Tokenizer(abc.ABC):
 
     Returns:
       A string without space at its ends.
+
+    Raises:
+      ValueError: If an id is outside the vocabulary.
     """
     ids = np.asarray(ids, np.int64).reshape(-1)
     bad = ids[(ids < 0) | (ids >= self.vocab_size)]
@@ -121,7 +130,11 @@ class Tokenizer(abc.ABC):
     return hashlib.sha256(content.encode()).hexdigest()
 
   def save(self, path: str | os.PathLike) -> None:
-    """Writes the tokenizer to a JSON file, whole or not at all."""
+    """Writes the tokenizer to a JSON file, whole or not at all.
+
+    Args:
+      path: The file; missing folders are made.
+    """
     path = os.fspath(path)
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     content = json.dumps(self.get_config(), ensure_ascii=False, indent=1)
@@ -163,6 +176,9 @@ class CharacterTokenizer(Tokenizer):
   Args:
     characters: String or sequence of single characters, in id order from 1.
       Default: space, apostrophe, A-Z.
+
+  Raises:
+    ValueError: If one is repeated or is not a single character.
 
   Example:
     >>> CharacterTokenizer().encode("A B")
@@ -238,6 +254,10 @@ class WordpieceTokenizer(_ByWords):
     pieces: The pieces in id order from 1; a piece that continues a word
       starts with `##`.
 
+  Raises:
+    ValueError: If there are no pieces, or one is empty, repeated or longer than
+      256 bytes.
+
   References:
     Song et al., "Fast WordPiece Tokenization", EMNLP 2021.
   """
@@ -285,6 +305,9 @@ class SentencepieceTokenizer(Tokenizer):
     model: The serialised sentencepiece model, as `bytes`. Its id 0 must be the
       unknown piece and it must have no control pieces (`build_tokenizer`
       trains it so): then its ids are this tokenizer's ids.
+
+  Raises:
+    ValueError: If `model` is no sentencepiece model, or not such a one.
   """
 
   kind = "sentencepiece"

@@ -118,6 +118,9 @@ def speak_unit(
 
   Returns:
     List of int16 arrays `[samples]` at 16 kHz.
+
+  Raises:
+    ValueError: If the engine is missing or refuses a voice or a text.
   """
   lines = [
     {"text": text, **dataclasses.asdict(voice)}

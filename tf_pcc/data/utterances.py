@@ -60,7 +60,14 @@ class Utterance:
   def load_or_error(
     self, sample_rate: int = audio.SAMPLE_RATE
   ) -> np.ndarray | ValueError:
-    """`load`, with the ValueError returned in the waveform's place."""
+    """As `load`, but an error is returned and not raised.
+
+    Args:
+      sample_rate: Wanted rate in Hz. Default 16000.
+
+    Returns:
+      float32 array `[samples]`, or the ValueError of `load`.
+    """
     try:
       return self.load(sample_rate)
     except ValueError as error:
