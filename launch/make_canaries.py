@@ -37,7 +37,7 @@ from absl import flags
 from ml_collections import config_dict
 
 from launch import cli
-from launch.canaries import in_corpus
+from launch.canaries import in_corpus, speaking
 from launch.canaries import of_run as canaries_
 from launch.canaries.of_run import Canaries
 from launch.runs import datasets, experiment
@@ -99,7 +99,7 @@ def make(
     (
       f"{canary.id}#{repetition}",
       f"wav/{canary.id}.wav",
-      canary.voice["name"],
+      speaking.speaker_of(canary),
       f"{seconds[canary.id]:.3f}",
       text.normalize(canary.text),
       str(position),

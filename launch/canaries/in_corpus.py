@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from launch.canaries.of_run import Canaries
+from launch.canaries.speaking import speaker_of
 from tf_pcc import audit
 from tf_pcc.data import audio, resampling, text
 from tf_pcc.data.utterances import Corpus, Utterance
@@ -44,7 +45,7 @@ def insert(corpus: Corpus, canaries: Canaries) -> Corpus:
           f"{canary.id}#{repetition}",
           origin,
           text.normalize(canary.text),
-          speaker=canary.voice["name"],
+          speaker=speaker_of(canary),
         )
       )
       sources.append(rows[canary.id])

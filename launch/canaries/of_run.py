@@ -169,6 +169,7 @@ def draw(
     repetitions=fields.repetitions,
     canaries_per_count=fields.per_count,
     holdout=fields.holdout,
+    by_speaker=fields.by_speaker,
     ordinary_texts=[*texts, *ordinary_texts],
     fits=fits,
     seed=fields.seed,
@@ -177,6 +178,8 @@ def draw(
   if fits:
     seconds = dict(zip(spoken.ids, spoken.samples / spoken.sample_rate))
     plan = audit.drop_unfit(plan, seconds, fits)
+  if fields.coin_seed >= 0:
+    plan = audit.flip_coins(plan, fields.coin_seed)
   logging.info(
     "%d canaries inserted %d times, %d held out; plan %s",
     len(plan.canaries),

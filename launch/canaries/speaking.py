@@ -18,11 +18,13 @@ def speak(plan: audit.CanaryPlan, cache: str | os.PathLike) -> records.Records:
     cache: directory; the records are in a folder named after the plan's hash.
 
   Returns:
-    `Records` of `plan.all`, in that order.
+    `Records` of `plan.all`, in that order; with coins, in the order before
+    they were flipped, so that all of their seeds share the sound.
 
   Raises:
     ValueError: If a voice engine is missing or refuses a voice.
   """
+  plan = audit.unflipped(plan)
   cache = os.path.expanduser(cache)
   path = os.path.join(cache, f"canaries-{plan.digest()[:16]}")
   os.makedirs(cache, exist_ok=True)
@@ -49,8 +51,13 @@ def utterance(canary: audit.Canary) -> Utterance:
     `Utterance` without a path.
   """
   return Utterance(
-    canary.id, "", text.normalize(canary.text), speaker=canary.voice["name"]
+    canary.id, "", text.normalize(canary.text), speaker=speaker_of(canary)
   )
+
+
+def speaker_of(canary: audit.Canary) -> str:
+  """Whose voice a canary has: its speaker, or the name of its voice."""
+  return canary.speaker or canary.voice["name"]
 
 
 def _speak(plan):

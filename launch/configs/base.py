@@ -142,6 +142,12 @@ def get_config() -> config_dict.ConfigDict:
   canaries.pitches = (0.8, 1.0, 1.25)
   canaries.speeds = (4.0,)
   canaries.speed_by = "resample"
+  # Whether a voice is a speaker whose canaries are all inserted or all held
+  # out; needs 20 pairs of voice and pitch.
+  canaries.by_speaker = False
+  # At least 0: the seed of a fair coin for each canary, which decides whether
+  # it is inserted or held out; -1: no coins.
+  canaries.coin_seed = -1
   canaries.seed = 0
 
   # Steps between two lines of metrics.jsonl, two checkpoints, two looks at the

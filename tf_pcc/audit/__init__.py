@@ -16,6 +16,7 @@ from tf_pcc import extras
 try:
   from tf_pcc.audit.bootstrap import Interval, mean_interval
   from tf_pcc.audit.canary_plan import Canary, CanaryPlan, drop_unfit, make_plan
+  from tf_pcc.audit.coins import flip_coins, unflipped
   from tf_pcc.audit.exposure import (
     SkewNormalFit,
     extrapolated_exposure,
@@ -39,6 +40,7 @@ try:
     score_transcripts,
     transcribe_in_batches,
   )
+  from tf_pcc.audit.speakers import speaker_membership
   from tf_pcc.audit.summary import summarise
 except ModuleNotFoundError as error:
   if (error.name or "").startswith("tf_pcc"):
@@ -63,6 +65,7 @@ __all__ = [
   "epsilon_lower_bound",
   "extrapolated_exposure",
   "fit_skew_normal",
+  "flip_coins",
   "insertion_schedule",
   "make_plan",
   "matched_steps",
@@ -73,9 +76,11 @@ __all__ = [
   "read_audit",
   "roc_curve",
   "schema",
+  "speaker_membership",
   "score_transcripts",
   "summarise",
   "transcribe_in_batches",
   "tpr_at_fpr",
+  "unflipped",
   "write_report",
 ]

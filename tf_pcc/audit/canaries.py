@@ -23,6 +23,10 @@ class Canary:
     speed: Factor by which the speech is sped up; 4.0 leaves a quarter.
     repetitions: Times it is inserted in training; 0 for the hold-out.
     secret: The secret part of a template's text, otherwise None.
+    speaker: Whose voice it is, where speakers are inserted or held out as a
+      whole; otherwise None.
+    coin: Where a fair coin decided whether it is inserted: how often it is if
+      so; otherwise None. See `coins.flip_coins`.
   """
 
   id: str
@@ -31,6 +35,12 @@ class Canary:
   speed: float
   repetitions: int
   secret: str | None = None
+  speaker: str | None = None
+  coin: int | None = None
+
+
+# Fields younger than some plans: where all have none, digests stay the same.
+_LATER = ("speaker", "coin")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +71,14 @@ class CanaryPlan:
 
   def to_json(self) -> str:
     """The plan as JSON; `from_json` of it gives an equal plan and text."""
+    fields = dataclasses.asdict(self)
+    for canary in (*fields["canaries"], *fields["holdout"]):
+      for name in _LATER:
+        if canary[name] is None:
+          del canary[name]
     return (
       json.dumps(
-        {"format": 1, **dataclasses.asdict(self)},
+        {"format": 1, **fields},
         ensure_ascii=False,
         indent=1,
         sort_keys=True,

@@ -51,6 +51,7 @@ def make_plan(
   repetitions: Iterable[int] = (1, 2, 4, 8, 16, 32),
   canaries_per_count: int = 20,
   holdout: int = 200,
+  by_speaker: bool = False,
   ordinary_texts: Iterable[str] = (),
   fits: Callable[[str, float], bool] | None = None,
   duration: Callable[[str, Any], float] = estimated_duration,
@@ -77,6 +78,10 @@ def make_plan(
     repetitions: Different whole counts >= 1; default 1, 2, 4, 8, 16, 32.
     canaries_per_count: Canaries for each count; default 20.
     holdout: Hold-out canaries, at least 20; default 200.
+    by_speaker: Whether every voice is a speaker of whom all canaries are
+      inserted or all held out, drawn at random in the proportion of the
+      canaries; default False. It needs at least 20 voices, of which at least 10
+      are on each side. `speakers.speaker_membership` audits them.
     ordinary_texts: Transcripts of the training and test data. No canary equals
       one of them (case and punctuation aside).
     fits: Optional callable (text, seconds) -> bool: whether the labels of the
@@ -90,8 +95,9 @@ def make_plan(
     CanaryPlan.
 
   Raises:
-    ValueError: If the hold-out is below 20, settings are empty or repeated, or
-      the generator has too few texts, or too few that fit, for the plan.
+    ValueError: If the hold-out is below 20, settings are empty or repeated,
+      there are too few speakers, or the generator has too few texts, or too few
+      that fit, for the plan.
 
   Example:
 
@@ -115,6 +121,9 @@ def make_plan(
   )
   texts.check_generator(kind, vocabulary, length, templates)
 
+  sides = plan_fields.by_side(
+    voices, by_speaker, len(repetitions) * canaries_per_count, holdout, seed
+  )
   rng = np.random.default_rng(seed)
   taken, secrets = {normalize(text) for text in ordinary_texts}, set()
   ordinary = len(taken)
@@ -160,10 +169,11 @@ def make_plan(
     )
 
   def group(name, size, count):
-    dealt_voices = _deal(rng, voices, size)
+    dealt_voices = _deal(rng, sides[count > 0], size)
     dealt_speeds = _deal(rng, speeds, size)
     digits = len(str(size - 1))
-    for index, (voice, speed) in enumerate(zip(dealt_voices, dealt_speeds)):
+    dealt = enumerate(zip(dealt_voices, dealt_speeds))
+    for index, ((speaker, voice), speed) in dealt:
       text, secret = draw(voice, speed)
       yield Canary(
         f"{name}-{index:0{digits}}",
@@ -172,6 +182,7 @@ def make_plan(
         speed,
         count,
         secret,
+        speaker,
       )
 
   canaries = tuple(
@@ -193,6 +204,7 @@ def make_plan(
       "repetitions": repetitions,
       "canaries_per_count": canaries_per_count,
       "seed": seed,
+      **({"by_speaker": True} if by_speaker else {}),
     },
     dropped=dropped,
   )

@@ -11,6 +11,7 @@ from tf_pcc.audit import (
   exposure,
   figures,
   page_comparison,
+  page_privacy,
   results,
 )
 from tf_pcc.audit.sections import Fold, Picture, Section, Table
@@ -61,6 +62,7 @@ def _sections(audit, drawn):
   if comparison:
     found += page_comparison.in_full(audit)
   found += [_plan_section(audit), _runs_section(audit)]
+  found += page_privacy.sections(audit)
   if audit["noise_masking"]:
     found.append(_noise_masking_section(audit["noise_masking"]))
   return found + _figures(

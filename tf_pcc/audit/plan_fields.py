@@ -1,9 +1,12 @@
 """What a canary plan is made of: arguments to draw it, fields of its file."""
 
+import json
 import math
 import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from tf_pcc.audit import checks
 from tf_pcc.data.text import normalize
@@ -62,7 +65,7 @@ def check(fields: Any) -> None:
 
 
 def _check_canary(where, canary, held_out):
-  _names(where, canary, _CANARY, {"secret"})
+  _names(where, canary, _CANARY, {"secret", "speaker", "coin"})
   wanted = {
     "id": ("a string that is not empty", _string),
     "text": (
@@ -81,6 +84,13 @@ def _check_canary(where, canary, held_out):
       lambda value: value is None or _string(value),
     ),
   }
+  counted = canary["repetitions"]
+  wanted["speaker"] = wanted["secret"]
+  wanted["coin"] = (
+    ("null or a whole number of at least 1", _no_coin_or(1))
+    if held_out
+    else ("null or the canary's repetitions", _no_coin_or(counted, counted))
+  )
   for name, (words, right) in wanted.items():
     value = canary.get(name)
     if not right(value):
@@ -108,6 +118,12 @@ def _string(value):
 def _whole(value, smallest):
   # True is an int, too.
   return type(value) is int and value >= smallest
+
+
+def _no_coin_or(smallest, largest=math.inf):
+  return lambda value: (
+    value is None or (_whole(value, smallest) and value <= largest)
+  )
 
 
 def _factor(value):
@@ -186,3 +202,51 @@ def check_arguments(
       "canary cannot exceed log2(holdout). "
       f"Received: holdout={holdout!r}"
     )
+
+
+def by_side(
+  voices: Sequence[Any],
+  by_speaker: bool,
+  inserted: int,
+  holdout: int,
+  seed: int,
+) -> tuple[list[tuple[str | None, Any]], list[tuple[str | None, Any]]]:
+  """The voices of held-out canaries, and those of inserted ones.
+
+  Args:
+    voices: sequence of dicts of JSON values.
+    by_speaker: whether a voice may be on one side only.
+    inserted: number of canaries to insert.
+    holdout: number of canaries to hold out.
+    seed: integer.
+
+  Returns:
+    (held out, inserted), each a list of (speaker, voice). Without `by_speaker`
+    the speaker is None and both lists are the same.
+
+  Raises:
+    ValueError: If there are too few voices to split, or two are the same.
+  """
+  if not by_speaker:
+    unnamed: list[tuple[str | None, Any]] = [(None, v) for v in voices]
+    return unnamed, unnamed
+  least = checks.SMALLEST_SPEAKERS
+  different = len({json.dumps(voice, sort_keys=True) for voice in voices})
+  if different < max(2 * least, len(voices)):
+    raise ValueError(
+      f"by_speaker needs at least {2 * least} different voices, {least} to "
+      "insert and as many to hold out: add voices or pitches, or leave out "
+      f"by_speaker. Received: {len(voices)} voices, {different} different"
+    )
+  digits = len(str(len(voices) - 1))
+  named: list[tuple[str | None, Any]] = [
+    (f"speaker-{i:0{digits}}", v) for i, v in enumerate(voices)
+  ]
+  share = round(len(named) * inserted / (inserted + holdout))
+  count = min(max(share, least), len(named) - least)
+  # Of a generator of its own: other plans are drawn as ever.
+  order = np.random.default_rng([seed, 1]).permutation(len(named))
+  return (
+    [named[i] for i in sorted(order[count:])],
+    [named[i] for i in sorted(order[:count])],
+  )

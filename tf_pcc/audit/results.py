@@ -12,6 +12,7 @@ from tf_pcc.audit import (
   matching,
   reading,
   scoring,
+  speakers,
   summary,
 )
 from tf_pcc.audit.canary_plan import CanaryPlan
@@ -91,7 +92,8 @@ def audit_results(
   Returns:
     A dict of JSON values: format, tf_pcc (the package's version), title, notes,
     confidence, plan, canaries (each with id, inserted, repetitions, speaker),
-    checkpoints (each with run, method, seed, step, wer, summary, scores),
+    checkpoints (each with run, method, seed, step, wer, summary, scores,
+    speakers: what `speaker_membership` returns, None without speakers),
     comparison (or None), noise_masking, tables. `reading.schema` describes it.
 
   Raises:
@@ -103,6 +105,13 @@ def audit_results(
       "checkpoints must not be empty: there is nothing to report. "
       f"Received: checkpoints={checkpoints!r}"
     )
+  split = exchangeability.exchangeability(plan)
+  notes = list(notes)
+  named = _speakers(plan)
+  if named and (refusal := speakers.refusal(*named)):
+    notes.append(f"Speakers are not audited: {refusal}.")
+    named = None
+  options = {"resamples": resamples, "confidence": confidence, "seed": seed}
   entries = []
   # Half a second each: a handful needs no bar.
   quiet = not progress or len(checkpoints) < 10
@@ -116,6 +125,17 @@ def audit_results(
         f"Received: wer={wer} of run {checkpoint.run!r} at step "
         f"{checkpoint.step}"
       )
+    table = summary.summarise(
+      plan.repetitions,
+      checkpoint.inserted,
+      checkpoint.holdout,
+      score=score,
+      **options,
+    )
+    inserted, held_out = (
+      group.by(table["score"])
+      for group in (checkpoint.inserted, checkpoint.holdout)
+    )
     entries.append(
       {
         "run": checkpoint.run,
@@ -123,24 +143,18 @@ def audit_results(
         "seed": checkpoint.seed,
         "step": checkpoint.step,
         "wer": checkpoint.wer,
-        "summary": summary.summarise(
-          plan.repetitions,
-          checkpoint.inserted,
-          checkpoint.holdout,
-          score=score,
-          resamples=resamples,
-          confidence=confidence,
-          seed=seed,
-        ),
+        "summary": table,
         "scores": {
           "repetitions": plan.repetitions.tolist(),
           "inserted": checkpoint.inserted.to_dict(),
           "holdout": checkpoint.holdout.to_dict(),
         },
+        "speakers": named
+        and speakers.speaker_membership(
+          inserted, named[0], held_out, named[1], **options
+        ),
       }
     )
-  split = exchangeability.exchangeability(plan)
-  notes = list(notes)
   if split["differs"]:
     notes.append(
       "Inserted and held-out canaries differ before any training, in "
@@ -178,8 +192,15 @@ def audit_results(
   }
 
 
+def _speakers(plan):
+  """Names of the inserted and of the held-out canaries' speakers, or None."""
+  groups = plan.canaries, plan.holdout
+  inserted, held_out = ([c.speaker for c in group] for group in groups)
+  return None if None in inserted + held_out else (inserted, held_out)
+
+
 def _speaker(canary):
-  name = canary.voice.get("name")
+  name = canary.speaker or canary.voice.get("name")
   return name if isinstance(name, str) else None
 
 

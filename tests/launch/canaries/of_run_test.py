@@ -126,6 +126,44 @@ def test_runs_of_a_comparison_share_plan_and_sound(prepare, monkeypatch):
     np.testing.assert_array_equal(a, b)
 
 
+def test_coins_of_all_seeds_share_canaries_and_sound(
+  prepare, tmp_path, monkeypatch
+):
+  whole = prepare("whole")
+  monkeypatch.setattr(speaking, "_speak", None)
+  first, second = prepare("a", coin_seed=1), prepare("b", coin_seed=2)
+  assert first.plan != second.plan
+  sounds = [
+    dict(zip((c.id for c in found.plan.all), found.waveforms()))
+    for found in (whole, first, second)
+  ]
+  for name, sound in sounds[0].items():
+    np.testing.assert_array_equal(sound, sounds[1][name])
+    np.testing.assert_array_equal(sound, sounds[2][name])
+  # What is inserted is what the coins say, and the file keeps it.
+  assert len(first.insertions()) == len(first.plan.canaries)
+  assert of_run.load(str(tmp_path / "a")).plan == first.plan
+  monkeypatch.undo()
+  lonely = tmp_path / "lonely.json"
+  lonely.write_text((tmp_path / "b" / "canaries.json").read_text())
+  spoken = of_run.load_plan(str(lonely), str(tmp_path / "other"))
+  for a, b in zip(second.waveforms(), spoken.waveforms()):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_speakers_are_voices_and_on_one_side(prepare):
+  pitches = tuple(0.6 + i / 20 for i in range(10))
+  found = prepare(by_speaker=True, pitches=pitches, per_count=20)
+  speakers = dict(zip(found.records.ids, found.records.speakers))
+  assert {speakers[c.id] for c in found.plan.all} == {
+    f"speaker-{i:02}" for i in range(20)
+  }
+  inserted = {speakers[c.id] for c in found.plan.canaries}
+  assert not inserted & {speakers[c.id] for c in found.plan.holdout}
+  with pytest.raises(ValueError, match="at least 20 different voices"):
+    prepare("few", by_speaker=True, pitches=(1.0,))
+
+
 def test_plan_file_alone_is_spoken_anew_and_equal(prepare, tmp_path):
   first = prepare()
   lonely = tmp_path / "lonely.json"
