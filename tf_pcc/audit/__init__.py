@@ -32,6 +32,7 @@ try:
     tpr_at_fpr,
   )
   from tf_pcc.audit.noise_masking import MaskedUtterance, noise_masking_attack
+  from tf_pcc.audit.one_run import one_run_epsilon
   from tf_pcc.audit.reading import read_audit, schema
   from tf_pcc.audit.report import write_report
   from tf_pcc.audit.results import AuditedCheckpoint, audit_results
@@ -72,6 +73,7 @@ __all__ = [
   "matched_wer",
   "mean_interval",
   "noise_masking_attack",
+  "one_run_epsilon",
   "rank_exposure",
   "read_audit",
   "roc_curve",

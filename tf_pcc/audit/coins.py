@@ -11,7 +11,7 @@ import dataclasses
 
 import numpy as np
 
-from tf_pcc.audit.canary_plan import CanaryPlan
+from tf_pcc.audit.canaries import CanaryPlan
 
 
 def flip_coins(plan: CanaryPlan, seed: int) -> CanaryPlan:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from tf_pcc.audit.canary_plan import Canary, CanaryPlan
+from tf_pcc.audit.canaries import Canary, CanaryPlan
 from tf_pcc.data.text import normalize
 
 # A chance of one in a thousand: audits are many, and a broken split is blatant.

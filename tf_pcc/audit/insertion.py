@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-  from tf_pcc.audit.canary_plan import CanaryPlan
+  from tf_pcc.audit.canaries import CanaryPlan
 
 
 @dataclasses.dataclass(frozen=True)

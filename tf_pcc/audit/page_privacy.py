@@ -8,7 +8,7 @@ from tf_pcc.audit.sections import Section, Table
 
 
 def sections(audit: Mapping[str, Any]) -> list[Section]:
-  """What the audit has of speakers, as sections.
+  """What the audit has of speakers and of coins, as sections.
 
   Args:
     audit: As in `report.write_report`.
@@ -17,7 +17,44 @@ def sections(audit: Mapping[str, Any]) -> list[Section]:
     A list of Section, empty where the audit has nothing of it.
   """
   last = [m[-1] for m in results.by_run(audit["checkpoints"]).values()]
-  return _speakers([entry for entry in last if entry.get("speakers")])
+  return [
+    *_speakers([entry for entry in last if entry.get("speakers")]),
+    *_coins([entry for entry in last if entry.get("one_run")]),
+  ]
+
+
+def _coins(entries):
+  if not entries:
+    return []
+  rows, breaks = [], []
+  for entry in entries:
+    breaks.append(len(rows))
+    for row in entry["one_run"]:
+      times = row["repetitions"]
+      rows.append(
+        [
+          f"{entry['run']}: {'all' if times == 'all' else f'×{times}'}",
+          row["canaries"],
+        ]
+        + [
+          f"{found['epsilon']:.2f}, {found['correct']} of {found['guesses']}"
+          for found in (row["dp"], row["gaussian"])
+        ]
+      )
+  text = (
+    "A fair coin decided for each canary whether it was inserted. Epsilon at "
+    "least, and how many of how many guesses of the coins prove it: with any "
+    f"mechanism, and with a Gaussian one, at delta "
+    f"{entries[0]['one_run'][0]['delta']:g}. A canary inserted r times is a "
+    "group of r records, so one record's epsilon is at least the r-th part; "
+    "for all canaries r is the largest."
+  )
+  headings = ["coins", "canaries", "any mechanism", "Gaussian mechanism"]
+  return [
+    Section(
+      "Epsilon by one run's coins", text, Table(headings, rows, breaks[1:])
+    )
+  ]
 
 
 def _speakers(entries):

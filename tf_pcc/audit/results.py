@@ -10,12 +10,13 @@ from tf_pcc.audit import (
   bootstrap,
   exchangeability,
   matching,
+  one_run,
   reading,
   scoring,
   speakers,
   summary,
 )
-from tf_pcc.audit.canary_plan import CanaryPlan
+from tf_pcc.audit.canaries import CanaryPlan
 
 # Figures followed over checkpoints. Lower CER means more memorization, a lower
 # value of the others less.
@@ -93,7 +94,8 @@ def audit_results(
     A dict of JSON values: format, tf_pcc (the package's version), title, notes,
     confidence, plan, canaries (each with id, inserted, repetitions, speaker),
     checkpoints (each with run, method, seed, step, wer, summary, scores,
-    speakers: what `speaker_membership` returns, None without speakers),
+    speakers: what `speaker_membership` returns, None without speakers,
+    one_run: what `one_run_rows` returns, None without coins),
     comparison (or None), noise_masking, tables. `reading.schema` describes it.
 
   Raises:
@@ -153,6 +155,7 @@ def audit_results(
         and speakers.speaker_membership(
           inserted, named[0], held_out, named[1], **options
         ),
+        "one_run": one_run.one_run_rows(plan, inserted, held_out, confidence),
       }
     )
   if split["differs"]:
