@@ -49,6 +49,13 @@ _OUTPUT = flags.DEFINE_string(
 _MASK = flags.DEFINE_enum(
   "mask", "none", masking.MASKS, "What to hide the canaries' secrets with."
 )
+_TEST_UTTERANCES = flags.DEFINE_integer(
+  "test_utterances",
+  0,
+  "With --checkpoints=all: the first so many of the test set give the word "
+  "error rates of checkpoints before the last; 0: all of it.",
+  lower_bound=0,
+)
 _OVERWRITE = cli.overwrite_flag()
 _BATCH = cli.batch_flag()
 _REPORT = ("audit.json", "report.html", "scores.csv")
@@ -125,6 +132,7 @@ def run() -> tuple[dict[str, Any], list[Any], str]:
       _CHECKPOINTS.value,
       _BATCH.value,
       _STEP.value,
+      _TEST_UTTERANCES.value,
     )
   notes += notes_of_attack
   notes.append(f"Command: python -m launch.audit {' '.join(sys.argv[1:])}")

@@ -11,7 +11,7 @@ from launch.canaries.of_run import Canaries
 from launch.recognition import driver, error_rates
 from launch.runs import checkpoints, datasets, opening, saved_config
 from tf_pcc import audit, bars
-from tf_pcc.data import text
+from tf_pcc.data import records, text
 from tf_pcc.data.text import Tokenizer
 
 
@@ -21,6 +21,7 @@ def audit_run(
   which: str = "last",
   batch_size: int = 64,
   step: int | None = None,
+  test_utterances: int = 0,
 ) -> tuple[list[audit.AuditedCheckpoint], list[str], float]:
   """Audits checkpoints of a training run.
 
@@ -30,6 +31,8 @@ def audit_run(
     which: "all" checkpoints or the "last".
     batch_size: int.
     step: int, the one checkpoint to audit instead.
+    test_utterances: int, the first so many of the test set give the word error
+      rates of checkpoints before the last one; 0: all.
 
   Returns:
     list of `tf_pcc.audit.AuditedCheckpoint`, notes for the report, and the
@@ -43,6 +46,7 @@ def audit_run(
   require_vocabulary(tokenizer, canaries)
   recogniser = driver.Driver(model, tokenizer, batch_size)
   test = datasets.open_splits(config).get("test")
+  early = None if test is None else _head(test, test_utterances)
   paths = checkpoints.checkpoint_paths(directory)
   steps = [s for s, _ in paths]
   if step is not None:
@@ -64,9 +68,11 @@ def audit_run(
         f"{[s for s in steps if s < at]}. Received: NaN for {lost} of "
         f"{len(losses)} canaries at step={at}"
       )
-    wer = None
-    if test is not None:
-      wer = error_rates.score(test.texts, recogniser.transcribe(test)).wer
+    wer = words = None
+    if test is not None and early is not None:
+      used = test if at == paths[-1][0] else early
+      found = error_rates.score(used.texts, recogniser.transcribe(used))
+      wer, words = found.wer, found.words
     try:
       entries.append(
         _entry(
@@ -78,6 +84,7 @@ def audit_run(
           seed=config.seed,
           step=at,
           wer=wer,
+          words=words,
         )
       )
     except ValueError as error:
@@ -111,7 +118,23 @@ def audit_run(
       f"Word error rates are those of {len(test)} test utterances, greedy "
       "decoding."
     )
+    if early is not None and len(early) < len(test) and len(entries) > 1:
+      notes.append(
+        f"Before the last step they are those of the first {len(early)} of "
+        "these utterances."
+      )
   return entries, notes, seconds
+
+
+def _head(test, count):
+  """The first utterances of a set, read once; all of it for 0."""
+  if not 0 < count < len(test):
+    return test
+  return records.MemoryRecords(
+    [test.read(row) for row in range(count)],
+    test.texts[:count],
+    sample_rate=test.sample_rate,
+  )
 
 
 def require_vocabulary(tokenizer: Tokenizer, canaries: Canaries) -> None:

@@ -5,10 +5,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from launch.comparison import training_jobs
+from launch.comparison import choosing, claims, training_jobs
 from launch.comparison.training_jobs import Job
 from tf_pcc import audit
-from tf_pcc.audit import cells
+from tf_pcc.audit import cells, matching, results
 
 # What a table's empty cell holds.
 _NONE = "–"
@@ -21,6 +21,7 @@ def write_report(
   baseline: str,
   notes: Sequence[str],
   overwrite: bool = False,
+  choices: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> str:
   """Writes the one report of all runs; see `tf_pcc.audit.write_report`.
 
@@ -31,6 +32,7 @@ def write_report(
     baseline: method the others are compared with.
     notes: list of str.
     overwrite: bool.
+    choices: dict as `choice_files.read` gives it; None: nothing was chosen.
 
   Returns:
     The page's path.
@@ -64,11 +66,21 @@ def write_report(
     notes = [*notes, f"Not compared at matched word error rate: {error}"]
     found = audit.audit_results(plan, entries, **options)
   found["notes"] = [*notes, *_about(jobs)]
-  found["tables"] = [_cost_table(jobs)]
+  choices = choices or {}
+  found["tables"] = claims.tables(
+    claims.last_steps(jobs), baseline, claims.best_chosen(choices, baseline)
+  )
   if found["comparison"]:
-    found["tables"].insert(0, convergence_table(found, figures[0]))
+    runs = results.training_runs(found["checkpoints"], figures[:1])
+    converged = matching.matched_wer(
+      runs, figures[0], baseline, targets=[claims.CONVERGED]
+    )
+    found["tables"].append(convergence_table(found, figures[0], converged))
+  found["tables"].append(_cost_table(jobs))
   if bounds:
     found["tables"].append(_bounds_table(bounds))
+  if choices:
+    found["tables"].append(choice_table(choices))
   return str(audit.write_report(directory, found, overwrite)[1])
 
 
@@ -134,12 +146,15 @@ def _cost_table(jobs):
   }
 
 
-def convergence_table(found: dict[str, Any], figure: str) -> dict[str, Any]:
+def convergence_table(
+  found: dict[str, Any], figure: str, more: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
   """A table of the steps to each matched word error rate.
 
   Args:
     found: what `tf_pcc.audit.audit_results` gives with a baseline.
     figure: any figure of its comparison.
+    more: rows of other targets, as `tf_pcc.audit.matched_wer` gives them.
 
   Returns:
     dict with title, text, headings and rows.
@@ -154,14 +169,15 @@ def convergence_table(found: dict[str, Any], figure: str) -> dict[str, Any]:
       else cells.number(row["step"], 1, 0),
       cells.number(row["step_difference"], 1, 0),
     ]
-    for row in found["comparison"]["matched_wer"]
+    for row in (*found["comparison"]["matched_wer"], *more)
     if row["figure"] == figure
   ]
   return {
     "title": "Steps to a word error rate",
     "text": "Steps until the test word error rate is first reached, straight "
-    "lines between checkpoints; mean over the seeds that reach it, with "
-    f"Student's t intervals; differences to {baseline} are paired over seeds.",
+    "lines in its logarithm between checkpoints; mean over the seeds that "
+    "reach it, with Student's t intervals; differences to "
+    f"{baseline} are paired over seeds.",
     "headings": ["method", "word error rate", "steps", f"minus {baseline}"],
     "rows": rows,
   }
@@ -178,5 +194,50 @@ def _bounds_table(bounds):
       [method, f"{bound:g}", f"{wer:.2%}", "yes" if b["bound"] == bound else ""]
       for method, b in bounds.items()
       for bound, wer in b["tried"]
+    ],
+  }
+
+
+def choice_table(choices: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+  """A table of what was chosen, and of all that was tried.
+
+  Args:
+    choices: dict as `choice_files.read` gives it.
+
+  Returns:
+    dict with title, text, headings and rows.
+  """
+  text = f"{choosing.RULE} Runs without canaries, of other seeds."
+  for method, choice in choices.items():
+    chosen = ", ".join(f"{f} {v:g}" for f, v in choice["fields"].items())
+    text += f" {method}: {chosen}."
+    if choice["at_edge"]:
+      text += f" Its {', '.join(choice['at_edge'])} had not stopped growing."
+  for method, other in training_jobs.CHOSEN_AS.items():
+    text += f" {method} takes what was chosen for {other}, but no bound."
+  return {
+    "title": "How learning rates, beta_2 and bounds were chosen",
+    "text": text,
+    "headings": [
+      "method",
+      "line",
+      "value",
+      "validation WER",
+      "mean log",
+      "standard error",
+      "taken",
+    ],
+    "rows": [
+      [
+        method,
+        row["line"].rpartition(".")[2],
+        f"{row['value']:g}",
+        ", ".join(f"{wer:.2%}" for wer in row["wer"]),
+        cells.minus(f"{row['score']:.2f}"),
+        f"{row['error']:.2f}",
+        "yes" if row["taken"] else "",
+      ]
+      for method, choice in choices.items()
+      for row in choice["tried"]
     ],
   }

@@ -9,14 +9,18 @@ from typing import Any
 
 from ml_collections import config_dict
 
-from launch.comparison import processes
+from launch.comparison import choosing, processes
 from launch.runs import experiment, metrics, saved_config
 from tf_pcc import files
 from tf_pcc.audit import AuditedCheckpoint, CanaryPlan, CanaryScores
 
 # Methods whose clipping.bound counts.
 WITH_BOUND = ("batch", "pcc", "per_example")
+# Methods for which nothing is chosen: they take the learning rate and beta_2 of
+# another.
+CHOSEN_AS = {"apcc": "batch", "running": "batch"}
 _SEED_OF_TRIALS = 1000
+_SEEDS_OF_CHOICE = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Job:
     config: the run's `ConfigDict`.
     arguments: tuple of str: the flags of launch.train that give this config.
     directory: the run's --workdir.
+    audit_arguments: tuple of str: more flags of launch.audit.
   """
 
   name: str
@@ -38,6 +43,7 @@ class Job:
   config: config_dict.ConfigDict
   arguments: tuple
   directory: str
+  audit_arguments: tuple = ()
 
   def summary(self) -> dict[str, Any] | None:
     """summary.json of a finished run, otherwise None."""
@@ -101,14 +107,43 @@ class Job:
       watch: as of `train`.
       cpus: as of `train`.
     """
-    if not os.path.exists(os.path.join(self.directory, "audit", "report.html")):
+    if not self.is_audited:
       processes.run(
         "launch.audit",
-        [f"--workdir={self.directory}", "--checkpoints=all", "--overwrite"],
+        [
+          f"--workdir={self.directory}",
+          "--checkpoints=all",
+          "--overwrite",
+          *self.audit_arguments,
+        ],
         os.path.join(self.directory, "log.txt"),
         watch,
         cpus,
       )
+
+  def validation(self) -> tuple[float, int]:
+    """The score on the validation set, of a finished run.
+
+    Returns:
+      (word error rate, words of the references).
+
+    Raises:
+      ValueError: If an older program wrote its summary, without words.
+    """
+    found = self.summary() or {}
+    words = found.get("validation_words")
+    if words is None:
+      raise ValueError(
+        f"{self.directory}/summary.json must hold validation_words: remove "
+        "that folder, and the run is made again. Received: validation_words="
+        f"{words}"
+      )
+    return found["validation_wer"], words
+
+  @property
+  def is_audited(self) -> bool:
+    """Whether its checkpoints have been audited."""
+    return os.path.exists(os.path.join(self.directory, "audit", "report.html"))
 
   def audited(self) -> list[AuditedCheckpoint]:
     """Its scores, a list of `tf_pcc.audit.AuditedCheckpoint`."""
@@ -122,11 +157,18 @@ class Job:
         seed=self.seed,
         step=entry["step"],
         wer=entry["wer"],
+        words=entry.get("words"),
         inserted=CanaryScores.from_dict(entry["scores"]["inserted"]),
         holdout=CanaryScores.from_dict(entry["scores"]["holdout"]),
       )
       for entry in found["checkpoints"]
     ]
+
+  def last_checkpoint(self) -> dict[str, Any]:
+    """The entry of its last step in audit.json: wer, words, summary, scores."""
+    path = os.path.join(self.directory, "audit", "audit.json")
+    remedy = "remove its folder: the run is audited again"
+    return files.read_json(path, remedy, _Audit)["checkpoints"][-1]
 
   def plan(self) -> CanaryPlan:
     """The plan of its canaries."""
@@ -138,8 +180,8 @@ class Settings:
   """Where the configs of the runs come from.
 
   Attributes:
-    path: file of the config; it may hold METHODS, QUICK, CHOICE and BOUNDS,
-      as in `launch/compare.py`.
+    path: file of the config; it may hold METHODS, QUICK, CHOICE, BOUNDS, GRID
+      and AUDIT, as in `launch/compare.py`.
     config: its `ConfigDict`, with the command line's overrides.
     overrides: dict of these, field to value. They go over all others.
     directory: the comparison's.
@@ -160,21 +202,93 @@ class Settings:
       file = file.rpartition(":")[0]
     return runpy.run_path(file)
 
-  def job(self, method: str, seed: int, bound: float | None = None) -> Job:
+  @property
+  def grid(self) -> dict[str, tuple[float, ...]]:
+    """GRID of the config's file, what --choose chooses from.
+
+    Raises:
+      ValueError: If the file has none, or `choosing.check_grid` refuses it.
+    """
+    grid = self._module.get("GRID")
+    if not grid:
+      raise ValueError(
+        "--choose needs a config whose file holds GRID, the values to choose "
+        "from: launch/configs/desk_claims.py, for example. "
+        f"Received: config={self.path}"
+      )
+    grid = {name: tuple(map(float, line)) for name, line in grid.items()}
+    choosing.check_grid(grid, self.start)
+    return grid
+
+  @property
+  def start(self) -> dict[str, float]:
+    """The config's values of the fields that are chosen."""
+    config = self._job("", "", "none", {}, {}).config
+    return {
+      choosing.RATE: float(config.optimizer.learning_rate),
+      choosing.BETA_2: float(config.optimizer.beta_2),
+      choosing.BOUND: float(config.clipping.bound),
+    }
+
+  def job(
+    self,
+    method: str,
+    seed: int,
+    bound: float | None = None,
+    chosen: Mapping[str, float] | None = None,
+  ) -> Job:
     """The run of a method and a seed.
 
     Args:
-      method: name of the method.
-      seed: seed of the run.
-      bound: bound of the clipping. Default: the config's.
+      method: value of clipping.method.
+      seed: int.
+      bound: its clipping.bound; None: the config's.
+      chosen: fields that were chosen, as `Choice.fields`.
 
     Returns:
       `Job`.
     """
-    fields = {"clipping.method": method, "seed": seed}
+    fields = {"clipping.method": method, "seed": seed, **(chosen or {})}
     if bound is not None:
       fields["clipping.bound"] = float(bound)
     return self._job(f"{method} seed {seed}", "runs", method, {}, fields)
+
+  def choice_jobs(self, method: str, fields: Mapping[str, float]) -> list[Job]:
+    """The runs, one a seed, that try fields for a method, without canaries.
+
+    Args:
+      method: value of clipping.method.
+      fields: as `choosing.Evaluate` gets them: what has no bound clips nothing,
+        so it is the run of any method.
+
+    Returns:
+      List of `Job`, one a seed.
+    """
+    if choosing.BOUND not in fields:
+      method = "none"
+    # optimizer.beta_2 to beta_2.
+    words = " ".join(f"{f.rpartition('.')[2]} {fields[f]:g}" for f in fields)
+    seeds = self._module.get("SEEDS_OF_CHOICE", _SEEDS_OF_CHOICE)
+    return [
+      self._job(
+        f"{method} {words} seed {seed}",
+        "choice",
+        method,
+        self._module.get("CHOICE", {}),
+        {
+          "clipping.method": method,
+          **fields,
+          "seed": seed,
+          "canaries.insert": False,
+          # What chooses is the last model's error rate.
+          "checkpoint_every": self.config.steps,
+        },
+      )
+      for seed in range(
+        self.config.seed + _SEED_OF_TRIALS,
+        self.config.seed + _SEED_OF_TRIALS + seeds,
+      )
+    ]
 
   def trials(self, methods: Iterable[str]) -> dict[str, list[Job]]:
     """The runs that choose each method's bound, without canaries.
@@ -236,7 +350,40 @@ class Settings:
         *(f"--config.{field}={value}" for field, value in given.items()),
       ),
       directory=os.path.join(self.directory, group, name.replace(" ", "-")),
+      audit_arguments=tuple(self._module.get("AUDIT", ())),
     )
+
+
+def chosen_methods(methods: Iterable[str]) -> list[str]:
+  """The methods that something is chosen for, so that others can run.
+
+  Args:
+    methods: values of clipping.method that are to run.
+
+  Returns:
+    List of values of clipping.method.
+  """
+  return list(dict.fromkeys(CHOSEN_AS.get(m, m) for m in methods))
+
+
+def fields_for(
+  method: str, choices: Mapping[str, Mapping[str, Any]]
+) -> dict[str, float]:
+  """The chosen fields of a method; no bound where it takes another's.
+
+  Args:
+    method: value of clipping.method.
+    choices: dict as `choice_files.read` gives it.
+
+  Returns:
+    dict from field to value; {} where nothing was chosen.
+  """
+  fields = choices.get(CHOSEN_AS.get(method, method), {}).get("fields", {})
+  return {
+    name: value
+    for name, value in fields.items()
+    if name != choosing.BOUND or method in WITH_BOUND
+  }
 
 
 def require_splits(
@@ -256,7 +403,9 @@ def require_splits(
   for split, why in (
     ("test", "methods are compared at equal word error rates on it"),
     *(
-      [("validation", "--choose_bound chooses bounds on it")] if choose else []
+      [("validation", "--choose and --choose_bound choose on it")]
+      if choose
+      else []
     ),
   ):
     found = data[split] if records else data.utterances.get(split)
@@ -330,6 +479,7 @@ class _Summary:
   peak_memory_gb: float
   seconds_per_step: float | None
   validation_wer: float | None = None
+  validation_words: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -352,6 +502,8 @@ class _Checkpoint:
   step: int
   wer: float | None
   scores: _Scores
+  summary: dict[str, Any]
+  words: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,8 +46,8 @@ def at_the_end(
     config: the experiment's `ConfigDict`.
 
   Returns:
-    dict with wer, cer and test_utterances, the same of a validation set, and
-    examples: a few references with their transcripts.
+    dict with wer, cer, words (of the references) and test_utterances, the same
+    of a validation set, and examples: a few references with their transcripts.
   """
   result = {}
   for name in ("validation", "test"):
@@ -64,6 +64,7 @@ def at_the_end(
     result |= {
       f"{prefix}wer": found.wer,
       f"{prefix}cer": found.cer,
+      f"{prefix}words": found.words,
       f"{name}_utterances": found.utterances,
     }
     if name == "test":

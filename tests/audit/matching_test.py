@@ -52,6 +52,36 @@ def test_agrees_with_inverse_interpolation_on_random_runs():
     assert found[0] == pytest.approx(expected)
 
 
+def test_rates_of_known_words_are_interpolated_by_their_logarithms():
+  # Errors halve with every step: a straight line is late, a logarithm is not.
+  words = 10_000
+  rates = 0.4 * 0.5 ** np.arange(4)
+  halving = dataclasses.replace(run("x", 0, rates, (0, 1, 2, 3)), words=words)
+  for target in (0.3, 0.13, 0.051):
+    value, step = matching.at_wer(halving, target, "m")
+    counts = np.log((rates * words + 0.5) / words)
+    wanted = np.log((target * words + 0.5) / words)
+    expected = np.interp(-wanted, -counts, STEPS)
+    assert step == pytest.approx(expected)
+    assert step == pytest.approx(100 + 100 * np.log2(0.4 / target), abs=0.1)
+    assert value == pytest.approx(step / 100 - 1)
+    late = matching.at_wer(run("x", 0, rates, (0, 1, 2, 3)), target, "m")[1]
+    assert late > step + 0.5
+
+
+def test_no_error_at_all_has_a_place_on_the_way_there():
+  found = dataclasses.replace(
+    run("x", 0, (0.5, 0.1, 0.0, 0.0), (0, 1, 2, 3)), words=50
+  )
+  assert matching.at_wer(found, 0.0, "m") == (2.0, 300.0)
+  # ln(5.5 / 2.5) of ln(5.5 / 0.5) is covered at two errors.
+  value, step = matching.at_wer(found, 0.04, "m")
+  share = np.log(5.5 / 2.5) / np.log(5.5 / 0.5)
+  assert (value, step) == pytest.approx((1 + share, 200 + 100 * share))
+  with pytest.raises(ValueError, match="words must be.*words=0"):
+    dataclasses.replace(found, words=0)
+
+
 def test_first_crossing_counts_when_the_error_rises_again():
   bumpy = run("x", 0, (0.4, 0.1, 0.3, 0.05), (0, 0.3, 0.9, 1.0))
   value, step = matching.at_wer(bumpy, 0.25, "m")

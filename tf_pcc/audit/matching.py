@@ -28,6 +28,9 @@ class Run:
     wer: Array-like [k], word error rate on data that has no canaries.
     memorization: Dict of figure name -> array-like [k], for example
       {"extraction_x16": [...], "exposure_x16": [...]}.
+    words: Words of the references behind the rates, the fewest of any
+      checkpoint. With them rates are interpolated by their logarithms, default
+      None: straight lines.
   """
 
   method: str
@@ -35,6 +38,7 @@ class Run:
   steps: tuple
   wer: tuple
   memorization: dict
+  words: int | None = None
 
   def __post_init__(self):
     steps = checks.as_scores("steps", self.steps)
@@ -42,6 +46,11 @@ class Run:
       raise ValueError(
         "steps must rise from checkpoint to checkpoint. "
         f"Received: steps={list(self.steps)}"
+      )
+    if self.words is not None and self.words < 1:
+      raise ValueError(
+        "words must be the number of words of the references, at least 1, or "
+        f"None where it is unknown. Received: words={self.words}"
       )
     if not all(0 <= wer < float("inf") for wer in self.wer):
       raise ValueError(
@@ -61,8 +70,11 @@ class Run:
 def at_wer(run: Run, target: float, figure: str) -> tuple[float, float]:
   """A run's memorization when its word error rate first reaches `target`.
 
-  Both curves are taken as straight between checkpoints. A word error rate that
-  rises again later does not count: the first crossing does.
+  Memorization is taken as straight between checkpoints; so is the logarithm of
+  (errors + 0.5) / words, which is finite without an error, where run.words is
+  known, and the word error rate itself where not: error rates fall about
+  exponentially, and a straight line crosses a target late. A word error rate
+  that rises again later does not count: the first crossing does.
 
   Args:
     run: Run.
@@ -89,6 +101,9 @@ def at_wer(run: Run, target: float, figure: str) -> tuple[float, float]:
     return float("nan"), float("nan")
   last = reached[0]
   first = max(0, last - 1)
+  if run.words is not None:
+    half = 0.5 / run.words
+    wer, target = np.log(wer + half), np.log(target + half)
   span = wer[first] - wer[last]
   share = (wer[first] - target) / span if span > 0 else 1.0
 

@@ -43,6 +43,9 @@ class AuditedCheckpoint:
     wer: Word error rate on data without canaries, as a fraction, or None.
     method: Name of the method; default the run's name.
     seed: The run's seed; default 0.
+    words: Words of the references behind `wer`; default None, unknown. Known
+      of all checkpoints of a run, its error rates are interpolated by their
+      logarithms.
   """
 
   run: str
@@ -52,6 +55,7 @@ class AuditedCheckpoint:
   wer: float | None = None
   method: str | None = None
   seed: int = 0
+  words: int | None = None
 
 
 def audit_results(
@@ -93,7 +97,7 @@ def audit_results(
   Returns:
     A dict of JSON values: format, tf_pcc (the package's version), title, notes,
     confidence, plan, canaries (each with id, inserted, repetitions, speaker),
-    checkpoints (each with run, method, seed, step, wer, summary, scores,
+    checkpoints (each with run, method, seed, step, wer, words, summary, scores,
     speakers: what `speaker_membership` returns, None without speakers,
     one_run: what `one_run_rows` returns, None without coins),
     comparison (or None), noise_masking, tables. `reading.schema` describes it.
@@ -145,6 +149,7 @@ def audit_results(
         "seed": checkpoint.seed,
         "step": checkpoint.step,
         "wer": checkpoint.wer,
+        "words": checkpoint.words,
         "summary": table,
         "scores": {
           "repetitions": plan.repetitions.tolist(),
@@ -243,6 +248,7 @@ def training_runs(
   for members in by_run(entries).values():
     known = [entry for entry in members if entry["wer"] is not None]
     if known:
+      words = [e["words"] for e in known if e.get("words") is not None]
       runs.append(
         matching.Run(
           method=known[0]["method"],
@@ -253,6 +259,7 @@ def training_runs(
             name: tuple(figure_of(entry["summary"], name) for entry in known)
             for name in figures
           },
+          words=min(words) if len(words) == len(known) else None,
         )
       )
   return runs

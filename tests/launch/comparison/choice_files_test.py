@@ -1,0 +1,161 @@
+"""choice.json, and the trials that a comparison chooses by."""
+
+import dataclasses
+import json
+import math
+import types
+
+import pytest
+
+from launch import compare
+from launch.comparison import (
+  choice_files,
+  choosing,
+  processes,
+  training_jobs,
+)
+from launch.comparison.choosing import BETA_2, BOUND, RATE
+from launch.configs import desk_claims, desk_memorization
+
+GRID = {name: tuple(line) for name, line in desk_claims.GRID.items()}
+
+
+def _settings(directory, module=desk_claims, **overrides):
+  return training_jobs.Settings(
+    module.__file__, module.get_config(), overrides, str(directory)
+  )
+
+
+def _choice():
+  return choosing.choose(
+    GRID,
+    {RATE: 1e-3, BETA_2: 0.98, BOUND: 8.0},
+    lambda trials: [[(0.1, 9), (0.2, 9)]] * len(trials),
+    has_bound=True,
+  )
+
+
+def test_what_was_chosen_is_read_as_it_was_written(tmp_path):
+  assert choice_files.read(tmp_path, GRID) == {}
+  choice = dataclasses.asdict(_choice())
+  choice["fields"][BOUND] = math.inf
+  choice_files.write(tmp_path, GRID, {"batch": choice})
+  assert choice_files.read(tmp_path, GRID) == {"batch": choice}
+  # Strict JSON: no Infinity.
+  text = (tmp_path / "choice.json").read_text()
+  assert "Infinity" not in text and json.loads(text)["rule"] == choosing.RULE
+  other = GRID | {RATE: (1e-3, 2e-3, 4e-3)}
+  with pytest.raises(ValueError, match="GRID must be what was chosen from"):
+    choice_files.read(tmp_path, other)
+  (tmp_path / "choice.json").write_text("{}")
+  with pytest.raises(ValueError, match="remove it"):
+    choice_files.read(tmp_path, GRID)
+
+
+def test_trials_have_no_canaries_no_test_set_and_seeds_of_their_own(tmp_path):
+  settings = _settings(tmp_path)
+  fields = {RATE: 2e-3, BETA_2: 0.95}
+  jobs = settings.choice_jobs("pcc", fields | {BOUND: 2.5})
+  assert [job.seed for job in jobs] == [1000, 1001]
+  for job in jobs:
+    assert job.config.clipping.method == "pcc"
+    assert job.config.clipping.bound == 2.5
+    assert job.config.optimizer.learning_rate == 2e-3
+    assert job.config.optimizer.beta_2 == 0.95
+    assert not job.config.canaries.insert
+    assert job.config.data.utterances.test == 0
+    assert job.config.steps == settings.config.steps
+  assert len({job.directory for job in jobs}) == 2
+  # Without a bound nothing is clipped: all methods share the run.
+  [one, _] = settings.choice_jobs("pcc", fields)
+  assert one.method == "none" and one.config.clipping.microbatches == 1
+  assert one.directory == settings.choice_jobs("batch", fields)[0].directory
+
+
+def test_apcc_takes_the_choice_of_batch_but_no_bound(tmp_path):
+  assert training_jobs.chosen_methods(
+    ["none", "apcc", "running", "pcc", "batch"]
+  ) == ["none", "batch", "pcc"]
+  fields = {RATE: 2e-3, BETA_2: 0.95}
+  choices = {"batch": {"fields": fields | {BOUND: 2.5}}}
+  assert training_jobs.fields_for("batch", choices) == fields | {BOUND: 2.5}
+  for method in training_jobs.CHOSEN_AS:
+    assert training_jobs.fields_for(method, choices) == fields
+  assert training_jobs.fields_for("none", choices) == {}
+  job = _settings(tmp_path).job(
+    "apcc", 3, chosen=training_jobs.fields_for("apcc", choices)
+  )
+  assert job.config.optimizer.learning_rate == 2e-3
+  assert job.config.clipping.normalize == "auto"
+  assert job.audit_arguments == ("--test_utterances=1000",)
+  assert "--config.optimizer.learning_rate=0.002" in job.arguments
+
+
+def test_a_config_without_a_grid_has_nothing_to_choose_from(tmp_path):
+  with pytest.raises(ValueError, match="--choose needs.*GRID"):
+    _ = _settings(tmp_path, desk_memorization).grid
+  changed = {"optimizer.learning_rate": 3e-3}
+  with pytest.raises(ValueError, match="learning_rate=0.003"):
+    _ = _settings(tmp_path, **changed).grid
+
+
+class _Progress:
+  def __init__(self):
+    self.jobs = []
+
+  def add(self, jobs):
+    self.jobs += jobs
+
+
+def test_choosing_goes_on_where_it_was(tmp_path, monkeypatch):
+  """The trainer is a fake; what it has trained is not trained again."""
+  trained = []
+
+  def run_all(tasks, parallel):
+    trained.extend(tasks)
+
+  def validation(job):
+    rate = job.config.optimizer.learning_rate
+    return 0.1 + abs(math.log(rate / 1.9e-3)), 100
+
+  monkeypatch.setattr(processes, "run_all", run_all)
+  monkeypatch.setattr(training_jobs.Job, "validation", validation)
+  monkeypatch.setattr(
+    compare, "_task", lambda job, progress: (job.name, progress)
+  )
+  settings, progress = _settings(tmp_path), _Progress()
+  found = compare.choose_fields(settings, ["none", "apcc"], progress)
+  assert set(found) == {"none", "batch"}
+  # 2e-3 wins at the edge of the grid, so 4e-3 was tried, too.
+  assert found["none"]["fields"] == {RATE: 2e-3, BETA_2: 0.98}
+  assert found["batch"]["fields"] == {RATE: 2e-3, BETA_2: 0.98, BOUND: 8.0}
+  values = [row["value"] for row in found["none"]["tried"]]
+  assert values[:4] == [5e-4, 1e-3, 2e-3, 4e-3]
+  assert len(trained) == len(progress.jobs) > 0
+  trained.clear()
+  again = compare.choose_fields(settings, ["none", "apcc"], progress)
+  assert again == found and not trained
+  more = compare.choose_fields(settings, ["none", "pcc"], progress)
+  assert set(more) == {"none", "batch", "pcc"} and trained
+
+
+def test_a_trial_of_an_older_program_lacks_its_words(tmp_path, monkeypatch):
+  [job, _] = _settings(tmp_path).choice_jobs("none", {RATE: 1e-3, BETA_2: 0.98})
+  monkeypatch.setattr(
+    training_jobs.Job, "summary", lambda self: {"validation_wer": 0.1}
+  )
+  with pytest.raises(ValueError, match="validation_words"):
+    job.validation()
+
+
+def test_the_bar_grows_with_what_is_tried():
+  def job(name, step):
+    config = types.SimpleNamespace(steps=10)
+    return types.SimpleNamespace(
+      directory=name, config=config, step=lambda: step
+    )
+
+  with compare.Progress([job("a", 0), job("b", 10)]) as progress:
+    assert (progress._bar.total, progress._bar.n) == (20, 10)
+    progress.add([job("b", 10), job("c", 4)])
+    assert (progress._bar.total, progress._bar.n) == (30, 14)
