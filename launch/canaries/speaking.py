@@ -56,7 +56,14 @@ def utterance(canary: audit.Canary) -> Utterance:
 
 
 def speaker_of(canary: audit.Canary) -> str:
-  """Whose voice a canary has: its speaker, or the name of its voice."""
+  """Whose voice a canary has.
+
+  Args:
+    canary: `tf_pcc.audit.Canary`.
+
+  Returns:
+    Its speaker, or the name of its voice.
+  """
   return canary.speaker or canary.voice["name"]
 
 
