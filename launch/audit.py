@@ -4,7 +4,7 @@
   python -m launch.audit --workdir=runs/desk --checkpoints=all --overwrite
   python -m launch.audit --workdir=runs/desk --step=400 --output=audit400
   python -m launch.audit --workdir=runs/desk --saved_model=exported
-  python -m launch.audit --plan=runs/desk/canaries.json --output=audit \
+  python -m launch.audit --plan=runs/desk/canaries.json --output=audit \\
     --transcribe=examples.audit_pocketsphinx:transcribe
   python -m launch.audit --workdir=runs/secrets --mask=noise
 
@@ -13,8 +13,8 @@ report.html and plots to DIR/audit. A run's checkpoints are ranked by their loss
 on every canary; a SavedModel, and a function `transcribe(waveforms,
 sample_rate)` that returns as many strings, by character error rate. Canaries
 are played as in training: sped up. --mask hides the secrets of canaries of kind
-template and counts how often the run's last checkpoint (or that of --step) says
-them nevertheless.
+template and counts how often the run's last checkpoint (or that of --step)
+writes them nevertheless.
 """
 
 import os

@@ -51,7 +51,9 @@ def json_flag() -> flags.FlagHolder[str | None]:
 @functools.cache
 def batch_flag() -> flags.FlagHolder[int]:
   """--batch=ROWS."""
-  return flags.DEFINE_integer("batch", 32, "Rows of a batch.", lower_bound=1)
+  return flags.DEFINE_integer(
+    "batch", 32, "Utterances of a batch.", lower_bound=1
+  )
 
 
 @functools.cache
@@ -74,7 +76,9 @@ def saved_model_flag() -> flags.FlagHolder[str | None]:
 def verify_flag() -> flags.FlagHolder[bool]:
   """--verify."""
   return flags.DEFINE_bool(
-    "verify", False, "Whether to read all records first and compare them."
+    "verify",
+    False,
+    "Whether to read all records first and compare them with their index.",
   )
 
 
@@ -114,8 +118,8 @@ def keep_empty_flag() -> flags.FlagHolder[bool]:
   return flags.DEFINE_bool(
     "keep_empty",
     False,
-    "Whether an empty transcript is one: of silence or noise, where a "
-    "recogniser should give nothing.",
+    "Whether to keep utterances with an empty transcript: silence or noise, "
+    "where a recogniser should write nothing.",
   )
 
 

@@ -1,13 +1,13 @@
 """Trains clipping methods side by side and compares what they memorize.
 
-  python -m launch.compare --config=launch/configs/desk_memorization.py \
+  python -m launch.compare --config=launch/configs/desk_memorization.py \\
     --methods=none,batch,pcc,apcc --seeds=3 --workdir=runs/memorization
-  python -m launch.compare --config=launch/configs/desk_memorization.py \
+  python -m launch.compare --config=launch/configs/desk_memorization.py \\
     --quick --workdir=runs/quick
 
-Every method and seed is trained and audited in processes of its own, as many
-at a time as there are CPU cores for (--parallel); stopped, the same command
-goes on where it was; a directory that holds runs of other settings is refused.
+Every method and seed is trained and audited in processes of its own, as many at
+a time as there are CPU cores for (--parallel); after an interruption the same
+command continues; a directory that holds runs of other settings is refused.
 DIR/report/report.html shows word error rate and memorization over steps,
 memorization at matched word error rate (paired over seeds) and what a step
 costs; DIR/runs/METHOD-SEED is a run's --workdir, DIR/choice.json says what

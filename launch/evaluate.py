@@ -2,7 +2,7 @@
 
   python -m launch.evaluate --workdir=runs/desk --data=LibriSpeech/test-clean
   python -m launch.evaluate --workdir=runs/desk --data=data/test --json=wer.json
-  python -m launch.evaluate --workdir=runs/desk --data=data/test \
+  python -m launch.evaluate --workdir=runs/desk --data=data/test \\
     --beam_width=16 --arpa=words.arpa
   python -m launch.evaluate --saved_model=exported --data=data/test
 

@@ -17,12 +17,12 @@ whole utterances, and does not stream. LiteRT's runtime does not check what it
 is given: for two waveforms at once, or two lengths, it raises "RuntimeError:
 ... (2 != 1) ... failed to prepare".
 
-What unusual input gives, in both formats:
+The results of unusual input, in both formats:
 
 - a waveform shorter than a frame: an empty transcript with score 0;
 - within its length a sample that is not finite, or beyond 1e15: an empty
   transcript with score -inf, however short the waveform is and wherever in it
-  the sample; behind the length nothing matters;
+  the sample; samples beyond the length are ignored;
 - a length beyond the waveforms' end: the transcript up to that end; one below
   0: as 0.
 

@@ -1,8 +1,8 @@
-"""Looks at a corpus before training: lengths, rates, what seems wrong.
+"""Summarises a corpus before training: lengths, rates, suspicious utterances.
 
   python -m launch.inspect LibriSpeech/train-clean-100
   python -m launch.inspect data/train --json=look.json --png=look.png
-  python -m launch.inspect cv/tr/train.tsv --normalizer=lower \
+  python -m launch.inspect cv/tr/train.tsv --normalizer=lower \\
     --play_list=listen.m3u
 
 The path is a corpus (see launch.prepare) or a directory of records. All sound

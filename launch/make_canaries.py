@@ -1,9 +1,9 @@
-"""Plans and speaks canaries before any training, for anyone's toolkit.
+"""Plans and speaks canaries before any training, for any toolkit.
 
-  python -m launch.make_canaries --corpus=LibriSpeech/train-clean-100 \
+  python -m launch.make_canaries --corpus=LibriSpeech/train-clean-100 \\
     --output=planned
-  python -m launch.make_canaries --config=launch/configs/own.py --fit \
-    --config.canaries.repetitions='(1, 4, 16)' --corpus=data/train \
+  python -m launch.make_canaries --config=launch/configs/own.py --fit \\
+    --config.canaries.repetitions='(1, 4, 16)' --corpus=data/train \\
     --output=planned
 
 --config.canaries.* says what a canary is. Words are those of the corpus (a
@@ -19,13 +19,13 @@ DIR/manifest.tsv     a line for each insertion, evenly spread; the
 
 Add the manifest's lines to a training list, train a pass, and ask the result:
 
-  python -m launch.audit --plan=planned/canaries.json --output=audit \
+  python -m launch.audit --plan=planned/canaries.json --output=audit \\
     --transcribe=module:function
 
 Sped up four times, a canary may have more labels than another toolkit's network
-has frames. That is checked with --fit only, for config.model and
-config.tokenizer; whoever trains another network looks at what its training
-leaves out, or plans with a smaller --config.canaries.speeds.
+has frames. --fit checks this, for config.model and config.tokenizer. For
+another network look at what its training leaves out, or plan with a smaller
+--config.canaries.speeds.
 """
 
 import os

@@ -1,20 +1,20 @@
 """Turns a corpus into record shards, ready for training.
 
-  python -m launch.prepare --corpus=LibriSpeech/train-clean-100 \
+  python -m launch.prepare --corpus=LibriSpeech/train-clean-100 \\
     --output=data/train --shards=64
 
 The corpus is a folder, a manifest, or a TensorFlow Datasets name (see
 `tf_pcc.data.corpora`). Every utterance of it is in the records or, with its
-reason, in data/train/left_out.tsv. Stopped, the same command goes on where it
-was; finished, it changes nothing, and --verify reads the records again. The
-exit code is 0 only if they are whole.
+reason, in data/train/left_out.tsv. After an interruption the same
+command continues. Finished records it leaves as they are; --verify reads them
+again. The exit code is 0 only if they are whole.
 
-  python -m launch.prepare --corpus=LibriSpeech/train-clean-100 \
+  python -m launch.prepare --corpus=LibriSpeech/train-clean-100 \\
     --output=data/train --canaries=planned/canaries.json
 
 puts the canaries of a plan (of launch.make_canaries, or of another run) between
 the utterances, evenly spread: training on these records repeats a canary of r
-repetitions r times a pass. The plan goes along, as data/train/canaries.json.
+repetitions r times a pass. The plan is copied to data/train/canaries.json.
 """
 
 import dataclasses

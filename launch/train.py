@@ -1,11 +1,11 @@
 """Trains a recogniser, with per-core clipping.
 
   python -m launch.train --workdir=runs/desk
-  python -m launch.train --config=launch/configs/desk.py --workdir=runs/pcc \
+  python -m launch.train --config=launch/configs/desk.py --workdir=runs/pcc \\
     --config.clipping.method=pcc --config.clipping.bound=2.5 --config.seed=1
 
---workdir is all it takes to go on: where it holds a checkpoint, training
-resumes. Ctrl-C and SIGTERM save one first. What it writes is described in
+Resuming needs --workdir alone: where it holds a checkpoint, training continues
+from it. Ctrl-C and SIGTERM save one first. What it writes is described in
 launch/runs/opening.py; how --cores, --tpu and TF_CONFIG choose the cores, in
 launch/runs/cluster.py.
 """

@@ -11,7 +11,7 @@ JSON: {"id": path, "transcript": text, "nbest": [{"text", "score"}, ...],
 log-probabilities and times seconds; with --arpa, a text has its parts
 "acoustic" and "lm" too, and its score is acoustic + lm_weight * lm + word_bonus
 * words. Times are of the frames that emit a word's tokens: CTC emits a token in
-a frame or two, so a word sounds on after its "end".
+a frame or two, so a word is still audible after its "end".
 
 --arpa searches the CTC output, that of a hybrid too, whose transducer is then
 ignored. The search runs on the host, in Python, one utterance after another:
@@ -20,8 +20,8 @@ minutes of speech, not days.
 Files are read as they are needed, and lines come in their order. Of any number
 and any length of files no more than a few minutes of sound are in memory. Sound
 of more than a minute goes through the model in windows of 20 seconds that
-overlap, and an export, which tells no times, in sections of at most 30 seconds
-that end where it is quiet.
+overlap. For an export, which gives no times, it is cut into sections of at most
+30 seconds that end where it is quiet.
 
 Files that cannot be read are named on standard error, the rest is still done,
 and the exit code is then 1.

@@ -1,6 +1,6 @@
 """Learns a tokenizer's vocabulary from a corpus, records or a text file.
 
-  python -m launch.vocabulary --corpus=LibriSpeech/train-clean-100 \
+  python -m launch.vocabulary --corpus=LibriSpeech/train-clean-100 \\
     --kind=wordpiece --size=256 --output=data/wordpieces-256.json
 
 A `.txt` file is taken as transcripts: one a line, after an utterance id if

@@ -1,7 +1,7 @@
 """Times training steps of the clipping methods against each other.
 
   python -m launch.benchmark step --json=clipping.json
-  python -m launch.benchmark step --config=launch/configs/desk_transducer.py \
+  python -m launch.benchmark step --config=launch/configs/desk_transducer.py \\
     --rows=pcc,apcc
 
 All methods live in one process and take turns, step by step, on the same batch,

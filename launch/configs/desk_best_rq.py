@@ -6,7 +6,7 @@ cores). desk_best_rq_finetune.py makes a recogniser of it.
 Source: Chiu et al., arXiv 2202.01855; sizes and rates are this package's: fewer
 codes for fewer sounds, and spans of 200 ms, since sentences last 2 s.
 
-  python -m launch.train --config=launch/configs/desk_best_rq.py \
+  python -m launch.train --config=launch/configs/desk_best_rq.py \\
     --workdir=runs/desk_best_rq
 """
 

@@ -6,9 +6,9 @@ Source: Chiu et al., arXiv 2202.01855, section 4.1.
 Cost: 3 minutes on one CPU core (--config.cores=1). Result: 7.8% WER,
 with canaries in the training (RESULTS.md, "The other families").
 
-  python -m launch.train --config=launch/configs/desk_best_rq.py \
+  python -m launch.train --config=launch/configs/desk_best_rq.py \\
     --workdir=runs/desk_best_rq
-  python -m launch.train --config=launch/configs/desk_best_rq_finetune.py \
+  python -m launch.train --config=launch/configs/desk_best_rq_finetune.py \\
     --workdir=runs/desk_best_rq_finetune
 """
 

@@ -9,7 +9,7 @@ Source: as in desk.py; both losses on one encoder: Boyer et al., arXiv
 Cost: 6 minutes on one CPU core (--config.cores=1). Result: 3.3% WER,
 with canaries in the training (RESULTS.md, "The other families").
 
-  python -m launch.train --config=launch/configs/desk_hybrid.py \
+  python -m launch.train --config=launch/configs/desk_hybrid.py \\
     --workdir=runs/desk_hybrid
 """
 

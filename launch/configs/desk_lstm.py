@@ -8,7 +8,7 @@ subsampling.
 Cost: 11 minutes on one CPU core (--config.cores=1). Result: 3.1% WER,
 with canaries in the training (RESULTS.md, "The other families").
 
-  python -m launch.train --config=launch/configs/desk_lstm.py \
+  python -m launch.train --config=launch/configs/desk_lstm.py \\
     --workdir=runs/desk_lstm
 """
 

@@ -28,8 +28,8 @@ without clipping, on two busy cores).
 "Chosen": --choose_bound trains each of BOUNDS for CHOICE["steps"] steps with
 another seed and no canaries and takes the lowest validation word error rate.
 
-  python -m launch.compare --config=launch/configs/desk_memorization.py \
-    --methods=none,batch,pcc,apcc --seeds=3 --workdir=runs/memorization \
+  python -m launch.compare --config=launch/configs/desk_memorization.py \\
+    --methods=none,batch,pcc,apcc --seeds=3 --workdir=runs/memorization \\
     --choose_bound
 """
 

@@ -7,7 +7,7 @@ Source: as in desk.py; the chunks are those of Chen et al., arXiv 2010.11395.
 Cost: 3 minutes on one CPU core (--config.cores=1). Result: 3.8% WER,
 with canaries in the training (RESULTS.md, "The other families").
 
-  python -m launch.train --config=launch/configs/desk_streaming.py \
+  python -m launch.train --config=launch/configs/desk_streaming.py \\
     --workdir=runs/desk_streaming
 """
 

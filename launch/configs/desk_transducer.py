@@ -7,7 +7,7 @@ Source: as in desk.py; the transducer is Graves, arXiv 1211.3711.
 Cost: 5 minutes on one CPU core (--config.cores=1). Result: 3.4% WER,
 with canaries in the training (RESULTS.md, "The other families").
 
-  python -m launch.train --config=launch/configs/desk_transducer.py \
+  python -m launch.train --config=launch/configs/desk_transducer.py \\
     --workdir=runs/desk_transducer
 """
 

@@ -6,7 +6,7 @@ of a digit make the training strings of 2 to 6, the other 10 the test strings.
 Model: Conformer CTC, size tiny, a label a word. APCC.
 Source: the corpus' recipe, the sizes and the rates are this package's.
 
-  python -m launch.train --config=launch/configs/digits.py \
+  python -m launch.train --config=launch/configs/digits.py \\
     --config.data.manifest=PATH/manifest.tsv --workdir=runs/digits
 """
 

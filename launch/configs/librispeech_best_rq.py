@@ -9,12 +9,12 @@ core at 32 utterances of 16.8 s.
 Source: Chiu et al., arXiv 2202.01855; batch and steps are this package's.
 Cost and expected result: neither has been measured, no TPU was at hand.
 
-  python -m launch.train --config=launch/configs/librispeech_best_rq.py \
-    --tpu=local --workdir=gs://BUCKET/runs/best-rq-s \
-    --config.data.train=gs://BUCKET/records/train-960 \
-    --config.data.validation=gs://BUCKET/records/dev-clean \
+  python -m launch.train --config=launch/configs/librispeech_best_rq.py \\
+    --tpu=local --workdir=gs://BUCKET/runs/best-rq-s \\
+    --config.data.train=gs://BUCKET/records/train-960 \\
+    --config.data.validation=gs://BUCKET/records/dev-clean \\
     --config.data.test=gs://BUCKET/records/test-clean
-  python -m launch.train --config=launch/configs/librispeech_conformer_ctc.py \
+  python -m launch.train --config=launch/configs/librispeech_conformer_ctc.py \\
     --config.init_from=gs://BUCKET/runs/best-rq-s ...
 """
 

@@ -14,10 +14,10 @@ Cost and expected result: neither has been measured, no TPU was at hand. The
 paper's Conformer S transducer has 2.7% WER on test-clean without a language
 model; CTC without one should be expected above that.
 
-  python -m launch.train --config=launch/configs/librispeech_conformer_ctc.py \
-    --tpu=local --workdir=gs://BUCKET/runs/conformer-s-apcc \
-    --config.data.train=gs://BUCKET/records/train-960 \
-    --config.data.validation=gs://BUCKET/records/dev-clean \
+  python -m launch.train --config=launch/configs/librispeech_conformer_ctc.py \\
+    --tpu=local --workdir=gs://BUCKET/runs/conformer-s-apcc \\
+    --config.data.train=gs://BUCKET/records/train-960 \\
+    --config.data.validation=gs://BUCKET/records/dev-clean \\
     --config.data.test=gs://BUCKET/records/test-clean
 """
 

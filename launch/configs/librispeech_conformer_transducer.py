@@ -10,11 +10,11 @@ Cost and expected result: neither has been measured, no TPU was at hand, and
 batch and step count are this package's. The paper has 2.7% (S) and 2.1% (L)
 WER on test-clean without a language model.
 
-  python -m launch.train \
-    --config=launch/configs/librispeech_conformer_transducer.py:S \
-    --tpu=local --workdir=gs://BUCKET/runs/conformer-transducer-s-apcc \
-    --config.data.train=gs://BUCKET/records/train-960 \
-    --config.data.validation=gs://BUCKET/records/dev-clean \
+  python -m launch.train \\
+    --config=launch/configs/librispeech_conformer_transducer.py:S \\
+    --tpu=local --workdir=gs://BUCKET/runs/conformer-transducer-s-apcc \\
+    --config.data.train=gs://BUCKET/records/train-960 \\
+    --config.data.validation=gs://BUCKET/records/dev-clean \\
     --config.data.test=gs://BUCKET/records/test-clean
 """
 

@@ -10,10 +10,10 @@ arXiv 2201.05420 (both losses on one encoder); the weights of the losses are
 this package's.
 Cost and expected result: neither has been measured, no TPU was at hand.
 
-  python -m launch.train --config=launch/configs/librispeech_hybrid.py:S \
-    --tpu=local --workdir=gs://BUCKET/runs/hybrid-s-apcc \
-    --config.data.train=gs://BUCKET/records/train-960 \
-    --config.data.validation=gs://BUCKET/records/dev-clean \
+  python -m launch.train --config=launch/configs/librispeech_hybrid.py:S \\
+    --tpu=local --workdir=gs://BUCKET/runs/hybrid-s-apcc \\
+    --config.data.train=gs://BUCKET/records/train-960 \\
+    --config.data.validation=gs://BUCKET/records/dev-clean \\
     --config.data.test=gs://BUCKET/records/test-clean
 """
 

@@ -8,10 +8,10 @@ Source: Graves et al., arXiv 1303.5778 (five layers of 250 cells, 6.8 million
 weights, on TIMIT); sizes and rates for LibriSpeech are this package's.
 Cost and expected result: neither has been measured, no TPU was at hand.
 
-  python -m launch.train --config=launch/configs/librispeech_lstm_ctc.py \
-    --tpu=local --workdir=gs://BUCKET/runs/lstm-l-apcc \
-    --config.data.train=gs://BUCKET/records/train-960 \
-    --config.data.validation=gs://BUCKET/records/dev-clean \
+  python -m launch.train --config=launch/configs/librispeech_lstm_ctc.py \\
+    --tpu=local --workdir=gs://BUCKET/runs/lstm-l-apcc \\
+    --config.data.train=gs://BUCKET/records/train-960 \\
+    --config.data.validation=gs://BUCKET/records/dev-clean \\
     --config.data.test=gs://BUCKET/records/test-clean
 """
 

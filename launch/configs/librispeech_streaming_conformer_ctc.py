@@ -9,11 +9,11 @@ Source: Gulati et al., arXiv 2005.08100 (size and schedule); Chen et al., arXiv
 Cost and expected result: neither has been measured, no TPU was at hand. More
 errors than the same model of whole utterances makes should be expected.
 
-  python -m launch.train \
-    --config=launch/configs/librispeech_streaming_conformer_ctc.py \
-    --tpu=local --workdir=gs://BUCKET/runs/streaming-s-apcc \
-    --config.data.train=gs://BUCKET/records/train-960 \
-    --config.data.validation=gs://BUCKET/records/dev-clean \
+  python -m launch.train \\
+    --config=launch/configs/librispeech_streaming_conformer_ctc.py \\
+    --tpu=local --workdir=gs://BUCKET/runs/streaming-s-apcc \\
+    --config.data.train=gs://BUCKET/records/train-960 \\
+    --config.data.validation=gs://BUCKET/records/dev-clean \\
     --config.data.test=gs://BUCKET/records/test-clean
 """
 

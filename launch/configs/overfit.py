@@ -5,10 +5,10 @@ days of training that generalising takes: the test set IS the training set.
 Data: records of at least 64 utterances under 5 s, for example of LibriSpeech
 dev-clean. Model: Conformer CTC, size tiny.
 
-  python -m launch.prepare --corpus=LibriSpeech/dev-clean --max_seconds=5 \
+  python -m launch.prepare --corpus=LibriSpeech/dev-clean --max_seconds=5 \\
     --first=64 --output=data/short
-  python -m launch.train --config=launch/configs/overfit.py \
-    --config.data.train=data/short --config.data.test=data/short \
+  python -m launch.train --config=launch/configs/overfit.py \\
+    --config.data.train=data/short --config.data.test=data/short \\
     --workdir=runs/overfit
 """
 

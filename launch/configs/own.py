@@ -4,7 +4,7 @@ Data: directories made by launch.prepare. Model: Conformer CTC, size S, which
 wants a TPU or GPU; `--config.model.fields.size=tiny` trains on a laptop.
 Source: the sizes are those of arXiv 2005.08100, the rest is this package's.
 
-  python -m launch.train --config=launch/configs/own.py --workdir=runs/own \
+  python -m launch.train --config=launch/configs/own.py --workdir=runs/own \\
     --config.data.train=data/train --config.data.test=data/test
 """
 

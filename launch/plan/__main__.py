@@ -1,17 +1,17 @@
-"""What a training job would be on a Cloud TPU, without one.
+"""Plans a training job for a Cloud TPU, without one: memory, time, cost.
 
   python -m launch.plan --setup
   python -m launch.plan --topology=v5litepod-8 --seconds=4 --json=plan.json
-  python -m launch.plan --config=launch/configs/librispeech_conformer_ctc.py \
+  python -m launch.plan --config=launch/configs/librispeech_conformer_ctc.py \\
     --topology=v5e:2x4 --per_core_batch=32 --max_batch
 
 --setup installs JAX and libtpu in an environment of their own, once. Then the
 very training step is traced under a TPUStrategy, goes through TensorFlow's TPU
-bridge, and is compiled by libtpu for the slice asked for. Told are memory, an
-estimate of the time, what each host must read (--measure_input=RECORDS: and
-what this machine reads), how long a run takes to stop, and with --price=P what
-it costs. Exit code 2: the batch does not fit, and the largest that does is
-told; or the bridge or the compiler refuses the step. Results are kept in
+bridge, and is compiled by libtpu for the slice asked for. It prints the memory,
+an estimate of the time, what each host must read (with --measure_input=RECORDS
+also what this machine reads), how long a run takes to stop, and with --price=P
+what it costs. Exit code 2: the batch does not fit, and the largest that does is
+printed; or the bridge or the compiler refuses the step. Results are kept in
 ~/.cache/tf_pcc/plans.
 """
 
@@ -37,12 +37,15 @@ _MAX_BATCH = flags.DEFINE_bool(
   "Look for the largest batch of a core that fits: six compilations at most.",
 )
 _PRICE = flags.DEFINE_float(
-  "price", None, "Of a chip-hour: the run's cost is told.", lower_bound=0.0
+  "price",
+  None,
+  "Price of a chip-hour; the run's cost is printed.",
+  lower_bound=0.0,
 )
 _SPOT_PRICE = flags.DEFINE_float(
   "spot_price",
   None,
-  "Of a preemptible chip-hour; default: 0.4 of --price, a guess.",
+  "Price of a preemptible chip-hour; default: 0.4 of --price, a guess.",
   lower_bound=0.0,
 )
 _MEASURE_INPUT = flags.DEFINE_string(

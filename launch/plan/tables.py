@@ -1,8 +1,8 @@
 """Tables of compiled programs: what clipping costs, and where a model fits.
 
-  python -m launch.plan.tables --table=methods --topologies=v5e:2x4 \
+  python -m launch.plan.tables --table=methods --topologies=v5e:2x4 \\
     --config=launch/configs/librispeech_conformer_ctc.py
-  python -m launch.plan.tables --table=sizes --sizes=S,M --topologies=v5e:2x4 \
+  python -m launch.plan.tables --table=sizes --sizes=S,M --topologies=v5e:2x4 \\
     --config=launch/configs/librispeech_conformer_ctc.py
   python -m launch.plan.tables --table=cores --seconds=4
   python -m launch.plan.tables --table=parameters --seconds=2

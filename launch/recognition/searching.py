@@ -90,7 +90,7 @@ def define_flags() -> Callable[..., Search]:
     "lm_weight", Search.lm_weight, "Weight of the language model."
   )
   word_bonus = flags.DEFINE_float(
-    "word_bonus", Search.word_bonus, "Added for every word, with --arpa."
+    "word_bonus", Search.word_bonus, "Score added for every word, with --arpa."
   )
 
   def search(**more):

@@ -205,7 +205,7 @@ def test_help_shows_the_programs_own_flags(run_program, program):
 
 def test_a_default_is_shown(run_program):
   done = run_program("transcribe", "--help")
-  assert "--batch: Rows of a batch.\n    (default: '32')" in done.stdout
+  assert "--batch: Utterances of a batch.\n    (default: '32')" in done.stdout
   assert "--beam_width" in done.stdout and "--config" not in done.stdout
 
 

@@ -1,8 +1,8 @@
 """Other speeds, pitches and noise for the recordings of training.
 
-Each time that an utterance is seen it is changed by random numbers of its own,
-a function of the seed, the step and the row: a run that goes on hears what it
-would have heard.
+Each time that an utterance is seen it is changed by random numbers of its own.
+They are a function of the seed, the step and the row, so a run that resumes
+draws what it would have drawn without the interruption.
 """
 
 import dataclasses

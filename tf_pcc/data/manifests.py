@@ -48,7 +48,7 @@ class Reading:
     normalize: Function of a transcript; see `tf_pcc.data.normalizers`. Default:
       `upper`.
     allow_outside: Whether links and `..` may lead out of the corpus's folder.
-    keep_empty: Whether an utterance with an empty transcript is one.
+    keep_empty: Whether utterances with an empty transcript are kept.
   """
 
   normalize: Callable[[str], str] = upper
