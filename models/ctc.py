@@ -99,7 +99,7 @@ class CTC(recogniser.Recogniser):
   ) -> tf.Tensor:
     """float32 [B], every utterance's loss in nats.
 
-    `models.ctc_loss` says what unusual input gives.
+    `models.losses.ctc_loss` lists the results of unusual input.
 
     Args:
       y: {"labels": int32 [B, U], "label_length": int32 [B]}.

@@ -33,7 +33,7 @@ class ConformerTransducer(recogniser.Recogniser):
   Args:
     vocab_size: int, number of classes, the blank included.
     encoder: `conformer.ConformerConfig` or its dict.
-    prediction: "lstm" or "stateless", see `models.prediction`.
+    prediction: "lstm" or "stateless", see `models.layers.prediction`.
     prediction_dim: int, its width.
     joint_dim: int, width of the joint network.
     max_symbols: int, labels of a frame after which greedy decoding leaves it.
@@ -151,7 +151,7 @@ class ConformerTransducer(recogniser.Recogniser):
   ) -> tf.Tensor:
     """float32 [B], every utterance's loss in nats.
 
-    `models.transducer_loss` says what unusual input gives.
+    `models.losses.transducer_loss` says what unusual input gives.
 
     Args:
       y: {"labels": int32 [B, U], "label_length": int32 [B]}.

@@ -1,7 +1,8 @@
 """From a transducer's encoder output to token ids: greedy and beam search.
 
 Both run in the graph, for a whole batch, with static shapes, and compile with
-XLA. `prediction` is a network of `models.prediction`, `joint` a `joint.Joint`.
+XLA. `prediction` is a network of `models.layers.prediction`, `joint` a
+`joint.Joint`.
 """
 
 import tensorflow as tf

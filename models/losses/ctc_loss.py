@@ -6,7 +6,7 @@ a network that prefers the blank, over 420 frames and 32 classes, 250 labels
 have 1141 nats, and it says 762 and points away from them. To labels or lengths
 that are wrong it gives large finite numbers and zeros. What this one gives to
 unusual input, in training code and in a compiled graph alike, is as for
-`models.transducer_loss`:
+`models.losses.transducer_loss`:
 
 | utterance | loss | gradient |
 |---|---|---|
