@@ -51,7 +51,7 @@ from launch.comparison import (
 )
 from launch.comparison.training_jobs import Job, Settings
 from launch.runs import datasets, experiment
-from tf_pcc import bars
+from tf_pcc import bars, locks
 from tf_pcc.audit import sequential
 
 _CONFIG = cli.config_flag()
@@ -499,7 +499,8 @@ def main(arguments: Sequence[str]) -> None:
 
   signal.signal(signal.SIGTERM, interrupt)
   try:
-    print(run())
+    with locks.owned(os.path.abspath(cli.given(_WORKDIR)), "--workdir"):
+      print(run())
   except processes.ProgramFailed as error:
     sys.exit(f"launch.compare: {error}")
 

@@ -33,16 +33,19 @@ is replaced by silence: it is not kept in the state, the stream goes on, and
 "finite" is false for that chunk.
 
 metadata.json, in the same directory, says what the model is: config,
-vocabulary, git commit, word error rate, audit.
+vocabulary, git commit, word error rate, audit, and the SHA-256 of each file.
+Stopped, the same command starts again; finished, it changes nothing.
 """
 
 import contextlib
+import hashlib
 import os
 import pathlib
 import subprocess
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from absl import flags, logging
 from ml_collections import config_dict
@@ -52,7 +55,7 @@ from launch.recognition import litert, serving
 from launch.runs import opening
 from models import recogniser
 from models.recogniser import Recogniser
-from tf_pcc import files
+from tf_pcc import files, locks
 from tf_pcc.data.text import Tokenizer
 
 _METADATA = "metadata.json"
@@ -100,18 +103,32 @@ def export(
     The metadata, a dict.
 
   Raises:
-    FileExistsError: If there is an output already.
+    FileExistsError: If there is an output already, unless it is this export.
     ValueError: If there is no run, its model transcribes nothing, LiteRT
-      lacks an operation of it, or output holds what is no export.
+      lacks an operation of it, output holds what is no export, or another
+      process writes it.
   """
-  _check_output(directory, output, overwrite)
+  _check_place(directory, output)
+  with locks.owned(output, "--output"):
+    _recover(output)
+    return _export(directory, output, kind, step, overwrite)
+
+
+def _export(directory, output, kind, step, overwrite):
+  """`export` while no other process writes to the same place."""
+  _check_output(output, overwrite)
   model, tokenizer, config, step = opening.load_model(directory, step=step)
   if not isinstance(model, recogniser.Recogniser):
     raise ValueError(
       "--workdir must hold a recogniser; pre-training is to be followed by "
       f"fine-tuning. Received: model.name={config.model.name}"
     )
-  metadata = describe(directory, model, config, tokenizer, step)
+  metadata = {
+    "format": kind,
+    **describe(directory, model, config, tokenizer, step),
+  }
+  if tf.io.gfile.exists(output) and not overwrite:
+    return _finished(output, metadata)
   with _directory(output) as partial:
     if kind == "saved_model":
       served = serving.Served(model, tokenizer)
@@ -133,13 +150,13 @@ def export(
       metadata["signatures"] = {
         "serving_default": _signature(function.get_concrete_function())
       }
-    metadata = {"format": kind, **metadata}
+    metadata["files"] = _digests(partial)
     files.write_json(files.join(partial, _METADATA), metadata)
   return metadata
 
 
-def _check_output(directory, output, overwrite):
-  """Refuses an output whose writing would cost anything but an export."""
+def _check_place(directory, output):
+  """Refuses an output whose writing would cost anything of a run."""
   run, there = _absolute(directory), _absolute(output)
   inside = there.startswith(f"{run}/")
   own = inside and there[len(run) + 1 :].split("/")[0] in _RUN
@@ -148,18 +165,52 @@ def _check_output(directory, output, overwrite):
       "--output must not be --workdir, a directory that holds it, or among the "
       f"run's own files. Received: output={output}, workdir={directory}"
     )
-  if not tf.io.gfile.exists(output):
+
+
+def _check_output(output, overwrite):
+  """Refuses to replace anything but an export."""
+  if not tf.io.gfile.exists(output) or _is_export(output):
     return
   if not overwrite:
-    raise FileExistsError(
-      f"{output} exists already; give another --output, or --overwrite to "
-      "replace an earlier export"
-    )
-  if not _is_export(output):
-    raise ValueError(
-      "--overwrite replaces an earlier export and nothing else, and there is "
-      f"no {_METADATA} of one. Received: output={output}"
-    )
+    raise _exists(output)
+  raise ValueError(
+    "--overwrite replaces an earlier export and nothing else, and there is "
+    f"no {_METADATA} of one. Received: output={output}"
+  )
+
+
+def _exists(output):
+  return FileExistsError(
+    f"{output} exists already; give another --output, or --overwrite to "
+    "replace an earlier export"
+  )
+
+
+def _finished(output, metadata):
+  """The metadata of an output that is this very export, and whole.
+
+  Raises:
+    FileExistsError: If it is another one.
+  """
+  found = files.read_json(files.join(output, _METADATA))
+  known = {name: found.get(name) for name in metadata}
+  if known != metadata or found.get("files") != _digests(output):
+    raise _exists(output)
+  logging.info("%s is finished: nothing was written", output)
+  return found
+
+
+def _digests(output):
+  """SHA-256 of an export's files but the metadata, a dict from name to str."""
+  result = {}
+  for folder, _, names in tf.io.gfile.walk(output):
+    for name in names:
+      path = files.join(folder, name)
+      within = path[len(output.rstrip("/")) + 1 :]
+      if within != _METADATA:
+        with tf.io.gfile.GFile(path, "rb") as file:
+          result[within] = hashlib.sha256(file.read()).hexdigest()
+  return dict(sorted(result.items()))
 
 
 def _absolute(path):
@@ -197,8 +248,9 @@ def describe(
   Returns:
     dict with model, step, sample_rate, chunk_samples (None unless it streams),
     config, vocabulary, surfaces, tokenizer, git_commit (None outside a
-    checkout), tensorflow, error_rates (None unless the run's end was scored at
-    this step) and audit (None unless made of this step).
+    checkout), tensorflow, weights (their SHA-256), error_rates (None unless
+    the run's end was scored at this step) and audit (None unless made of this
+    step).
   """
   summary = _json_or_none(files.join(directory, "summary.json"))
   if summary and summary["steps"] == step:
@@ -219,9 +271,17 @@ def describe(
     "tokenizer": tokenizer.get_config(),
     "git_commit": _git_commit(),
     "tensorflow": tf.__version__,
+    "weights": _digest_of_weights(model),
     "error_rates": rates or None,
     "audit": next((e["summary"] for e in entries if e["step"] == step), None),
   }
+
+
+def _digest_of_weights(model):
+  digest = hashlib.sha256()
+  for weight in model.get_weights():
+    digest.update(np.ascontiguousarray(weight).data)
+  return digest.hexdigest()
 
 
 def _signature(function):
@@ -264,15 +324,33 @@ def _git_commit():
     return None
 
 
+def _beside(output):
+  """Where an export is written, and where the one that it replaces waits."""
+  output = output.rstrip("/")
+  # Remote ones are not locked: two processes may be at it.
+  own = os.getpid() if files.is_remote(output) else ""
+  return f"{output}.partial{own}", f"{output}.old{own}"
+
+
+def _recover(output):
+  """Tidies up what a process that was killed has left."""
+  partial, old = _beside(output)
+  if tf.io.gfile.exists(partial):
+    tf.io.gfile.rmtree(partial)
+  if tf.io.gfile.exists(old):
+    if tf.io.gfile.exists(output):
+      tf.io.gfile.rmtree(old)
+    else:
+      tf.io.gfile.rename(old, output)
+
+
 @contextlib.contextmanager
 def _directory(output):
   """A directory to fill, which becomes `output` when that went well."""
-  output = output.rstrip("/")
-  partial = f"{output}.partial{os.getpid()}"
+  partial, old = _beside(output)
   try:
     tf.io.gfile.makedirs(partial)
     yield partial
-    old = f"{output}.old{os.getpid()}"
     if tf.io.gfile.exists(output):
       tf.io.gfile.rename(output, old)
     tf.io.gfile.rename(partial, output)

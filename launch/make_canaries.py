@@ -33,7 +33,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import scipy.io.wavfile
-from absl import flags
+from absl import flags, logging
 from ml_collections import config_dict
 
 from launch import cli
@@ -41,7 +41,7 @@ from launch.canaries import in_corpus, speaking
 from launch.canaries import of_run as canaries_
 from launch.canaries.of_run import Canaries
 from launch.runs import datasets, experiment
-from tf_pcc import files
+from tf_pcc import files, locks
 from tf_pcc.audit import texts as texts_
 from tf_pcc.data import tables, text
 
@@ -53,6 +53,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "Directory to make.")
 _FIT = flags.DEFINE_bool(
   "fit", False, "Leave out what config.model has too few frames for."
 )
+_MANIFEST = "manifest.tsv"
 _COLUMNS = ("id", "path", "speaker", "seconds", "text", "before")
 
 
@@ -74,27 +75,60 @@ def make(
     `launch.canaries.of_run.Canaries`.
 
   Raises:
-    ValueError: If there is a plan already, a repetition count exceeds the
+    ValueError: If there is another plan already, a repetition count exceeds the
       transcripts, or `tf_pcc.audit.make_plan` refuses the fields.
   """
   experiment.check_fields(config)
-  if os.path.exists(os.path.join(directory, "canaries.json")):
-    raise ValueError(
-      "--output must not hold a plan yet: one that may have been trained with "
-      f"is never overwritten. Received: output={directory}"
-    )
   in_corpus.require_room(config.canaries.repetitions, len(texts))
-  found = canaries_.draw(
-    config, texts, fits=_fits(config, texts) if fit else None
+  with locks.owned(directory, "--output"):
+    found = canaries_.draw(
+      config, texts, fits=_fits(config, texts) if fit else None
+    )
+    manifest = _manifest(found, len(texts))
+    planned = _planned(directory)
+    if planned is not None:
+      if planned != (found.plan.digest(), manifest):
+        raise ValueError(
+          "--output must not hold another plan: one that may have been trained "
+          f"with is never overwritten. Received: output={directory}"
+        )
+      logging.info("%s is finished: nothing was written", directory)
+      return found
+    wavs = os.path.join(directory, "wav")
+    files.make_folder(wavs)
+    files.sweep(wavs)
+    files.sweep(directory)
+    for canary, row in zip(
+      found.plan.canaries, found.rows(found.plan.canaries)
+    ):
+      samples = found.records.read(row)
+      with files.replacing(os.path.join(wavs, f"{canary.id}.wav")) as path:
+        scipy.io.wavfile.write(path, found.records.sample_rate, samples)
+    files.write_text(os.path.join(directory, _MANIFEST), manifest)
+    # The plan last: where it is, the rest is, too.
+    canaries_.save(directory, found)
+    return found
+
+
+def _planned(directory):
+  """The plan's digest and the manifest that are there, None without a plan."""
+  path = os.path.join(directory, "canaries.json")
+  if not os.path.exists(path):
+    return None
+  manifest = os.path.join(directory, _MANIFEST)
+  return (
+    canaries_.load_plan(path, flag="output").plan.digest(),
+    files.read_text(manifest) if os.path.exists(manifest) else "",
   )
-  lines = list(in_corpus.repetitions(found.plan, len(texts)))
-  os.makedirs(os.path.join(directory, "wav"), exist_ok=True)
-  seconds = {}
-  for canary, row in zip(found.plan.canaries, found.rows(found.plan.canaries)):
-    samples = found.records.read(row)
-    path = os.path.join(directory, "wav", f"{canary.id}.wav")
-    scipy.io.wavfile.write(path, found.records.sample_rate, samples)
-    seconds[canary.id] = len(samples) / found.records.sample_rate
+
+
+def _manifest(found, utterances):
+  """The lines of manifest.tsv."""
+  rate = found.records.sample_rate
+  seconds = {
+    canary.id: len(found.records.read(row)) / rate
+    for canary, row in zip(found.plan.canaries, found.rows(found.plan.canaries))
+  }
   rows = [
     (
       f"{canary.id}#{repetition}",
@@ -104,15 +138,11 @@ def make(
       text.normalize(canary.text),
       str(position),
     )
-    for position, canary, repetition in lines
+    for position, canary, repetition in in_corpus.repetitions(
+      found.plan, utterances
+    )
   ]
-  files.write_text(
-    os.path.join(directory, "manifest.tsv"),
-    tables.write([_COLUMNS, *rows]),
-  )
-  # The plan last: where it is, the rest is, too.
-  canaries_.save(directory, found)
-  return found
+  return tables.write([_COLUMNS, *rows])
 
 
 class _Texts(NamedTuple):

@@ -218,16 +218,34 @@ def save(directory: str | os.PathLike, canaries: Canaries) -> None:
     canaries: `Canaries`.
   """
   sound = files.join(directory, "canaries")
+  rows = canaries.rows(canaries.plan.all)
+  pairs = [
+    (_utterance(canary), canaries.records.read(row))
+    for canary, row in zip(canaries.plan.all, rows)
+  ]
+  planned = tf.io.gfile.exists(_plan_path(directory))
+  if not planned and tf.io.gfile.exists(sound) and not _holds(sound, pairs):
+    # A process that was killed before it wrote the plan, another one.
+    tf.io.gfile.rmtree(sound)
   if not tf.io.gfile.exists(sound):
-    rows = canaries.rows(canaries.plan.all)
-    pairs = [
-      (_utterance(canary), canaries.records.read(row))
-      for canary, row in zip(canaries.plan.all, rows)
-    ]
     records.write_records(pairs, sound, progress=False)
   # The plan last: where it is, the sound is, too.
   plan = json.loads(canaries.plan.to_json())
   files.write_json(_plan_path(directory), plan)
+
+
+def _holds(path, pairs):
+  """Whether records are those of pairs (`Utterance`, waveform)."""
+  try:
+    found = records.Records(path)
+    return found.ids == [utterance.id for utterance, _ in pairs] and all(
+      text_ == utterance.text and np.array_equal(found.read(row), waveform)
+      for row, (text_, (utterance, waveform)) in enumerate(
+        zip(found.texts, pairs)
+      )
+    )
+  except (ValueError, OSError):
+    return False
 
 
 def load(directory: str | os.PathLike) -> Canaries:

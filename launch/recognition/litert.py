@@ -1,6 +1,7 @@
 """LiteRT (formerly TensorFlow Lite): a model for phones, and its use here."""
 
 import dataclasses
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -60,6 +61,8 @@ class _Metadata:
   """What is read of an export's metadata.json."""
 
   surfaces: list[str]
+  # SHA-256 by name; exports from before there were any have none.
+  files: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def transcribe_function(
@@ -73,14 +76,25 @@ def transcribe_function(
 
   Returns:
     function (waveforms, sample_rate) -> list of strings.
+
+  Raises:
+    ValueError: If a file is damaged.
   """
-  with tf.io.gfile.GFile(files.join(directory, FILE), "rb") as file:
-    interpreter = tf.lite.Interpreter(
-      model_content=file.read(), num_threads=threads
-    )
   metadata = files.read_json(
     files.join(directory, "metadata.json"), "export again", _Metadata
   )
+  path = files.join(directory, FILE)
+  with tf.io.gfile.GFile(path, "rb") as file:
+    content = file.read()
+  # What is damaged would end the process.
+  found = hashlib.sha256(content).hexdigest()
+  expected = metadata.get("files", {}).get(FILE, found)
+  if found != expected:
+    raise ValueError(
+      f"{path} is not as it was written: export again, or restore a copy. "
+      f"Received: SHA-256 {found}, metadata.json has {expected}"
+    )
+  interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads)
   surfaces = metadata["surfaces"]
   run = interpreter.get_signature_runner()
 

@@ -2,13 +2,15 @@
 
   python -m tests.faults --minutes=10
   python -m tests.faults --target=FLAC --first=4711 --cases=1
+  python -m tests.faults --kills=100
 
 Every case has a number: the same number is the same damage. The table has a row
 for each kind of file: how many cases were read in spite of their damage or
 refused in one line, and what must not happen: stack traces, crashes, hangs over
 10 s, more than 1 GB of memory, good utterances lost, damage read as if it were
 good. Then programs are killed at random moments and must go on to the same
-result. The exit code is 1 if anything happened that must not.
+result, bit for bit; --kills does nothing else. The exit code is 1 if anything
+happened that must not.
 """
 
 import argparse
@@ -106,6 +108,7 @@ def main():
   parser.add_argument("--target", help="one kind of file only")
   parser.add_argument("--first", type=int, default=0, help="first case")
   parser.add_argument("--cases", type=int, default=0, help="0: as time allows")
+  parser.add_argument("--kills", type=int, help="kill this often, no more")
   parser.add_argument("--log", help="file for what must not happen")
   given = parser.parse_args()
   chosen = [t for t in targets.TARGETS if given.target in (None, t.name)]
@@ -121,12 +124,14 @@ def main():
 
   with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
-    minutes = given.minutes * (1 - share)
-    counts = damage(chosen, minutes, given.first, given.cases, folder, report)
-    print(table(counts), flush=True)
-    killed = {}
+    counts, killed = {}, {}
+    if not given.kills:
+      minutes = given.minutes * (1 - share)
+      counts = damage(chosen, minutes, given.first, given.cases, folder, report)
+      print(table(counts), flush=True)
     if share:
-      killed = kills.run(folder, given.minutes * share, given.first, report)
+      minutes = given.minutes * share
+      killed = kills.run(folder, minutes, given.first, report, given.kills)
       print("\n" + kills.table(killed), flush=True)
   bad = sum(count[what] for count in counts.values() for what in _BAD)
   bad += sum(count["kills"] - count["same"] for count in killed.values())

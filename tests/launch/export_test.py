@@ -123,6 +123,17 @@ def test_litert_hears_the_same(phone, speech, transcripts):
   ]
 
 
+def test_a_damaged_litert_model_is_refused(phone, tmp_path):
+  """Its runtime would end the process without a word."""
+  folder = tmp_path / "phone"
+  shutil.copytree(phone, folder)
+  content = bytearray((folder / litert.FILE).read_bytes())
+  content[len(content) // 2] ^= 1
+  (folder / litert.FILE).write_bytes(bytes(content))
+  with pytest.raises(ValueError, match="model.tflite is not as it was written"):
+    litert.transcribe_function(str(folder))
+
+
 def test_metadata_says_what_it_is(saved_run, exported, phone):
   config = json.loads((saved_run / "config.json").read_text())
   tokenizer = opening.load_tokenizer(str(saved_run))
@@ -183,8 +194,12 @@ def test_the_commit_is_the_checkouts():
 def test_whole_or_not_at_all(saved_run, tmp_path, monkeypatch, kind):
   output = tmp_path / "out"
 
-  def fail(*arguments):
-    raise OSError("disk full")
+  write = files.write_json
+
+  def fail(path, value):
+    if os.path.basename(path) == "metadata.json":
+      raise OSError("disk full")
+    write(path, value)
 
   def names():
     return sorted(path.name for path in tmp_path.iterdir())
@@ -196,8 +211,19 @@ def test_whole_or_not_at_all(saved_run, tmp_path, monkeypatch, kind):
     assert names() == []
   export.export(str(saved_run), str(output), kind)
   before = (output / "metadata.json").read_bytes()
+  # The same again is finished; another one, or a damaged one, is not.
+  found = export.export(str(saved_run), str(output), kind)
+  assert found == json.loads(before)
+  assert (output / "metadata.json").read_bytes() == before
+  [other] = {"saved_model", "litert"} - {kind}
+  with pytest.raises(FileExistsError, match="--overwrite"):
+    export.export(str(saved_run), str(output), other)
+  name = sorted(found["files"])[0]
+  content = (output / name).read_bytes()
+  (output / name).write_bytes(content[:-1])
   with pytest.raises(FileExistsError, match="--overwrite"):
     export.export(str(saved_run), str(output), kind)
+  (output / name).write_bytes(content)
   (output / "stale").write_text("")
   with monkeypatch.context() as patched:
     patched.setattr(files, "write_json", fail)
@@ -207,6 +233,25 @@ def test_whole_or_not_at_all(saved_run, tmp_path, monkeypatch, kind):
   assert (output / "stale").exists()
   export.export(str(saved_run), str(output), kind, overwrite=True)
   assert names() == ["out"] and not (output / "stale").exists()
+
+
+def test_a_process_that_was_killed_leaves_nothing(saved_run, tmp_path):
+  """While it wrote, between the two renamings, and before it tidied up."""
+  output, old = tmp_path / "out", tmp_path / "out.old"
+
+  def again():
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "saved_model.pb").write_text("half")
+    export.export(str(saved_run), str(output), "litert")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+  again()
+  before = (output / "metadata.json").stat().st_ino
+  output.rename(old)
+  again()
+  shutil.copytree(output, old)
+  again()
+  assert (output / "metadata.json").stat().st_ino == before
 
 
 def test_nothing_but_an_export_is_replaced(saved_run, tmp_path):

@@ -107,6 +107,36 @@ def test_same_arguments_same_plan(planned, make, folder):
     assert (planned / name).read_text() == (folder / "again" / name).read_text()
 
 
+def test_finished_the_same_command_changes_nothing(planned, make):
+  def seen():
+    return {p: p.stat().st_mtime_ns for p in planned.rglob("*")}
+
+  before = seen()
+  done = make("planned")
+  assert done.code == 0 and "4 canaries, 12 lines" in done.stdout
+  assert seen() == before
+
+
+def test_what_a_killed_process_left_is_replaced(planned, make, folder):
+  """The sound of another plan, half a file, and no plan yet."""
+  output = folder / "left"
+  shutil.copytree(planned, output)
+  (output / "canaries.json").unlink()
+  wav = sorted((output / "wav").iterdir())[0]
+  whole = wav.read_bytes()
+  wav.write_bytes(whole[:100])
+  (output / "wav" / ".writing-1-x-a.wav").write_bytes(whole[:100])
+  assert make("left").code == 0
+  assert wav.read_bytes() == whole
+  names = sorted(str(p.relative_to(output)) for p in output.rglob("*"))
+  assert names == sorted(
+    str(p.relative_to(planned)) for p in planned.rglob("*")
+  )
+  (output / "canaries.json").unlink()
+  assert make("left", *FIELDS, "--config.canaries.seed=1").code == 0
+  of_run.load_plan(str(output / "canaries.json"))
+
+
 def test_fit_asks_the_model(make, folder):
   # A character takes a frame; at ten times the speed there are too few.
   tight = (*FIELDS, "--config.tokenizer.kind=character")
@@ -120,7 +150,7 @@ def test_fit_asks_the_model(make, folder):
 @pytest.mark.parametrize(
   ("output", "arguments", "message"),
   [
-    ("planned", FIELDS, "never overwritten"),
+    ("planned", (*FIELDS, "--config.canaries.seed=7"), "never overwritten"),
     ("new", ("--config.canaries.repetitions=(1, 31)",), "at least 31 utt"),
     ("new", (*FIELDS[:3], "--config.canaries.length=1"), "ran out of new"),
     ("new", (*FIELDS, "--config.canaries.holdout=19"), "at least 20"),
