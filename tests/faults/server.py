@@ -1,19 +1,20 @@
 """Cases are tried in a forked process that may hang, crash or eat memory."""
 
+import contextlib
 import json
 import os
 import pathlib
 import select
 import shutil
 import signal
-import time
 import traceback
 
 import numpy as np
 
 from tests.faults import mutations
 
-# Seconds of CPU time, or of waiting for nothing, that count as a hang.
+# Seconds of CPU time, or of waiting for nothing, that count as a hang. Waiting
+# for a processor that others use is none.
 HANG_SECONDS, WAIT_SECONDS = 10, 60
 _POLL_SECONDS = 0.5
 
@@ -46,14 +47,16 @@ class Server:
     if self._child is None:
       self._start()
     os.write(self._requests, f"{seed}\n".encode())
-    started = time.monotonic()
-    cpu = _cpu_seconds(self._child)
+    start = _cpu_seconds(self._child)
+    used = waited = 0
     while not select.select([self._answers], [], [], _POLL_SECONDS)[0]:
-      waited = time.monotonic() - started
-      used = _cpu_seconds(self._child) - cpu
+      before, used = used, _cpu_seconds(self._child) - start
+      if used == before and not _would_run(self._child):
+        waited += _POLL_SECONDS
       if used > HANG_SECONDS or waited > WAIT_SECONDS:
         self.close()
-        return {"outcome": "hang", "text": f"{used:.0f} s of CPU time"}
+        text = f"{used:.0f} s of CPU time, {waited:.0f} s without any"
+        return {"outcome": "hang", "text": text}
     line = self._answers.readline()
     if not line:
       _, status = os.waitpid(self._child, 0)
@@ -147,6 +150,15 @@ def _memory(name):
     if line.startswith(f"{name}:"):
       return int(line.split()[1]) * 1024
   return 0
+
+
+def _would_run(pid):
+  """Whether a thread of a process runs, or waits for a processor."""
+  for path in pathlib.Path(f"/proc/{pid}/task").glob("*/stat"):
+    with contextlib.suppress(OSError):
+      if path.read_text().rpartition(")")[2].split()[0] == "R":
+        return True
+  return False
 
 
 def _cpu_seconds(pid):
