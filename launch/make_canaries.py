@@ -76,10 +76,12 @@ def make(
 
   Raises:
     ValueError: If there is another plan already, a repetition count exceeds the
-      transcripts, or `tf_pcc.audit.make_plan` refuses the fields.
+      transcripts, canaries are more than canaries.max_share, or
+      `tf_pcc.audit.make_plan` refuses the fields.
   """
   experiment.check_fields(config)
   in_corpus.require_room(config.canaries.repetitions, len(texts))
+  canaries_.require_share(config, len(texts))
   with locks.owned(directory, "--output"):
     found = canaries_.draw(
       config, texts, fits=_fits(config, texts) if fit else None

@@ -98,8 +98,9 @@ def prepare(
     `Canaries`, or None where `config.canaries.insert` is False.
 
   Raises:
-    ValueError: If a repetition count exceeds the steps, the directory holds a
-      run without canaries, or `tf_pcc.audit.make_plan` refuses the fields.
+    ValueError: If a repetition count exceeds the steps, canaries are more than
+      canaries.max_share, the directory holds a run without canaries, or
+      `tf_pcc.audit.make_plan` refuses the fields.
   """
   fields = config.canaries
   if not fields.insert:
@@ -118,6 +119,7 @@ def prepare(
       f"{directory} holds a run that began without canaries; start another in "
       "an empty --workdir. Received: canaries.insert=True"
     )
+  require_share(config, len(splits["train"]), config.steps * config.batch)
   ordinary = [t for split in splits.values() for t in split.texts]
   result = draw(
     config, splits["train"].texts, ordinary, spoken_fits(tokenizer, fits)
@@ -125,6 +127,37 @@ def prepare(
   if write:
     save(directory, result)
   return result
+
+
+def require_share(
+  config: config_dict.ConfigDict, utterances: int, total: int = 0
+) -> None:
+  """Refuses more canaries than canaries.max_share.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    utterances: of the corpus, without canaries.
+    total: utterances of a run, with canaries; default 0, no run is planned.
+
+  Raises:
+    ValueError: If there are more; or the share is not above 0 and at most 1.
+  """
+  fields = config.canaries
+  if not 0 < fields.max_share <= 1:
+    raise ValueError(
+      "canaries.max_share must be above 0 and at most 1. Received: "
+      f"canaries.max_share={fields.max_share}"
+    )
+  inserted = sum(fields.repetitions) * fields.per_count
+  total = max(total, utterances + inserted)
+  if inserted > fields.max_share * total:
+    raise ValueError(
+      "canaries must be at most a share of canaries.max_share of what is "
+      "trained on, or the recogniser learns little else: lower "
+      "canaries.per_count or canaries.repetitions, or take more utterances or "
+      f"steps. Received: {inserted} of {total} utterances are canaries, "
+      f"canaries.max_share={fields.max_share}"
+    )
 
 
 def draw(

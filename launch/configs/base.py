@@ -137,6 +137,9 @@ def get_config() -> config_dict.ConfigDict:
   canaries.repetitions = (1, 2, 4, 8, 16, 32)
   canaries.per_count = 20
   canaries.holdout = 200
+  # Largest share of the utterances of a run that may be canaries, or of one
+  # pass over the corpus with them, whichever is more.
+  canaries.max_share = 0.5
   # ENGINE:VOICE, pitch factors, and how it is sped up: "resample" or "engine".
   canaries.voices = ("nanotts:en-US", "nanotts:en-GB")
   canaries.pitches = (0.8, 1.0, 1.25)

@@ -286,3 +286,24 @@ def test_interrupted_writing_is_taken_up(prepare, tmp_path):
   assert again.plan == first.plan
   saved = json.loads((tmp_path / "run" / "canaries.json").read_text())
   assert saved["settings"]["repetitions"] == [1, 5]
+
+
+def test_more_canaries_than_a_share_are_refused_before_they_are_planned(
+  prepare, config
+):
+  utterances = 24
+  # 18 of 30 steps of 48.
+  prepare("few", max_share=18 / (30 * 48))
+  with pytest.raises(
+    ValueError, match="18 of 1440 utterances are canaries, .*max_share=0.012$"
+  ):
+    prepare("many", max_share=0.012)
+  # Of a plan without a run, or a shorter one: a pass over the corpus.
+  config.canaries.max_share = 18 / (utterances + 18)
+  of_run.require_share(config, utterances)
+  of_run.require_share(config, utterances, total=20)
+  with pytest.raises(ValueError, match="18 of 41 utterances"):
+    of_run.require_share(config, utterances - 1)
+  for share in (0, 1.5, -0.1):
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+      prepare("bad", max_share=share)
