@@ -20,8 +20,9 @@ A config's file may hold dicts of field: value that go over the config:
 METHODS[method] for one method, QUICK for --quick, CHOICE for the runs that
 choose out of GRID (--choose: field to values; see
 launch/comparison/choosing.py) or BOUNDS (--choose_bound); SEEDS_OF_CHOICE says
-how many seeds try each value. AUDIT is a list of more flags of launch.audit.
-Methods that clip no core get no micro-batches.
+how many seeds try each value. FAMILY names the methods that claims are about:
+what is not run yet is corrected for all the same. AUDIT is a list of more flags
+of launch.audit. Methods that clip no core get no micro-batches.
 """
 
 import contextlib
@@ -461,12 +462,12 @@ def run() -> str:
       )
 
     def verdicts_of(these):
-      found = claims.endpoints(
-        claims.last_steps(these),
-        baseline,
-        claims.best_chosen(choices, baseline),
+      last = claims.last_steps(these)
+      best = claims.best_chosen(choices, methods, baseline)
+      looks = sequential.decide(
+        claims.endpoints(last, baseline, best),
+        missing=claims.missing(last, baseline, best, settings.family),
       )
-      looks = sequential.decide(found)
       return looks[-1] if looks else []
 
     jobs = run_to_looks(jobs, run_jobs, verdicts_of, until_decided)
@@ -487,7 +488,14 @@ def run() -> str:
       "proves nothing.",
     )
   return comparison_report.write_report(
-    report, jobs, bounds, baseline, notes, _OVERWRITE.value, choices
+    report,
+    jobs,
+    bounds,
+    baseline,
+    notes,
+    _OVERWRITE.value,
+    choices,
+    settings.family,
   )
 
 

@@ -22,6 +22,7 @@ def write_report(
   notes: Sequence[str],
   overwrite: bool = False,
   choices: Mapping[str, Mapping[str, Any]] | None = None,
+  family: Sequence[str] = (),
 ) -> str:
   """Writes the one report of all runs; see `tf_pcc.audit.write_report`.
 
@@ -33,6 +34,8 @@ def write_report(
     notes: list of str.
     overwrite: bool.
     choices: dict as `choice_files.read` gives it; None: nothing was chosen.
+    family: methods that the claims were written down for, as of
+      `claims.missing`.
 
   Returns:
     The page's path.
@@ -68,7 +71,10 @@ def write_report(
   found["notes"] = [*notes, *_about(jobs)]
   choices = choices or {}
   found["tables"] = claims.tables(
-    claims.last_steps(jobs), baseline, claims.best_chosen(choices, baseline)
+    claims.last_steps(jobs),
+    baseline,
+    claims.best_chosen(choices, [job.method for job in jobs], baseline),
+    family,
   )
   if found["comparison"]:
     runs = results.training_runs(found["checkpoints"], figures[:1])

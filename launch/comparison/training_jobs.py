@@ -180,8 +180,8 @@ class Settings:
   """Where the configs of the runs come from.
 
   Attributes:
-    path: file of the config; it may hold METHODS, QUICK, CHOICE, BOUNDS, GRID
-      and AUDIT, as in `launch/compare.py`.
+    path: file of the config; it may hold METHODS, QUICK, CHOICE, BOUNDS, GRID,
+      FAMILY and AUDIT, as in `launch/compare.py`.
     config: its `ConfigDict`, with the command line's overrides.
     overrides: dict of these, field to value. They go over all others.
     directory: the comparison's.
@@ -219,6 +219,11 @@ class Settings:
     grid = {name: tuple(map(float, line)) for name, line in grid.items()}
     choosing.check_grid(grid, self.start)
     return grid
+
+  @property
+  def family(self) -> tuple[str, ...]:
+    """FAMILY of the config's file: the methods its claims are about."""
+    return tuple(self._module.get("FAMILY", ()))
 
   @property
   def start(self) -> dict[str, float]:

@@ -61,6 +61,7 @@ from ml_collections import config_dict
 
 from launch.configs import base
 
+FAMILY = ("none", "batch", "pcc", "apcc", "running", "per_example")
 GRID = {
   "optimizer.learning_rate": (5e-4, 1e-3, 2e-3),
   "optimizer.beta_2": (0.95, 0.98, 0.999),

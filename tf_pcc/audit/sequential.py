@@ -138,12 +138,16 @@ class Verdict:
     return self.verdict != "undecided"
 
 
-def at_look(endpoints: Sequence[Endpoint], look: Look) -> list[Verdict]:
+def at_look(
+  endpoints: Sequence[Endpoint], look: Look, missing: int = 0
+) -> list[Verdict]:
   """Tests all endpoints on the seeds of one look.
 
   Args:
     endpoints: Sequence of `Endpoint`, each with at least look.seeds seeds.
     look: `Look`.
+    missing: Endpoints that belong to the family and have no data yet, default
+      0. They count as tests: once they are there, no p-value gets larger.
 
   Returns:
     List of `Verdict`, in order.
@@ -162,6 +166,7 @@ def at_look(endpoints: Sequence[Endpoint], look: Look) -> list[Verdict]:
     for e in endpoints
   ]
   p_values = [p_value(endpoint) for endpoint in endpoints]
+  corrected_values = holm(p_values + [float("nan")] * missing)
   return [
     Verdict(
       endpoint,
@@ -171,7 +176,7 @@ def at_look(endpoints: Sequence[Endpoint], look: Look) -> list[Verdict]:
       float(corrected),
       _verdict(endpoint, corrected <= look.alpha),
     )
-    for endpoint, p, corrected in zip(endpoints, p_values, holm(p_values))
+    for endpoint, p, corrected in zip(endpoints, p_values, corrected_values)
   ]
 
 
@@ -197,7 +202,9 @@ def interval_of(
 
 
 def decide(
-  endpoints: Sequence[Endpoint], looks: Sequence[Look] = LOOKS
+  endpoints: Sequence[Endpoint],
+  looks: Sequence[Look] = LOOKS,
+  missing: int = 0,
 ) -> list[list[Verdict]]:
   """All looks that the seeds are enough for.
 
@@ -206,6 +213,7 @@ def decide(
   Args:
     endpoints: Sequence of `Endpoint`.
     looks: Sequence of `Look`, by seeds.
+    missing: As of `at_look`.
 
   Returns:
     A list of `Verdict` for each look that was reached, in the endpoints' order.
@@ -215,7 +223,9 @@ def decide(
   for look in looks:
     if look.seeds > seeds:
       break
-    verdicts = [known.get(v.endpoint.name, v) for v in at_look(endpoints, look)]
+    verdicts = [
+      known.get(v.endpoint.name, v) for v in at_look(endpoints, look, missing)
+    ]
     known |= {v.endpoint.name: v for v in verdicts if v.decided}
     reached.append(verdicts)
   return reached

@@ -7,6 +7,8 @@ import pytest
 
 from launch import compare
 from launch.comparison import claims, comparison_report
+from launch.configs import desk_claims
+from launch.runs import experiment
 from tf_pcc.audit import sequential
 
 METHODS = ("batch", "pcc", "apcc")
@@ -57,8 +59,9 @@ def test_the_best_is_told_by_the_validation_set():
     }
 
   choices = {"batch": choice(-9.0, -3.0, -9.0, -4.0), "pcc": choice(0.0, -3.5)}
-  assert claims.best_chosen(choices, "none") == "batch"
-  assert claims.best_chosen({}, "none") == "none"
+  assert claims.best_chosen(choices, METHODS, "none") == "batch"
+  assert claims.best_chosen(choices, ["pcc", "apcc"], "none") == "pcc"
+  assert claims.best_chosen({}, METHODS, "none") == "none"
 
 
 def test_tables_hold_verdicts_from_the_first_look_on():
@@ -80,6 +83,23 @@ def test_tables_hold_verdicts_from_the_first_look_on():
   # Two looks, both printed; what the first has decided stays as it was.
   twice = claims.tables(_last(10, SHIFTS), "batch", "batch")[0]["rows"]
   assert [row[1] for row in twice] == ["5"] * 3 + ["5", "10", "5"]
+
+
+def test_methods_that_are_not_run_yet_are_corrected_for():
+  last = _last(5, SHIFTS)
+  family = (*METHODS, "none", "running", "per_example")
+  # Three exposures, and the word error rate of running.
+  assert claims.missing(last, "batch", "batch", family) == 4
+  assert claims.missing(last, "batch", "running", family) == 3
+  assert claims.missing(last, "batch", "batch", ()) == 0
+  table = claims.tables(last, "batch", "batch", family)[0]
+  assert "Corrected for 4 more" in table["text"]
+  alone = claims.tables(last, "batch", "batch")[0]
+  values = [[float(r[4]) for r in t["rows"]] for t in (table, alone)]
+  # The smallest of three by three, of seven by seven.
+  assert values[0][0] == pytest.approx(values[1][0] * 7 / 3, rel=0.1)
+  assert all(a >= b for a, b in zip(*values))
+  assert desk_claims.FAMILY == experiment.METHODS
 
 
 def test_a_look_in_words():
