@@ -15,7 +15,12 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from launch.comparison import comparison_report, processes, training_jobs
+from launch.comparison import (
+  bound_files,
+  comparison_report,
+  processes,
+  training_jobs,
+)
 from launch.configs import base, desk_memorization
 from launch.runs import saved_config
 from tf_pcc import audit
@@ -190,18 +195,18 @@ def test_a_run_of_other_settings_is_never_reused(
 
 def test_bounds_are_those_of_the_trials_or_refused(config_file, tmp_path):
   trials = _settings(config_file, tmp_path).trials(["pcc", "batch"])
-  assert training_jobs.read_bounds(tmp_path, trials) == {}
+  assert bound_files.read_bounds(tmp_path, trials) == {}
   pcc = {"bound": 5.0, "tried": [[0.5, 0.3], [5.0, 0.2]]}
-  training_jobs.write_bounds(tmp_path, {"pcc": pcc})
-  training_jobs.write_bounds(tmp_path, {"batch": {**pcc, "bound": 0.5}})
-  found = training_jobs.read_bounds(tmp_path, trials)
+  bound_files.write_bounds(tmp_path, {"pcc": pcc})
+  bound_files.write_bounds(tmp_path, {"batch": {**pcc, "bound": 0.5}})
+  found = bound_files.read_bounds(tmp_path, trials)
   assert (found["pcc"]["bound"], found["batch"]["bound"]) == (5.0, 0.5)
   # Bounds that nobody asked for count for nothing.
   only = {"pcc": trials["pcc"]}
-  assert list(training_jobs.read_bounds(tmp_path, only)) == ["pcc"]
-  assert training_jobs.read_bounds(tmp_path, {}) == {}
+  assert list(bound_files.read_bounds(tmp_path, only)) == ["pcc"]
+  assert bound_files.read_bounds(tmp_path, {}) == {}
   with pytest.raises(ValueError, match=r"\[0.5, 5.0\].*remove.*=\[0.5\]"):
-    training_jobs.read_bounds(tmp_path, {"pcc": trials["pcc"][:1]})
+    bound_files.read_bounds(tmp_path, {"pcc": trials["pcc"][:1]})
 
 
 @pytest.mark.parametrize(

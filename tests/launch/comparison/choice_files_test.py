@@ -3,15 +3,12 @@
 import dataclasses
 import json
 import math
-import types
 
 import pytest
 
-from launch import compare
 from launch.comparison import (
   choice_files,
   choosing,
-  processes,
   training_jobs,
 )
 from launch.comparison.choosing import BETA_2, BOUND, RATE
@@ -99,46 +96,6 @@ def test_a_config_without_a_grid_has_nothing_to_choose_from(tmp_path):
     _ = _settings(tmp_path, **changed).grid
 
 
-class _Progress:
-  def __init__(self):
-    self.jobs = []
-
-  def add(self, jobs):
-    self.jobs += jobs
-
-
-def test_choosing_goes_on_where_it_was(tmp_path, monkeypatch):
-  """The trainer is a fake; what it has trained is not trained again."""
-  trained = []
-
-  def run_all(tasks, parallel):
-    trained.extend(tasks)
-
-  def validation(job):
-    rate = job.config.optimizer.learning_rate
-    return 0.1 + abs(math.log(rate / 1.9e-3)), 100
-
-  monkeypatch.setattr(processes, "run_all", run_all)
-  monkeypatch.setattr(training_jobs.Job, "validation", validation)
-  monkeypatch.setattr(
-    compare, "_task", lambda job, progress: (job.name, progress)
-  )
-  settings, progress = _settings(tmp_path), _Progress()
-  found = compare.choose_fields(settings, ["none", "apcc"], progress)
-  assert set(found) == {"none", "batch"}
-  # 2e-3 wins at the edge of the grid, so 4e-3 was tried, too.
-  assert found["none"]["fields"] == {RATE: 2e-3, BETA_2: 0.98}
-  assert found["batch"]["fields"] == {RATE: 2e-3, BETA_2: 0.98, BOUND: 8.0}
-  values = [row["value"] for row in found["none"]["tried"]]
-  assert values[:4] == [5e-4, 1e-3, 2e-3, 4e-3]
-  assert len(trained) == len(progress.jobs) > 0
-  trained.clear()
-  again = compare.choose_fields(settings, ["none", "apcc"], progress)
-  assert again == found and not trained
-  more = compare.choose_fields(settings, ["none", "pcc"], progress)
-  assert set(more) == {"none", "batch", "pcc"} and trained
-
-
 def test_a_trial_of_an_older_program_lacks_its_words(tmp_path, monkeypatch):
   [job, _] = _settings(tmp_path).choice_jobs("none", {RATE: 1e-3, BETA_2: 0.98})
   monkeypatch.setattr(
@@ -146,16 +103,3 @@ def test_a_trial_of_an_older_program_lacks_its_words(tmp_path, monkeypatch):
   )
   with pytest.raises(ValueError, match="validation_words"):
     job.validation()
-
-
-def test_the_bar_grows_with_what_is_tried():
-  def job(name, step):
-    config = types.SimpleNamespace(steps=10)
-    return types.SimpleNamespace(
-      directory=name, config=config, step=lambda: step
-    )
-
-  with compare.Progress([job("a", 0), job("b", 10)]) as progress:
-    assert (progress._bar.total, progress._bar.n) == (20, 10)
-    progress.add([job("b", 10), job("c", 4)])
-    assert (progress._bar.total, progress._bar.n) == (30, 14)

@@ -1,11 +1,8 @@
 """Endpoints, looks and tables of a comparison's claims."""
 
-import types
-
 import numpy as np
 import pytest
 
-from launch import compare
 from launch.comparison import claims, comparison_report
 from launch.configs import desk_claims
 from launch.runs import experiment
@@ -14,7 +11,7 @@ from tf_pcc.audit import sequential
 METHODS = ("batch", "pcc", "apcc")
 
 
-def _last(seeds, shifts, noise=0.05, wer=None):
+def last_of(seeds, shifts, noise=0.05, wer=None):
   """Figures of fake runs: `shifts` is what each method adds to exposure."""
   random = np.random.default_rng(0)
   return {
@@ -33,7 +30,7 @@ SHIFTS = {"batch": 0.0, "pcc": -1.0, "apcc": 0.0}
 
 
 def test_endpoints_are_paired_over_the_seeds_that_all_have():
-  last = _last(6, SHIFTS)
+  last = last_of(6, SHIFTS)
   del last["pcc", 2]
   assert claims.complete(last) == (list(METHODS), [0, 1, 3, 4, 5])
   found = claims.endpoints(last, "batch", "pcc")
@@ -65,28 +62,28 @@ def test_the_best_is_told_by_the_validation_set():
 
 
 def test_tables_hold_verdicts_from_the_first_look_on():
-  few = claims.tables(_last(3, SHIFTS), "batch", "batch")
+  few = claims.tables(last_of(3, SHIFTS), "batch", "batch")
   assert "was not reached" in few[0]["text"]
   assert {row[-1] for row in few[0]["rows"]} == {"no look yet"}
-  table, matched, rest = claims.tables(_last(5, SHIFTS), "batch", "batch")
+  table, matched, rest = claims.tables(last_of(5, SHIFTS), "batch", "batch")
   assert [row[-1] for row in table["rows"]] == ["less", "undecided", "holds"]
   # Corrected for three: no p-value is as it was.
   for row in table["rows"]:
     assert float(row[4]) >= float(row[3])
   assert [row[-1] for row in matched["rows"]] == ["–", "yes", "yes"]
   assert [len(row) for row in rest["rows"]] == [len(rest["headings"])] * 3
-  worse = _last(5, SHIFTS, wer={"apcc": 0.5})
+  worse = last_of(5, SHIFTS, wer={"apcc": 0.5})
   table, matched, _ = claims.tables(worse, "batch", "batch")
   assert matched["rows"][2][-1] == "no"
   assert table["rows"][-1][-1] == "undecided"
   assert claims.tables({}, "batch", "batch") == []
   # Two looks, both printed; what the first has decided stays as it was.
-  twice = claims.tables(_last(10, SHIFTS), "batch", "batch")[0]["rows"]
+  twice = claims.tables(last_of(10, SHIFTS), "batch", "batch")[0]["rows"]
   assert [row[1] for row in twice] == ["5"] * 3 + ["5", "10", "5"]
 
 
 def test_methods_that_are_not_run_yet_are_corrected_for():
-  last = _last(5, SHIFTS)
+  last = last_of(5, SHIFTS)
   family = (*METHODS, "none", "running", "per_example")
   # Three exposures, and the word error rate of running.
   assert claims.missing(last, "batch", "batch", family) == 4
@@ -104,7 +101,7 @@ def test_methods_that_are_not_run_yet_are_corrected_for():
 
 def test_a_look_in_words():
   [verdicts] = sequential.decide(
-    claims.endpoints(_last(5, SHIFTS), "batch", "batch")
+    claims.endpoints(last_of(5, SHIFTS), "batch", "batch")
   )
   lines = claims.lines_of(verdicts)
   assert lines[0] == "look at 5 seeds, level 0.01:"
@@ -134,63 +131,3 @@ def test_the_table_of_choices_shows_all_that_was_tried():
   ]
   assert "had not stopped growing" in table["text"]
   assert "apcc takes what was chosen for batch" in table["text"]
-
-
-def _jobs(seeds):
-  return [
-    types.SimpleNamespace(seed=seed, method=method)
-    for seed in range(seeds)
-    for method in METHODS
-  ]
-
-
-def _run_to_looks(seeds, until_decided, shifts, done=()):
-  """(jobs taken, names of the runs in order): what is done takes no run."""
-  ran = []
-
-  def run_jobs(jobs):
-    ran.extend(
-      (j.method, j.seed) for j in jobs if (j.method, j.seed) not in done
-    )
-
-  def verdicts_of(jobs):
-    count = len({job.seed for job in jobs})
-    found = claims.endpoints(_last(count, shifts), "batch", "batch")
-    return sequential.decide(found)[-1]
-
-  taken = compare.run_to_looks(
-    _jobs(seeds), run_jobs, verdicts_of, until_decided
-  )
-  return taken, ran
-
-
-def test_seed_by_seed_until_all_is_decided(capsys):
-  decided = {"batch": 0.0, "pcc": -1.0, "apcc": -1.0}
-  taken, ran = _run_to_looks(10, True, decided)
-  assert ran == [(m, s) for s in range(5) for m in METHODS]
-  assert len(taken) == 15
-  assert "look at 5 seeds" in capsys.readouterr().out
-  taken, ran = _run_to_looks(10, True, SHIFTS)
-  assert len(taken) == len(ran) == 30
-  printed = capsys.readouterr().out
-  assert "look at 10 seeds, level 0.045" in printed
-  assert "less since 5 seeds" in printed
-  # A number of seeds goes on past a look, and a look is printed all the same.
-  taken, ran = _run_to_looks(7, False, decided)
-  assert len(taken) == len(ran) == 21
-  assert "look at 5 seeds" in capsys.readouterr().out
-
-
-def test_stopped_it_goes_on_with_what_is_left():
-  done = [(m, s) for s in range(3) for m in METHODS]
-  _, ran = _run_to_looks(5, False, SHIFTS, done)
-  assert ran == [(m, s) for s in (3, 4) for m in METHODS]
-
-
-def test_how_many_seeds():
-  assert compare.seeds_wanted(None, 3) == (3, False)
-  assert compare.seeds_wanted("8", 3) == (8, False)
-  assert compare.seeds_wanted("decided", 3) == (10, True)
-  for bad in ("0", "-1", "soon", "2.5"):
-    with pytest.raises(ValueError, match=f"--until.*until={bad}"):
-      compare.seeds_wanted(bad, 3)
