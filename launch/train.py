@@ -43,7 +43,7 @@ from launch.runs import (
   saved_config,
 )
 from tf_pcc import bars, files, replicas
-from tf_pcc.data import audio, batching
+from tf_pcc.data import audio, batching, host_reading
 
 _CONFIG = cli.config_flag()
 _WORKDIR = cli.workdir_flag()
@@ -174,12 +174,17 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
     head = batches.dataset(stop_step=min(_ADAPT_STEPS, config.steps))
     model.adapt(x for x, _ in head)
 
+  alone = not replicas.spans_workers(strategy)
+
   def pipeline(context):
     dataset = batches.dataset(
       start_step=saved,
       stop_step=config.steps,
       num_pipelines=context.num_input_pipelines,
       pipeline=context.input_pipeline_id,
+      on_host=datasets.read_on_hosts(
+        config, alone and context.num_input_pipelines > 1
+      ),
     )
     return dataset.rebatch(per_core, drop_remainder=True)
 
@@ -202,7 +207,6 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
   evaluation = driver_.Driver(model, tokenizer, config.evaluation_batch)
   iterator = iter(strategy.distribute_datasets_from_function(pipeline))
   seconds, timed, step = 0.0, 0, saved
-  alone = not replicas.spans_workers(strategy)
 
   def save(step):
     health.require_finite(model, step, config, directory)
@@ -212,7 +216,8 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
     while step < config.steps:
       count = min(config.steps_per_call, config.steps - step)
       start = time.perf_counter()
-      run(iterator, count)
+      with host_reading.damage_named(batches, range(step, step + count)):
+        run(iterator, count)
       elapsed = time.perf_counter() - start
       progress.set_description(refresh=False)
       if step > saved:

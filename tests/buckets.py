@@ -160,8 +160,8 @@ class Server(http.server.ThreadingHTTPServer):
 
   daemon_threads = True
 
-  def __init__(self, folder):
-    super().__init__(("127.0.0.1", 0), Handler)
+  def __init__(self, folder, handler=Handler):
+    super().__init__(("127.0.0.1", 0), handler)
     self.objects = {}
     authority = trustme.CA()
     self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -187,9 +187,9 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(folder):
+def serving(folder, handler=Handler):
   """A server in a thread of this process; `folder` gets its authority."""
-  with Server(folder) as server:
+  with Server(folder, handler) as server:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server

@@ -104,7 +104,7 @@ def complaint_of(name, arguments):
   if name in PYTHONS:
     if arguments[:1] != ["-m"] or arguments[1] not in (
       *("venv", "pytest", "tests.faults", "tests.matrix", "tests.speed"),
-      *("tests.audit.coverage", "examples.draw_rho"),
+      *("tests.audit.coverage", "tests.host_input", "examples.draw_rho"),
     ):
       return "no such module"
     paths = [a for a in arguments if a.startswith("tests/")]

@@ -67,6 +67,11 @@ def get_config() -> config_dict.ConfigDict:
   # Largest share of the training utterances whose records may be damaged;
   # others take their place. 0: the first ends training, with its name.
   data.damaged_limit = 0.0
+  # What reads the audio of training: "python", in the program; "tensorflow", by
+  # TensorFlow's own ops on the host that needs it (16-bit PCM without changes
+  # and replacements); "auto": tensorflow where one program drives several hosts
+  # of a TPU, otherwise python. The batches are the same.
+  data.read_by = "auto"
 
   config.tokenizer = config_dict.ConfigDict()
   # A file of launch.vocabulary; empty: learnt from the training texts.

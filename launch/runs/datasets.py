@@ -24,6 +24,7 @@ from tf_pcc.data.manifests import Reading
 
 KINDS = ("synthetic", "digits", "records")
 SPLITS = ("train", "validation", "test")
+_READERS = ("auto", "python", "tensorflow")
 # Shares of each speaker's recordings of a digit; those of test are the same
 # with and without a validation set.
 _SHARES = {"train": 0.8, "test": 0.2}
@@ -139,6 +140,25 @@ def make_augmentation(
   return augmentation.Augmentation(
     *(tuple(fields[name]) for name in ("speeds", "pitches", "noise_db"))
   )
+
+
+def read_on_hosts(config: config_dict.ConfigDict, several: bool) -> bool:
+  """Whether TensorFlow's ops read the training audio: `data.read_by`.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    several: bool, whether this program drives several hosts.
+
+  Raises:
+    ValueError: If the field has an unknown value.
+  """
+  choice = config.data.read_by
+  if choice not in _READERS:
+    raise ValueError(
+      f"data.read_by must be one of {_READERS}. Received: "
+      f"data.read_by={choice!r}"
+    )
+  return choice == "tensorflow" or (choice == "auto" and several)
 
 
 def _open(path, weights):

@@ -46,6 +46,30 @@ def test_training_stops_with_the_name(
   assert "damaged_limit=0.0, damaged=1, utterances=24" in done.complaint
 
 
+def test_what_tensorflow_reads_is_named_too(
+  write_config, run_program, damaged, tmp_path
+):
+  data = {"train": str(damaged), "read_by": "tensorflow"}
+  config = write_config(data=data, steps=6)
+  done = run_program("train", config, f"--workdir={tmp_path / 'run'}")
+  assert "the record of '0-00" in done.complaint
+  assert "CRC32C; restore a copy" in done.complaint
+
+
+def test_who_reads_is_checked(make_config, tmp_path):
+  config = make_config(data={"read_by": "numpy"})
+  with pytest.raises(ValueError, match="data.read_by.*'numpy'"):
+    train.train(config, str(tmp_path / "run"), mirrored(2))
+
+
+@pytest.mark.parametrize("choice", ["auto", "python", "tensorflow"])
+@pytest.mark.parametrize("several", [False, True])
+def test_who_reads(make_config, choice, several):
+  config = make_config(data={"read_by": choice})
+  expected = choice == "tensorflow" or (several and choice == "auto")
+  assert datasets.read_on_hosts(config, several) == expected
+
+
 def test_up_to_the_limit_training_goes_on(make_config, damaged, tmp_path):
   config = _config(make_config, damaged, 0.1)
   summary = train.train(config, str(tmp_path / "run"), mirrored(2))

@@ -68,6 +68,11 @@ class Utterances:
     """Their lengths, int64 `[len(self)]`."""
     return np.concatenate([source.samples for source in self._sources])
 
+  def lengths(self, rows: Iterable[int]) -> list[int]:
+    """Samples of some utterances."""
+    places = map(self._place, rows)
+    return [int(source.samples[index]) for source, index in places]
+
   def id(self, row: int) -> str:
     """The id of an utterance.
 
@@ -91,6 +96,11 @@ class Utterances:
     """
     source, index = self._place(row)
     return source.read(index)
+
+  def place(self, row: int) -> Any:
+    """Where an utterance is, as `Records.place`."""
+    source, index = self._place(row)
+    return source.place(index)
 
   def map(self, read: Callable[[int], Any], rows: Iterable[int]) -> list[Any]:
     """Calls a function that reads for each of some rows.

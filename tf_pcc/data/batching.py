@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import logging
 
-from tf_pcc.data import buckets, damage
+from tf_pcc.data import buckets, damage, host_reading
 from tf_pcc.data.assembly import (
   Utterances,
   as_list,
@@ -252,6 +252,7 @@ class Batches:
     stop_step: int | None = None,
     num_pipelines: int = 1,
     pipeline: int = 0,
+    on_host: bool = False,
   ) -> "tf.data.Dataset":
     """The batches from a step on.
 
@@ -260,12 +261,19 @@ class Batches:
       stop_step: One after the last step. Default: without end.
       num_pipelines: Number of hosts that share each global batch. Default 1.
       pipeline: Which of them this is; it gets its contiguous rows. Default 0.
+      on_host: Whether TensorFlow's own ops read the audio on the host where the
+        data set is placed: see `tf_pcc.data.host_reading`. Default: Python
+        reads it in this process.
 
     Returns:
       tf.data.Dataset of (x, y), with b = global_batch / num_pipelines:
       `x = {"audio": float32 [b, S] in [-1, 1], "audio_length": int32 [b]}`,
       `y = {"labels": int32 [b, U], "label_length": int32 [b]}`. With one bucket
       all shapes are static; with more, S is one of `shapes`.
+
+    Raises:
+      ValueError: If the share of a pipeline is not a whole number of rows, or
+        `on_host` does not go with what this object was made with.
     """
     import tensorflow as tf
 
@@ -273,12 +281,42 @@ class Batches:
     steps = tf.data.Dataset.range(
       start_step, _ENDLESS if stop_step is None else stop_step
     )
-    return pipeline_of(
+    shape = [rows, self.shapes[0] if len(self.shapes) == 1 else None]
+    if not on_host:
+      return pipeline_of(
+        steps,
+        lambda step: self.batch(int(step), first, first + rows),
+        shape,
+        self.max_labels,
+      )
+    if self._augmentation or self._damage.limit:
+      raise ValueError(
+        "Where each host of a TPU reads its own utterances they cannot be "
+        "changed or replaced in Python: leave out the augmentation and "
+        "damaged_limit. Received: "
+        f"augmentation={self._augmentation}, damaged_limit={self._damage.limit}"
+      )
+    self._utterances.place(self._row(0, 0))  # An error now, not in a thread.
+    return host_reading.pipeline_of(
       steps,
-      lambda step: self.batch(int(step), first, first + rows),
-      [rows, self.shapes[0] if len(self.shapes) == 1 else None],
+      lambda step: self._described(int(step), first, first + rows),
+      shape,
       self.max_labels,
     )
+
+  def require_whole(self, steps: Iterable[int]) -> None:
+    """Reads all records of some steps, to name the one that is damaged.
+
+    Args:
+      steps: Numbers of steps.
+
+    Raises:
+      DamagedRecord: If one is.
+    """
+    for step in steps:
+      bucket, places = self._order.rows(step)
+      rows = [self._row(bucket, int(place)) for place in places]
+      self._utterances.map(self._utterances.read, rows)
 
   @property
   def damaged(self) -> dict[str, str]:
@@ -288,6 +326,18 @@ class Batches:
     """The number among all utterances of what `Order.rows` gives."""
     return int(
       self._buckets[bucket][place] if place >= 0 else self._extra[~place]
+    )
+
+  def _described(self, step, start, stop):
+    """The `host_reading.Rows` of rows `start` to `stop` of a step."""
+    bucket, places = self._order.rows(step)
+    rows = [self._row(bucket, int(place)) for place in places[start:stop]]
+    return host_reading.rows_of(
+      map(self._utterances.place, rows),
+      self._utterances.lengths(rows),
+      self._labels(rows),
+      self.shapes[bucket],
+      self.max_labels,
     )
 
   def _read(self, bucket, place):

@@ -16,6 +16,7 @@ class Damage:
     utterances: how many there are.
 
   Attributes:
+    limit: as given.
     found: dict from the id of a damaged record to what is wrong with it.
 
   Raises:
@@ -29,7 +30,7 @@ class Damage:
         f"below 1. Received: damaged_limit={limit}"
       )
     self.found = {}
-    self._limit = limit
+    self.limit = limit
     self._utterances = utterances
     # Several steps are read at once.
     self._lock = threading.Lock()
@@ -48,9 +49,9 @@ class Damage:
       if name not in self.found:
         self.found[name] = str(error)
         logging.warning("another utterance takes its place: %s", error)
-      if len(self.found) > self._limit * self._utterances:
+      if len(self.found) > self.limit * self._utterances:
         raise DamagedRecord(
           f"{error}, or let others take the place of a share of them. "
-          f"Received: damaged_limit={self._limit}, damaged={len(self.found)}, "
+          f"Received: damaged_limit={self.limit}, damaged={len(self.found)}, "
           f"utterances={self._utterances}"
         ) from error

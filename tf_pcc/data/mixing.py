@@ -92,6 +92,11 @@ class MixedRecords:
     number, row = self._rows[i]
     return self._parts[number].read(row)
 
+  def place(self, i: int) -> Any:
+    """Where utterance `i` is, as `Records.place`."""
+    number, row = self._rows[i]
+    return self._parts[number].place(row)
+
   def verify(self) -> None:
     """Reads and compares every set, as `Records.verify`."""
     for part in self._parts:

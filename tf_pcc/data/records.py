@@ -15,6 +15,7 @@ import numpy as np
 from tf_pcc.data import audio
 from tf_pcc.data import index as index_
 from tf_pcc.data import shards as shards_
+from tf_pcc.data.host_reading import Place
 from tf_pcc.data.index import ENCODINGS, digest, shard_name
 from tf_pcc.data.shards import DamagedRecord
 from tf_pcc.data.writing import write_records, write_shards
@@ -139,6 +140,28 @@ class Records:
     if found != self.ids[i]:
       raise self._damaged(i, f"it is {found!r}")
     return example
+
+  def place(self, i: int) -> Place:
+    """Where record `i` is, for reading with TensorFlow's own ops.
+
+    Args:
+      i: Number of the record, in [0, len(self)).
+
+    Raises:
+      ValueError: If the records hold FLAC, which core TensorFlow cannot decode.
+    """
+    if self.index["encoding"] != "pcm16":
+      raise ValueError(
+        "Records must hold 16-bit PCM where each host of a TPU reads its own: "
+        "prepare them with python -m launch.prepare --encoding=pcm16. "
+        f"Received: encoding={self.index['encoding']}, records={self.directory}"
+      )
+    return Place(
+      self._shards.paths[self._shard[i]],
+      int(self._offset[i]) - shards_.BEFORE,
+      int(self._size[i]),
+      self.ids[i],
+    )
 
   def paths(self) -> list[str]:
     """Paths of the shards, in order."""
@@ -282,4 +305,8 @@ class MemoryRecords:
     Returns:
       int16 array `[samples[i]]`.
     """
+    return self._waveforms[i]
+
+  def place(self, i: int) -> np.ndarray:
+    """What `read` gives: it is in no file."""
     return self._waveforms[i]
