@@ -174,17 +174,13 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
     head = batches.dataset(stop_step=min(_ADAPT_STEPS, config.steps))
     model.adapt(x for x, _ in head)
 
-  alone = not replicas.spans_workers(strategy)
-
   def pipeline(context):
     dataset = batches.dataset(
       start_step=saved,
       stop_step=config.steps,
       num_pipelines=context.num_input_pipelines,
       pipeline=context.input_pipeline_id,
-      on_host=datasets.read_on_hosts(
-        config, alone and context.num_input_pipelines > 1
-      ),
+      on_host=datasets.read_on_hosts(config, strategy, context),
     )
     return dataset.rebatch(per_core, drop_remainder=True)
 
@@ -207,6 +203,7 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
   evaluation = driver_.Driver(model, tokenizer, config.evaluation_batch)
   iterator = iter(strategy.distribute_datasets_from_function(pipeline))
   seconds, timed, step = 0.0, 0, saved
+  alone = not replicas.spans_workers(strategy)
 
   def save(step):
     health.require_finite(model, step, config, directory)

@@ -5,9 +5,11 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import tensorflow as tf
 from absl import logging
 from ml_collections import config_dict
 
+from tf_pcc import replicas
 from tf_pcc.data import (
   audio,
   augmentation,
@@ -142,12 +144,20 @@ def make_augmentation(
   )
 
 
-def read_on_hosts(config: config_dict.ConfigDict, several: bool) -> bool:
+def read_on_hosts(
+  config: config_dict.ConfigDict,
+  strategy: tf.distribute.Strategy,
+  context: tf.distribute.InputContext,
+) -> bool:
   """Whether TensorFlow's ops read the training audio: `data.read_by`.
 
   Args:
     config: the experiment's `ConfigDict`.
-    several: bool, whether this program drives several hosts.
+    strategy: tf.distribute strategy.
+    context: of one host's data set.
+
+  Returns:
+    With "auto" True where this program drives several hosts.
 
   Raises:
     ValueError: If the field has an unknown value.
@@ -158,7 +168,9 @@ def read_on_hosts(config: config_dict.ConfigDict, several: bool) -> bool:
       f"data.read_by must be one of {_READERS}. Received: "
       f"data.read_by={choice!r}"
     )
-  return choice == "tensorflow" or (choice == "auto" and several)
+  several = context.num_input_pipelines > 1
+  alone = not replicas.spans_workers(strategy)
+  return choice == "tensorflow" or (choice == "auto" and several and alone)
 
 
 def _open(path, weights):

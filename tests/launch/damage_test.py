@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from launch import evaluate, train
 from launch.runs import checkpoints, datasets, opening
@@ -63,11 +64,13 @@ def test_who_reads_is_checked(make_config, tmp_path):
 
 
 @pytest.mark.parametrize("choice", ["auto", "python", "tensorflow"])
-@pytest.mark.parametrize("several", [False, True])
-def test_who_reads(make_config, choice, several):
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_who_reads(make_config, choice, hosts):
   config = make_config(data={"read_by": choice})
-  expected = choice == "tensorflow" or (several and choice == "auto")
-  assert datasets.read_on_hosts(config, several) == expected
+  context = tf.distribute.InputContext(hosts, 0, hosts)
+  expected = choice == "tensorflow" or (hosts == 2 and choice == "auto")
+  found = datasets.read_on_hosts(config, mirrored(2), context)
+  assert found == expected
 
 
 def test_up_to_the_limit_training_goes_on(make_config, damaged, tmp_path):

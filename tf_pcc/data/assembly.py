@@ -69,7 +69,14 @@ class Utterances:
     return np.concatenate([source.samples for source in self._sources])
 
   def lengths(self, rows: Iterable[int]) -> list[int]:
-    """Samples of some utterances."""
+    """The lengths of some utterances.
+
+    Args:
+      rows: Numbers.
+
+    Returns:
+      Samples of each.
+    """
     places = map(self._place, rows)
     return [int(source.samples[index]) for source, index in places]
 
@@ -98,7 +105,14 @@ class Utterances:
     return source.read(index)
 
   def place(self, row: int) -> Any:
-    """Where an utterance is, as `Records.place`."""
+    """Where an utterance is.
+
+    Args:
+      row: Number.
+
+    Returns:
+      As `Records.place`, or the int16 waveform of one that is in no file.
+    """
     source, index = self._place(row)
     return source.place(index)
 

@@ -2,7 +2,8 @@
 
 Utterances go to buckets by length, and all batches of a bucket have one shape;
 one bucket, so one shape, is the usual case on a TPU. Their order is that of
-`tf_pcc.data.ordering`: a run resumes from a step number.
+`tf_pcc.data.ordering`: a run resumes from a step number. More than half of the
+file describes what a training can ask for; the parts are in files of their own.
 """
 
 import dataclasses
@@ -281,12 +282,12 @@ class Batches:
     steps = tf.data.Dataset.range(
       start_step, _ENDLESS if stop_step is None else stop_step
     )
-    shape = [rows, self.shapes[0] if len(self.shapes) == 1 else None]
+    width = self.shapes[0] if len(self.shapes) == 1 else None
     if not on_host:
       return pipeline_of(
         steps,
         lambda step: self.batch(int(step), first, first + rows),
-        shape,
+        [rows, width],
         self.max_labels,
       )
     if self._augmentation or self._damage.limit:
@@ -300,7 +301,8 @@ class Batches:
     return host_reading.pipeline_of(
       steps,
       lambda step: self._described(int(step), first, first + rows),
-      shape,
+      rows,
+      width,
       self.max_labels,
     )
 

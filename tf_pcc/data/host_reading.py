@@ -111,7 +111,8 @@ def rows_of(
 def pipeline_of(
   steps: "tf.data.Dataset",
   describe: Callable[[Any], Rows],
-  audio_shape: Sequence[int | None],
+  count: int,
+  width: int | None,
   label_width: int,
 ) -> "tf.data.Dataset":
   """Maps step numbers to batches, read where the data set is placed.
@@ -120,7 +121,8 @@ def pipeline_of(
     steps: Data set of int64 scalars.
     describe: Function of a step to its `Rows`. It runs in the program that
       makes the data set.
-    audio_shape: `[b, S]`; S is None where it differs from step to step.
+    count: b, rows of a step that this host reads.
+    width: S, samples of each; None where it differs from step to step.
     label_width: U.
 
   Returns:
@@ -130,7 +132,6 @@ def pipeline_of(
   """
   import tensorflow as tf
 
-  count, width = audio_shape
   types = [tf.string, tf.int64, tf.int64, tf.string, tf.string]
   types += [tf.int32] * 4
 
@@ -179,6 +180,9 @@ def damage_named(batches: Any, steps: Iterable[int]) -> Iterator[None]:
     batches: `tf_pcc.data.batching.Batches` whose steps are taken in the
       context.
     steps: Their numbers.
+
+  Yields:
+    Nothing.
 
   Raises:
     DamagedRecord: If one of their records is damaged; it is read again here.

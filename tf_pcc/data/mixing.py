@@ -93,7 +93,14 @@ class MixedRecords:
     return self._parts[number].read(row)
 
   def place(self, i: int) -> Any:
-    """Where utterance `i` is, as `Records.place`."""
+    """Where an utterance is.
+
+    Args:
+      i: Number of the utterance, in [0, len(self)).
+
+    Returns:
+      As `place` of the set that it is in.
+    """
     number, row = self._rows[i]
     return self._parts[number].place(row)
 

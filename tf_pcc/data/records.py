@@ -147,6 +147,9 @@ class Records:
     Args:
       i: Number of the record, in [0, len(self)).
 
+    Returns:
+      `host_reading.Place`.
+
     Raises:
       ValueError: If the records hold FLAC, which core TensorFlow cannot decode.
     """
@@ -308,5 +311,12 @@ class MemoryRecords:
     return self._waveforms[i]
 
   def place(self, i: int) -> np.ndarray:
-    """What `read` gives: it is in no file."""
+    """What `read` gives, because it is in no file.
+
+    Args:
+      i: Number of the utterance.
+
+    Returns:
+      int16 array `[samples[i]]`.
+    """
     return self._waveforms[i]
