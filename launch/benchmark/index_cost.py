@@ -24,9 +24,9 @@ from launch import cli
 from launch.benchmark import options
 from tf_pcc import files
 from tf_pcc.data import (
-  assembly,
   audio,
   batching,
+  counting,
   index,
   records,
   shards,
@@ -190,11 +190,11 @@ def count_labels(directory: str) -> None:
   """
   texts = records.Records(directory).texts
   tokenizer = text.WordTokenizer(synthetic.COMMON_WORDS)
-  counts, repeats = assembly.label_counts(
+  counts, repeats = counting.label_counts(
     tokenizer, [line for line, _ in _templates()]
   )
   template = np.arange(len(texts)) % _TEMPLATES
-  assembly.keep_label_counts(
+  counting.keep_label_counts(
     tokenizer, texts, counts[template], repeats[template]
   )
 

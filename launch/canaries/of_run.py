@@ -3,9 +3,8 @@
 DIR/canaries.json    the plan: what is inserted how often, what is held out
 DIR/canaries/        their sound as records, sped up
 
-The plan is drawn and spoken at the first start. A resumed run and an audit
-months later read these files and draw nothing. launch.make_canaries writes the
-same two for a training that is not ours, launch.prepare beside records.
+The plan is drawn and spoken at the first start. Resumed runs and later audits
+read these files. launch.make_canaries and launch.prepare write the same two.
 """
 
 import dataclasses
@@ -20,12 +19,12 @@ import tensorflow as tf
 from absl import logging
 from ml_collections import config_dict
 
-from launch.canaries.speaking import check_sound, speak
+from launch.canaries.speaking import check_sound, speak, spoken_fits
 from launch.canaries.speaking import utterance as _utterance
 from launch.runs import checkpoints, saved_config
 from tf_pcc import audit, files
 from tf_pcc.audit import texts as texts_
-from tf_pcc.data import batching, records, text, tts
+from tf_pcc.data import batching, records, text
 from tf_pcc.data.mixing import AnyRecords
 
 
@@ -221,26 +220,6 @@ def draw(
     plan.digest()[:12],
   )
   return Canaries(plan, spoken)
-
-
-def spoken_fits(
-  tokenizer: text.Tokenizer, fits: Callable[[Sequence[int], int], bool]
-) -> Callable[[str, float], bool]:
-  """What `draw` takes from what a model says.
-
-  Args:
-    tokenizer: `tf_pcc.data.text.Tokenizer`.
-    fits: function (labels, samples) -> bool, as in `prepare`.
-
-  Returns:
-    function (text, seconds) -> bool.
-  """
-
-  def check(line, seconds):
-    labels = tokenizer.encode(text.normalize(line))
-    return bool(fits(labels, int(round(seconds * tts.SAMPLE_RATE))))
-
-  return check
 
 
 def save(directory: str | os.PathLike, canaries: Canaries) -> None:

@@ -1,6 +1,7 @@
 """The sound of canaries: synthesised, sped up, kept in the cache."""
 
 import os
+from collections.abc import Callable, Sequence
 
 from absl import logging
 
@@ -79,6 +80,26 @@ def _speak(plan):
     resampling.speed(waveform.astype("float32") / 2**15, canary.speed)
     for waveform, canary in zip(waveforms, plan.all)
   ]
+
+
+def spoken_fits(
+  tokenizer: text.Tokenizer, fits: Callable[[Sequence[int], int], bool]
+) -> Callable[[str, float], bool]:
+  """What `of_run.draw` takes, from what a model says.
+
+  Args:
+    tokenizer: `tf_pcc.data.text.Tokenizer`.
+    fits: function (labels, samples) -> bool, as in `of_run.prepare`.
+
+  Returns:
+    function (text, seconds) -> bool.
+  """
+
+  def check(line, seconds):
+    labels = tokenizer.encode(text.normalize(line))
+    return bool(fits(labels, int(round(seconds * tts.SAMPLE_RATE))))
+
+  return check
 
 
 def check_sound(

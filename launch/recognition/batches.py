@@ -17,6 +17,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from tf_pcc.data import assembly
+from tf_pcc.data.mixing import AnyRecords
+
 SECONDS = (0.625, 1.25, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0)
 # The cost of 32 rows of 10 seconds; see `rows`.
 _BUDGET = 32 * 10 * (1 + 10 / 15)
@@ -128,3 +131,20 @@ def consecutive(
   while group := list(itertools.islice(sounds, batch_size)):
     keys, waveforms = zip(*group)
     yield Batch(keys, waveforms, max(map(len, waveforms)))
+
+
+def sounds_of(
+  records: AnyRecords,
+) -> Iterator[tuple[int, np.ndarray]]:
+  """The sound of records, read as it is taken.
+
+  Args:
+    records: `Records` or `MemoryRecords`.
+
+  Yields:
+    (number, int16 [samples]) of each utterance.
+  """
+  reading = assembly.Utterances([records])
+  for start in range(0, len(records), reading.parallel):
+    rows = range(len(records))[start : start + reading.parallel]
+    yield from zip(rows, reading.map(records.read, rows))

@@ -22,32 +22,14 @@ import tensorflow as tf
 
 from launch.recognition import batches
 from launch.recognition import windows as windows_
-from launch.recognition.batches import Key
+from launch.recognition.batches import Key, sounds_of
 from models.speech_model import SpeechModel
 from tf_pcc import bars
-from tf_pcc.data import assembly
 from tf_pcc.data.mixing import AnyRecords
 from tf_pcc.data.text import Tokenizer
 
 # A bar appears where there is time to look at it.
 _BAR_DELAY = 5.0
-
-
-def sounds_of(
-  records: AnyRecords,
-) -> Iterator[tuple[int, np.ndarray]]:
-  """The sound of records, read as it is taken.
-
-  Args:
-    records: `Records` or `MemoryRecords`.
-
-  Yields:
-    (number, int16 [samples]) of each utterance.
-  """
-  reading = assembly.Utterances([records])
-  for start in range(0, len(records), reading.parallel):
-    rows = range(len(records))[start : start + reading.parallel]
-    yield from zip(rows, reading.map(records.read, rows))
 
 
 def on_all_cores(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.data import order_reference
-from tf_pcc.data import assembly, batching, records, text
+from tf_pcc.data import assembly, batching, counting, records, text
 
 RATE = 100
 TOKENIZER = text.CharacterTokenizer("AB ")
@@ -87,7 +87,7 @@ def test_the_order_is_that_of_the_first_version(fits, boundaries, insert):
 
 @pytest.mark.parametrize("chunk", [1, 3, 1000])
 def test_labels_are_counted_as_they_are_encoded(monkeypatch, chunk):
-  monkeypatch.setattr(assembly, "_CHUNK", chunk)
+  monkeypatch.setattr(counting, "_CHUNK", chunk)
   texts = [*_texts(np.random.default_rng(0), 200), "", "AA", "AA", "X", ""]
   counts, repeats = assembly.label_counts(TOKENIZER, texts)
   for i, line in enumerate(texts):

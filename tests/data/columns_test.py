@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from tests.data import order_reference
-from tf_pcc.data import assembly, batching, columns, index, records, text
+from tf_pcc.data import (
+  assembly,
+  batching,
+  columns,
+  counting,
+  index,
+  records,
+  text,
+)
 from tf_pcc.data.utterances import Utterance
 
 pytest.importorskip("pyarrow", reason="large records have an Arrow index")
@@ -89,7 +97,7 @@ def test_the_order_is_the_same_and_labels_are_counted_once(
   for start in range(3):
     if start == 2:
       # Counted already: nothing is encoded but the rows of a step.
-      monkeypatch.setattr(assembly, "_count", None)
+      monkeypatch.setattr(counting, "_count", None)
     for folder in folders[start // 2 :]:
       batches = batching.Batches(
         records.Records(folder), TOKENIZER, 4, (1, 2, 3), seed=3

@@ -24,34 +24,19 @@ from tf_pcc.data.assembly import (
 )
 from tf_pcc.data.augmentation import Augmentation, Change
 from tf_pcc.data.limits import Limits, ctc_length, require_batch
-from tf_pcc.data.ordering import Order
+from tf_pcc.data.ordering import Insertion, Order
 from tf_pcc.data.shards import DamagedRecord
 
 if TYPE_CHECKING:
   import tensorflow as tf
 
-  from tf_pcc.data.tokenizers import Tokenizer
+  from tf_pcc.data.tokenizer_base import Tokenizer
 
 __all__ = ["Batches", "Insertion", "ctc_length"]
 
 _ENDLESS = 2**62
 # What a random number is for; `tf_pcc.data.ordering` has 0 to 3.
 _AUGMENTATION = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class Insertion:
-  """An utterance that training sees beside the records: a canary.
-
-  Attributes:
-    source: The `Records` or `MemoryRecords` that holds it.
-    index: Its number there.
-    repeats: How often it is seen in `total_steps` steps, evenly spread.
-  """
-
-  source: object
-  index: int
-  repeats: int = 1
 
 
 class Batches:

@@ -5,6 +5,7 @@ its utterances without the remainder that fills no batch. Everything is computed
 from the seed and the step alone, so there is no state to save.
 """
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 
@@ -12,6 +13,21 @@ import numpy as np
 
 # What a random number is for; part of its Philox key.
 _UTTERANCES, _BUCKETS, _ROWS, _PHASES = range(4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Insertion:
+  """An utterance that training sees beside the records: a canary.
+
+  Attributes:
+    source: The `Records` or `MemoryRecords` that holds it.
+    index: Its number there.
+    repeats: How often it is seen in `total_steps` steps, evenly spread.
+  """
+
+  source: object
+  index: int
+  repeats: int = 1
 
 
 class Order:
