@@ -14,8 +14,10 @@ code 0.
 """
 
 import argparse
+import collections
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -165,25 +167,28 @@ def run(executable, suite, processes, folder):
   if not report.exists():
     raise ValueError(f"the tests did not end: {report.with_suffix('.log')}")
   cases = list(xml.etree.ElementTree.parse(report).getroot().iter("testcase"))
-  failed, skipped = [], []
+  failed, skipped = [], collections.Counter()
   for case in cases:
     name = f"{case.get('classname')}::{case.get('name')}"
     if case.find("failure") is not None or case.find("error") is not None:
       failed.append(f"failed: {name}")
     elif case.find("skipped") is not None:
-      skipped.append(f"skipped: {name}: {case.find('skipped').get('message')}")
-  passed = len(cases) - len(failed) - len(skipped)
+      skipped[case.find("skipped").get("message")] += 1
+  passed = len(cases) - len(failed) - skipped.total()
   native = found.pop() == "True"
   if found[0].startswith("2.17.") and not native:
     failed.append("failed: tensorflow-io's native library does not load")
   row = [*found, "native" if native else "none"]
-  counts = [str(n) for n in (passed, len(failed), len(skipped))]
-  return row + counts, failed + skipped
+  counts = [str(n) for n in (passed, len(failed), skipped.total())]
+  reasons = [f"{n} skipped: {why}" for why, n in skipped.items()]
+  return row + counts, failed + reasons
 
 
 def last_line(log):
-  """What pytest closed with: "3 passed in 1.2s", the last line of its log."""
-  return pathlib.Path(log).read_text("utf-8").rstrip().rpartition("\n")[2]
+  """What pytest closed with, "3 passed in 1.2s"; TensorFlow may speak later."""
+  lines = pathlib.Path(log).read_text("utf-8").rstrip().split("\n")
+  closing = [line for line in lines if re.search(r"^[=\d].* in [\d.]+s", line)]
+  return (closing or lines)[-1]
 
 
 def table(rows):
@@ -226,6 +231,8 @@ def main():
       row, remarks = [tensorflow, *[""] * 4, f"{error}", ""], ["failed"]
     rows.append([python, *row])
     print(f"Python {python}, TensorFlow {tensorflow}", *remarks, sep="\n  ")
+    # Whoever stops the rest has this one.
+    print(table(rows[-1:]).rpartition("\n")[2])
     failed = any(line.startswith("failed") for line in remarks)
     bad = bad or failed
     log = home / "report.log"
