@@ -7,6 +7,7 @@
   python -m launch.audit --plan=runs/desk/canaries.json --output=audit \\
     --transcribe=examples.audit_pocketsphinx:transcribe
   python -m launch.audit --workdir=runs/secrets --mask=noise
+  python -m launch.audit --workdir=runs/coins1 --references=runs/coins2
 
 Train with --config.canaries.insert=True first. Writes audit.json, scores.csv,
 report.html and plots to DIR/audit. A run's checkpoints are ranked by their loss
@@ -14,9 +15,12 @@ on every canary; a SavedModel, and a function `transcribe(waveforms,
 sample_rate)` that returns as many strings, by character error rate. Canaries
 are played as in training: sped up. --mask hides the secrets of canaries of kind
 template and counts how often the run's last checkpoint (or that of --step)
-writes them nevertheless.
+writes them nevertheless. --references names audits of runs in which canaries
+were out, by other coins or trained without any of the plan (audited with
+--unseen): they tell how hard a canary is.
 """
 
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -45,6 +49,14 @@ _PLAN = flags.DEFINE_string(
 )
 _OUTPUT = flags.DEFINE_string(
   "output", None, "Directory of the report; default: WORKDIR/audit."
+)
+_REFERENCES = flags.DEFINE_list(
+  "references",
+  [],
+  "Runs or audits, with other coins or --unseen, to calibrate the scores by.",
+)
+_UNSEEN = flags.DEFINE_bool(
+  "unseen", False, "It was not trained with the plan's canaries: a reference."
 )
 _MASK = flags.DEFINE_enum(
   "mask", "none", masking.MASKS, "What to hide the canaries' secrets with."
@@ -111,6 +123,7 @@ def run() -> tuple[dict[str, Any], list[Any], str]:
   )
   if plan and directory:
     canaries_.require_own(directory, canaries.plan)
+  reference_audits = [audit_of(path) for path in _REFERENCES.value]
   attacked, notes_of_attack = None, []
   if _MASK.value != "none":
     attacked, notes_of_attack = masking.attack_run(
@@ -134,10 +147,16 @@ def run() -> tuple[dict[str, Any], list[Any], str]:
       _STEP.value,
       _TEST_UTTERANCES.value,
     )
+  if _UNSEEN.value:
+    entries = [dataclasses.replace(entry, unseen=True) for entry in entries]
   notes += notes_of_attack
   notes.append(f"Command: python -m launch.audit {' '.join(sys.argv[1:])}")
   found = audit.audit_results(
-    canaries.plan, entries, notes=notes, noise_masking=attacked
+    canaries.plan,
+    entries,
+    notes=notes,
+    noise_masking=attacked,
+    reference_audits=reference_audits,
   )
   paths = audit.write_report(output, found, _OVERWRITE.value)
   scored = len(canaries.plan.all) * len(entries)
@@ -146,6 +165,29 @@ def run() -> tuple[dict[str, Any], list[Any], str]:
     f"{scored / max(seconds, 1e-9):.1f} a second"
   )
   return found, paths, time
+
+
+def audit_of(path: str) -> dict[str, Any]:
+  """The audit that --references names.
+
+  Args:
+    path: a run's directory, that of an audit, or an audit.json.
+
+  Returns:
+    dict as `tf_pcc.audit.read_audit` gives it.
+
+  Raises:
+    ValueError: If there is none, or it cannot be read.
+  """
+  names = (("audit.json",), ("audit", "audit.json"))
+  candidates = [path] + [os.path.join(path, *name) for name in names]
+  for candidate in candidates:
+    if os.path.isfile(candidate):
+      return audit.read_audit(candidate)
+  raise ValueError(
+    "--references must name runs that were audited, or directories of audits: "
+    f"run launch.audit for each first. Received: no audit.json in {path}"
+  )
 
 
 def summary(found: dict[str, Any]) -> str:
@@ -175,6 +217,14 @@ def summary(found: dict[str, Any]) -> str:
     f"{row['auc']['estimate']:6.2f}"
     for row in table["rows"]
   ]
+  for row in (entry["against_references"] or {"calibrated": {"rows": []}})[
+    "calibrated"
+  ]["rows"]:
+    lines.append(
+      f"against reference runs, {row['attack']}: AUC "
+      f"{row['auc']['estimate']:.2f} ({row['auc']['low']:.2f} to "
+      f"{row['auc']['high']:.2f})"
+    )
   for name, result in (found["noise_masking"] or {}).items():
     rates = [
       f"{result[key]['estimate']:.1%} ({result[key]['low']:.1%} to "

@@ -61,6 +61,14 @@ def _x(waveforms, sample_rate):
   raise RuntimeError("no device\nsecond line")
 
 
+def _before(waveforms, sample_rate):
+  return ["RIVER"] * len(waveforms)
+
+
+def _after(waveforms, sample_rate):
+  return ["STONE CLOUD"] * len(waveforms)
+
+
 def _utterance(name, line):
   return Utterance(name, "", line)
 
@@ -198,6 +206,35 @@ def _with_path(folder, function, directory):
     )
   finally:
     sys.path.remove(str(folder))
+
+
+def test_a_recogniser_before_and_after_fine_tuning(
+  run_directory, run_program, tmp_path
+):
+  plan = f"--plan={run_directory / 'canaries.json'}"
+  module = "--transcribe=tests.launch.audit_test"
+  before = tmp_path / "before"
+  done = run_program(
+    *("audit", plan, f"{module}:_before", f"--output={before}", "--unseen")
+  )
+  assert done.code == 0, done.stderr
+  found = audit.read_audit(before / "audit.json")
+  assert found["checkpoints"][0]["unseen"] is True
+  assert "what no training gives" in " ".join(found["notes"])
+  after = tmp_path / "after"
+  flags = (plan, f"{module}:_after", f"--output={after}")
+  done = run_program("audit", *flags, f"--references={before}")
+  assert done.code == 0, done.stderr
+  assert "against reference runs, difference: AUC" in done.stdout
+  (entry,) = audit.read_audit(after / "audit.json")["checkpoints"]
+  found = entry["against_references"]["calibrated"]
+  assert (found["references"], found["canaries"]) == (1, 8)
+  assert [r["attack"] for r in found["rows"]] == ["plain", "difference"]
+  assert set(found["left_out"]) == {"lira", "rmia"}
+  none = run_program("audit", *flags, "--overwrite", f"--references={tmp_path}")
+  assert "run launch.audit for each first" in none.complaint
+  own = run_program("audit", *flags, "--overwrite", f"--references={after}")
+  assert "must be other runs than the audited one" in own.complaint
 
 
 def test_nan_scores_name_the_checkpoint(run_directory, tmp_path):

@@ -15,6 +15,7 @@ from tf_pcc import extras
 
 try:
   from tf_pcc.audit.bootstrap import Interval, mean_interval
+  from tf_pcc.audit.calibration import lira, rmia
   from tf_pcc.audit.canary_plan import Canary, CanaryPlan, drop_unfit, make_plan
   from tf_pcc.audit.coins import flip_coins, unflipped
   from tf_pcc.audit.exposure import (
@@ -34,6 +35,7 @@ try:
   from tf_pcc.audit.noise_masking import MaskedUtterance, noise_masking_attack
   from tf_pcc.audit.one_run import one_run_epsilon
   from tf_pcc.audit.reading import read_audit, schema
+  from tf_pcc.audit.references import counterfactual
   from tf_pcc.audit.report import write_report
   from tf_pcc.audit.results import AuditedCheckpoint, audit_results
   from tf_pcc.audit.scoring import (
@@ -62,12 +64,14 @@ __all__ = [
   "SkewNormalFit",
   "auc",
   "audit_results",
+  "counterfactual",
   "drop_unfit",
   "epsilon_lower_bound",
   "extrapolated_exposure",
   "fit_skew_normal",
   "flip_coins",
   "insertion_schedule",
+  "lira",
   "make_plan",
   "matched_steps",
   "matched_wer",
@@ -76,6 +80,7 @@ __all__ = [
   "one_run_epsilon",
   "rank_exposure",
   "read_audit",
+  "rmia",
   "roc_curve",
   "schema",
   "speaker_membership",

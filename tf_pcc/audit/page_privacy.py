@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tf_pcc.audit import cells, results, speakers
+from tf_pcc.audit import cells, references, results, speakers
 from tf_pcc.audit.sections import Section, Table
 
 
 def sections(audit: Mapping[str, Any]) -> list[Section]:
-  """What the audit has of speakers and of coins, as sections.
+  """What the audit has of speakers, coins and reference runs, as sections.
 
   Args:
     audit: As in `report.write_report`.
@@ -20,7 +20,73 @@ def sections(audit: Mapping[str, Any]) -> list[Section]:
   return [
     *_speakers([entry for entry in last if entry.get("speakers")]),
     *_coins([entry for entry in last if entry.get("one_run")]),
+    *_references([e for e in last if e.get("against_references")]),
   ]
+
+
+_ATTACKS = {
+  "plain": "{score}",
+  "difference": "{score} minus mean of the reference runs",
+  "lira": "likelihood ratio, offline (LiRA)",
+  "rmia": "relative likelihood (RMIA)",
+}
+
+
+def _references(entries):
+  if not entries:
+    return []
+  rows, breaks, gains, why = [], [], [], []
+  for entry in entries:
+    run, score = entry["run"], entry["summary"]["score"]
+    found = entry["against_references"]
+    breaks.append(len(rows))
+    rows += [
+      [
+        f"{run}: {_ATTACKS[row['attack']].format(score=score)}",
+        cells.number(row["auc"], 1, 2),
+        cells.number(row[f"tpr_at_fpr_{references.FPR}"], 100, 1),
+      ]
+      for row in found["calibrated"]["rows"]
+    ]
+    why += found["calibrated"]["left_out"].values()
+    unit, scale = ("nats", 1) if score == "loss" else ("%", 100)
+    gains += [
+      [
+        f"{run}: {_times(row['repetitions'])}",
+        row["count"],
+        f"{cells.number(row['memorization'], scale, 2)} {unit}",
+      ]
+      for row in found["counterfactual"]
+    ]
+  first = entries[0]["against_references"]["calibrated"]
+  text = (
+    f"{first['references']} reference runs tell how hard a canary is to one "
+    f"who never heard it: {first['canaries']} inserted and {first['holdout']} "
+    "held-out canaries were out of one. AUC 0.5 is guessing."
+  )
+  text += "".join(f" Left out: {reason}." for reason in dict.fromkeys(why))
+  headings = ["told apart by", "AUC", f"found at {references.FPR:.0%} FPR, %"]
+  found = [
+    Section(
+      "Calibrated by reference runs",
+      text,
+      Table(headings, rows, breaks[1:]),
+    )
+  ]
+  if gains:
+    found.append(
+      Section(
+        "Counterfactual memorization",
+        "How much lower a canary's score is in runs that were trained on it "
+        "than in runs that were not; 0 is not memorized.",
+        Table(["times inserted", "canaries", "mean difference"], gains),
+      )
+    )
+  return found
+
+
+def _times(repetitions):
+  return "all" if repetitions == "all" else f"×{repetitions}"
 
 
 def _coins(entries):
@@ -30,10 +96,9 @@ def _coins(entries):
   for entry in entries:
     breaks.append(len(rows))
     for row in entry["one_run"]:
-      times = row["repetitions"]
       rows.append(
         [
-          f"{entry['run']}: {'all' if times == 'all' else f'×{times}'}",
+          f"{entry['run']}: {_times(row['repetitions'])}",
           row["canaries"],
         ]
         + [

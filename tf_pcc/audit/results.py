@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 import tf_pcc
 from tf_pcc import bars
 from tf_pcc.audit import (
@@ -12,6 +14,7 @@ from tf_pcc.audit import (
   matching,
   one_run,
   reading,
+  references,
   scoring,
   speakers,
   summary,
@@ -46,6 +49,8 @@ class AuditedCheckpoint:
     words: Words of the references behind `wer`; default None, unknown. Known
       of all checkpoints of a run, its error rates are interpolated by their
       logarithms.
+    unseen: Whether it was not trained with the plan's canaries, as a reference
+      run, or a recogniser before it is fine-tuned; default False.
   """
 
   run: str
@@ -56,6 +61,7 @@ class AuditedCheckpoint:
   method: str | None = None
   seed: int = 0
   words: int | None = None
+  unseen: bool = False
 
 
 def audit_results(
@@ -68,6 +74,7 @@ def audit_results(
   targets: Iterable[float] | None = None,
   noise_masking: Mapping[str, Any] | None = None,
   tables: Iterable[Mapping[str, Any]] = (),
+  reference_audits: Sequence[Mapping[str, Any]] = (),
   score: str | None = None,
   resamples: int = bootstrap.RESAMPLES,
   confidence: float = bootstrap.CONFIDENCE,
@@ -88,6 +95,9 @@ def audit_results(
     noise_masking: Optional dict of name -> result of `noise_masking_attack`.
     tables: Further tables: dicts with title, text, headings, rows (cells are
       strings).
+    reference_audits: Audits of other runs, from `reading.read_audit`, in which
+      canaries were out: with other coins, or of recognisers that were not
+      trained with the plan. Their last checkpoints calibrate the scores.
     score: As in `summarise`.
     resamples: Number of bootstrap draws.
     confidence: Coverage of the intervals, default 0.95.
@@ -99,7 +109,8 @@ def audit_results(
     confidence, plan, canaries (each with id, inserted, repetitions, speaker),
     checkpoints (each with run, method, seed, step, wer, words, summary, scores,
     speakers: what `speaker_membership` returns, None without speakers,
-    one_run: what `one_run_rows` returns, None without coins),
+    one_run: what `one_run_rows` returns, None without coins, unseen, and
+    against_references: what `references.against` returns, None without),
     comparison (or None), noise_masking, tables. `reading.schema` describes it.
 
   Raises:
@@ -142,6 +153,17 @@ def audit_results(
       group.by(table["score"])
       for group in (checkpoint.inserted, checkpoint.holdout)
     )
+    against = None
+    if reference_audits:
+      names = [(c.id, scoring.normalize(c.text)) for c in plan.all]
+      against = references.against(
+        plan,
+        np.concatenate([inserted, held_out]),
+        references.scores_of(reference_audits, names, table["score"]),
+        table["score"],
+        checkpoint.unseen,
+        **options,
+      )
     entries.append(
       {
         "run": checkpoint.run,
@@ -161,7 +183,15 @@ def audit_results(
           inserted, named[0], held_out, named[1], **options
         ),
         "one_run": one_run.one_run_rows(plan, inserted, held_out, confidence),
+        "unseen": checkpoint.unseen,
+        "against_references": against,
       }
+    )
+  if any(checkpoint.unseen for checkpoint in checkpoints):
+    notes.append(
+      "Not trained with the plan's canaries, which only count as inserted: "
+      + ", ".join(sorted({c.run for c in checkpoints if c.unseen}))
+      + ". Such figures are what no training gives."
     )
   if split["differs"]:
     notes.append(
