@@ -108,7 +108,7 @@ def test_writes_everything_and_the_page_loads_nothing(tmp_path, compared):
   assert "A quick run & no result." in page.text
   assert "@media print" in text
   # One image a figure, each with words beside it.
-  assert len(page.images) == len(paths) - 3 == text.count("<figcaption>")
+  assert len(page.images) == len(paths) - 3 == text.count("<figcaption ")
   assert all(image["alt"] for image in page.images)
 
 

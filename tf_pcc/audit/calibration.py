@@ -62,8 +62,8 @@ def lira(scores: ArrayLike, references: ArrayLike) -> np.ndarray:
     chance of so low a score without the canary. Lower means more memorized.
 
   Raises:
-    ValueError: As `difference`, or if all reference runs score alike, or no
-      canary was out of two.
+    ValueError: If `difference` refuses the scores, all reference runs score
+      alike, or no canary was out of two.
 
   Example:
 
@@ -116,7 +116,8 @@ def rmia(
     means more memorized.
 
   Raises:
-    ValueError: As `difference`, or if gamma or offline is out of range.
+    ValueError: If `difference` refuses the scores, or gamma or offline is out
+      of range.
 
   Example:
 

@@ -11,6 +11,7 @@ from tf_pcc.audit import (
   exposure,
   figures,
   page_comparison,
+  page_front,
   page_privacy,
   results,
 )
@@ -45,6 +46,7 @@ def render(audit: Mapping[str, Any], drawn: Sequence[figures.Figure]) -> str:
   return environment.get_template("report.html.jinja").render(
     title=audit["title"],
     notes=audit["notes"],
+    front=page_front.front(audit),
     sections=_sections(audit, drawn),
     style=(folder / "report.css").read_text("utf-8"),
     wide=_WIDE_COLUMNS,

@@ -188,7 +188,8 @@ def against(
     mean over canaries of `counterfactual`.
 
   Raises:
-    ValueError: As `calibrated`, or if a reference run is the audited one.
+    ValueError: If `calibrated` refuses the scores, or a reference run is the
+      audited one.
   """
   others, included = references
   for row in others:

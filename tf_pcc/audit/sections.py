@@ -70,3 +70,20 @@ class Section:
   table: Table | None = None
   figures: Sequence[Picture] = ()
   folds: Sequence[Fold] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Front:
+  """The first page.
+
+  Attributes:
+    verdict: What came out, a sentence or two.
+    level: "leaked", "partly", "nothing" or "unknown": how the box looks.
+    facts: Pairs of a question and its answer.
+    table: A row a method where there are several, or None.
+  """
+
+  verdict: str
+  level: str
+  facts: Sequence[tuple[str, str]]
+  table: Table | None = None
