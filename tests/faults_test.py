@@ -93,6 +93,16 @@ def test_the_server_sees_every_way_to_go_wrong(tmp_path):
   assert "IndexError" in found[3]["text"]
 
 
+@pytest.mark.parametrize(
+  ("memory", "grown"),
+  [([9, 10, 10, 9], 1.0), ([5, 10, 10, 12], 1.2), ([10, 10, 5, 5], 0.5)],
+)
+def test_growth_is_of_the_most_after_the_warm_up(memory, grown):
+  from tests.faults import soak
+
+  assert soak.grew(memory) == grown
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_no_fault_of_two_minutes_is_found():

@@ -17,8 +17,10 @@ import tensorflow as tf
 from tf_pcc import files
 
 STATE = "checkpoint"
-_INDEX = re.compile(r"ckpt-(\d+)\.index$")
-_DATA = re.compile(r"ckpt-(\d+)\.data-(\d{5})-of-(\d{5})$")
+# A step as it is written: no leading zeros, within 64 bits.
+_STEP = r"(0|[1-9]\d{0,17})"
+_INDEX = re.compile(rf"ckpt-{_STEP}\.index$")
+_DATA = re.compile(rf"ckpt-{_STEP}\.data-(\d{{5}})-of-(\d{{5}})$")
 _TEMP_FOLDER = re.compile(r"ckpt-\d+_temp$")
 # What a writer that was killed leaves of a file, by the file's name: see
 # `files.replacing`; the last form is TensorFlow's own.
@@ -37,6 +39,27 @@ def names(folder: str | os.PathLike) -> set[str]:
   if not tf.io.gfile.isdir(folder):
     return set()
   return {name.rstrip("/") for name in tf.io.gfile.listdir(folder)}
+
+
+def require_types(folder: str | os.PathLike) -> None:
+  """Refuses what could not be written to at the first checkpoint.
+
+  Args:
+    folder: the folder of the checkpoints; it may be missing.
+
+  Raises:
+    ValueError: If it is a file, or its state file is a folder.
+  """
+  if tf.io.gfile.exists(folder) and not tf.io.gfile.isdir(folder):
+    raise ValueError(
+      f"{folder} must be a folder: move the file away, and restore the folder "
+      "of checkpoints if there was one. Received: a file"
+    )
+  state = files.join(folder, STATE)
+  if tf.io.gfile.isdir(state):
+    raise ValueError(
+      f"{state} must be a file: move the folder away. Received: a folder"
+    )
 
 
 def path_of(folder: str | os.PathLike, step: int) -> str:

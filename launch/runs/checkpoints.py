@@ -1,5 +1,6 @@
 """The checkpoints of a run: saved, found, restored."""
 
+import contextlib
 import os
 import tempfile
 
@@ -60,15 +61,22 @@ class Checkpoints:
         it; 0 takes none.
 
     Raises:
-      ValueError: If it was saved with another tokenizer.
+      ValueError: If it was saved with another tokenizer, of another model or
+        optimizer, or at another step.
     """
     if not step:
       return
     path = checkpoint_files.path_of(self._folder, step)
     if self._digest:
       require_tokenizer(path, self._digest)
-    self._checkpoint.restore(path).assert_existing_objects_matched()
+    with _of_this_model(path):
+      self._checkpoint.restore(path).assert_existing_objects_matched()
     self._saved = int(self.step.numpy())
+    if self._saved != step:
+      raise ValueError(
+        f"{path}.* must have the name that it was saved with: rename the files "
+        f"to ckpt-{self._saved}.*. Received: step={step}"
+      )
 
   def save(self, step: int) -> None:
     """Writes a checkpoint of this step, unless it is there already.
@@ -187,11 +195,13 @@ def restore_weights(model: keras.Model, checkpoint: str) -> None:
     checkpoint: path from `checkpoint_paths`.
 
   Raises:
-    ValueError: If its files are damaged.
+    ValueError: If its files are damaged, or of another model.
   """
   weights = tf.train.Checkpoint(weights=_weights(model))
   try:
-    status = weights.restore(checkpoint)
+    with _of_this_model(checkpoint):
+      status = weights.restore(checkpoint)
+      status.assert_existing_objects_matched().expect_partial()
   except Exception as error:
     if not checkpoint_files.is_damage(error):
       raise
@@ -200,7 +210,19 @@ def restore_weights(model: keras.Model, checkpoint: str) -> None:
       "name an earlier one by --step, or train on from it with python -m "
       f"launch.train. Received: {checkpoint_files.brief(error)}"
     ) from error
-  status.assert_existing_objects_matched().expect_partial()
+
+
+@contextlib.contextmanager
+def _of_this_model(path):
+  """Says so where what is in a checkpoint does not fit the variables."""
+  try:
+    yield
+  except (AssertionError, ValueError) as error:
+    raise ValueError(
+      f"{path}.* must be a checkpoint of the model and the optimizer that "
+      "config.json names: restore the run's own, or take another --workdir. "
+      f"Received: {checkpoint_files.brief(error)}"
+    ) from error
 
 
 def _weights(model):

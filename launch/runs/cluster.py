@@ -155,13 +155,15 @@ def gather(strategy: tf.distribute.Strategy, number: int) -> list[int]:
   """
   if not replicas.spans_workers(strategy):
     return [number]
-
-  def slots():
-    return replicas.gather(tf.fill([1], float(number)))
-
-  gathered = strategy.run(tf.function(slots))
+  gathered = strategy.run(_slots, args=(tf.constant([float(number)]),))
   first = strategy.experimental_local_results(gathered)[0]
   return [int(value) for value in first.numpy().ravel()]
+
+
+@tf.function(autograph=False)
+def _slots(values):
+  # One function: each of its own would be traced, and kept, at every call.
+  return replicas.gather(values)
 
 
 def count_workers() -> int:

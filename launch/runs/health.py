@@ -1,6 +1,7 @@
 """Stops a run that has exploded, and says what to try."""
 
 import os
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -80,6 +81,18 @@ def require_finite(
 
 def _finite(model):
   """Whether each weight is, a list of bool."""
+  if model not in _askers:
+    _askers[model] = _asker(model)
+  return _askers[model]().numpy().tolist()
+
+
+# Traced once a model: TensorFlow warns of functions made for one call.
+_askers = weakref.WeakKeyDictionary()
+
+
+def _asker(model):
+  # Not the model itself: what the function holds would hold it for ever.
+  known = weakref.ref(model)
 
   @tf.function(autograph=False)
   def ask():
@@ -88,11 +101,11 @@ def _finite(model):
         tf.reduce_all(tf.math.is_finite(value))
         if value.dtype.is_floating
         else tf.constant(True)
-        for value in (tf.convert_to_tensor(w.value) for w in model.weights)
+        for value in (tf.convert_to_tensor(w.value) for w in known().weights)
       ]
     )
 
-  return ask().numpy().tolist()
+  return ask
 
 
 def _last_good(directory):

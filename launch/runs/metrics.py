@@ -39,9 +39,10 @@ class Writer:
       files.write_text(self._path, "".join(map(_dump, kept)))
     # TensorFlow writes its files, but only with TensorBoard's own code.
     extras.load("tensorboard", "TensorBoard's files", "train")
-    self._events = tf.summary.create_file_writer(
-      files.join(directory, "tensorboard")
-    )
+    events = files.join(directory, "tensorboard")
+    # TensorFlow does not say which folder it could not make.
+    files.make_folder(events)
+    self._events = tf.summary.create_file_writer(events)
 
   def write(self, line: Mapping[str, Any]) -> None:
     """Writes one line.

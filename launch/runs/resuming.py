@@ -36,10 +36,11 @@ def saved_step(
     int, the step, 0 if the run is at its beginning; the same on all workers.
 
   Raises:
-    ValueError: If there are checkpoints and none is good, if they are gone, or
-      the workers do not see the same ones.
+    ValueError: If there are checkpoints and none is good, if they are gone, if
+      their folder is a file, or the workers do not see the same ones.
   """
   folder = files.join(directory, "checkpoints")
+  checkpoint_files.require_types(folder)
   found, _ = checkpoint_files.steps(folder)
   newest = max(found, default=0)
   if len(set(cluster.gather(strategy, newest))) > 1:

@@ -27,6 +27,8 @@ from tf_pcc.data import records
 
 _LIMIT_SECONDS = 600
 _PATIENCE_SECONDS = 60
+# The order of attributes in it is another after restoring.
+_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _EXPERIMENT = """
 import json
 from launch.configs import base
@@ -312,7 +314,7 @@ def _write_tensors(output, result_path):
   for path in sorted(pathlib.Path(output, "checkpoints").glob("*.index")):
     reader = tf.train.load_checkpoint(str(path.with_suffix("")))
     step = path.stem.rpartition("-")[2]
-    for name in reader.get_variable_to_shape_map():
+    for name in reader.get_variable_to_shape_map().keys() - {_GRAPH}:
       value = reader.get_tensor(name)
       content = value if isinstance(value, bytes) else value.tobytes()
       result[f"{step} {name}"] = hashlib.sha256(content).hexdigest()

@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
+import signal
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from launch.runs import checkpoints, metrics, opening
 from tests.launch import workers_main
@@ -63,6 +66,44 @@ def test_two_workers_are_two_cores(
   for line, line_alone in zip(lines, lines_alone):
     for name in ("loss", "core_norm_min", "core_norm_max", "clip_bound"):
       np.testing.assert_allclose(line[name], line_alone[name], rtol=1e-4)
+
+
+@pytest.mark.parametrize("worker", [1, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.timeout(900)
+def test_a_worker_killed_in_a_step_costs_no_bit(
+  write_config, tmp_path, fields, worker
+):
+  """The other one says so in a sentence; the same command ends the same run."""
+  path = write_config(**{**fields, "checkpoint_every": 2})
+  run, whole = tmp_path / "run", tmp_path / "whole"
+  flags = [path, f"--workdir={run}"]
+  found = run_workers(
+    ["-m", "tests.launch.killed_main", str(worker), "3", *flags], check=False
+  )
+  assert found[worker][0] == -signal.SIGKILL
+  code, text = found[1 - worker]
+  said = [line for line in text.splitlines() if line.startswith("launch.tr")]
+  assert code == 1 and len(said) == 1, text[-3000:]
+  assert re.search(
+    rf": worker {worker} \(127.0.0.1:\d+\) of TF_CONFIG ended or is out of "
+    r"reach, since \d\d:\d\d:\d\d .*the same command on all workers goes on",
+    said[0],
+  )
+  assert "Traceback" not in text
+  assert [step for step, _ in checkpoints.checkpoint_paths(run)] == [2]
+  run_workers(["-m", "launch.train", *flags])
+  run_workers(["-m", "launch.train", path, f"--workdir={whole}"])
+  resumed, expected = (
+    tf.train.load_checkpoint(dict(checkpoints.checkpoint_paths(folder))[STEPS])
+    for folder in (run, whole)
+  )
+  names = expected.get_variable_to_shape_map()
+  assert names == resumed.get_variable_to_shape_map() and len(names) > 50
+  # The order of its objects' attributes is another after restoring.
+  for name in sorted(names.keys() - {"_CHECKPOINTABLE_OBJECT_GRAPH"}):
+    np.testing.assert_array_equal(
+      resumed.get_tensor(name), expected.get_tensor(name), name
+    )
 
 
 def test_workers_that_do_not_share_a_directory(write_config, tmp_path, fields):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from launch.runs import checkpoints, cluster, opening, resuming
+from launch.runs import checkpoints, cluster, experiment, opening, resuming
 from tf_pcc import files
 
 
@@ -121,6 +121,50 @@ def test_damage_costs_one_checkpoint(saved, caplog, damage):
   for name, content in damaged.items():
     assert (folder / f"damaged-{name}").read_bytes() == content
   assert len(list(folder.glob("damaged-*"))) == len(damaged) + 2
+
+
+@pytest.mark.parametrize("name", ["ckpt-0009", "ckpt-99999999999999999999"])
+def test_a_name_that_no_run_gives_is_no_checkpoint(saved, name):
+  model, directory = saved
+  folder = directory / "checkpoints"
+  for path in list(folder.glob("ckpt-2.*")):
+    shutil.copy(path, folder / path.name.replace("ckpt-2", name))
+  assert go_on(model, directory)[0] == 2
+
+
+def test_a_renamed_checkpoint_is_refused(saved):
+  """It would go on with the data of another step."""
+  model, directory = saved
+  for path in list((directory / "checkpoints").glob("ckpt-2.*")):
+    path.rename(path.with_name(path.name.replace("ckpt-2", "ckpt-9")))
+  with pytest.raises(ValueError, match=r"ckpt-9\.\* .*to ckpt-2.*step=9"):
+    go_on(model, directory)
+
+
+def test_checkpoints_of_another_model_are_named(saved, make_config):
+  model, directory = saved
+  config = make_config()
+  config.model.fields["encoder"]["dim"] = 24
+  other = experiment.make_model(config, 4)
+  other.compile(optimizer="sgd")
+  other.optimizer.build(other.trainable_variables)
+  with pytest.raises(ValueError, match=r"/ckpt-2\.\* must be .*of the model"):
+    go_on(other, directory)
+  path = dict(checkpoints.checkpoint_paths(str(directory)))[1]
+  with pytest.raises(ValueError, match=r"/ckpt-1\.\* must be .*of the model"):
+    checkpoints.restore_weights(other, path)
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "checkpoints/checkpoint"])
+def test_a_file_for_a_folder_is_found_before_the_first_step(tmp_path, name):
+  path = tmp_path / name
+  path.parent.mkdir(exist_ok=True)
+  if name == "checkpoints":
+    path.write_text("")
+  else:
+    path.mkdir()
+  with pytest.raises(ValueError, match=rf"{path} must be a (file|folder)"):
+    resuming.saved_step(str(tmp_path), cluster.logical_cores(1))
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

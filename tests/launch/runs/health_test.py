@@ -1,5 +1,8 @@
 """A run that explodes ends with an error and keeps what was good."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -105,3 +108,15 @@ def test_one_bad_number_is_found(make_config, value, index):
   weight.assign(broken)
   with pytest.raises(FloatingPointError, match=f"1 of 6.*{weight.path}"):
     health.require_finite(model, 3, make_config(), "/nowhere")
+
+
+def test_a_model_is_asked_in_one_graph_and_not_kept(make_config):
+  model = keras.Sequential([keras.layers.Dense(3)])
+  model.build((None, 2))
+  for step in range(3):
+    health.require_finite(model, step, make_config(), "/nowhere")
+  assert health._askers[model].experimental_get_tracing_count() == 1
+  kept = weakref.ref(model)
+  del model
+  gc.collect()
+  assert kept() is None

@@ -58,3 +58,9 @@ def test_json_has_no_word_for_nan(tmp_path):
     "clip_bound": None,
     "inner": {"least": None, "count": 3, "method": "batch"},
   }
+
+
+def test_a_file_where_tensorboard_writes_is_named(tmp_path):
+  (tmp_path / "tensorboard").write_text("")
+  with pytest.raises(OSError, match="tensorboard"):
+    metrics.Writer(str(tmp_path))
