@@ -62,12 +62,47 @@ def batches(gradients, per_core=2):
   Returns:
     tf.data.Dataset of (x, y), one element a step.
   """
-  gradients = np.asarray(gradients, np.float32)
-  steps, cores, size = gradients.shape
-  x = np.repeat(gradients, per_core, axis=1).reshape(-1, size)
-  y = np.zeros((len(x), 1), np.float32)
-  data = tf.data.Dataset.from_tensor_slices((x, y))
+  cores = np.shape(gradients)[1]
+  data = _examples(gradients, per_core)
   return untuned(data.batch(cores * per_core, drop_remainder=True))
+
+
+def _examples(gradients, per_core):
+  """A dataset of the rows of `batches`."""
+  gradients = np.asarray(gradients, np.float32)
+  x = np.repeat(gradients, per_core, axis=1).reshape(-1, gradients.shape[-1])
+  y = np.zeros((len(x), 1), np.float32)
+  return tf.data.Dataset.from_tensor_slices((x, y))
+
+
+def handed_out(strategy, data, batch):
+  """Global batches of which every core reads its own rows.
+
+  `fit` would share out a dataset in the same way, but makes an iterator that
+  traces a handful of functions for every core, which takes as long as tracing
+  a small step.
+
+  Args:
+    strategy: tf.distribute.Strategy.
+    data: tf.data.Dataset of examples; the last incomplete batch is left out.
+    batch: rows of a global batch.
+
+  Returns:
+    What `fit` of a model under the strategy takes.
+  """
+  cores = strategy.num_replicas_in_sync
+  data = untuned(data.batch(batch // cores, drop_remainder=True))
+  if cores == 1:
+    return data
+  return strategy.distribute_datasets_from_function(
+    lambda context: data.shard(cores, context.input_pipeline_id),
+    tf.distribute.InputOptions(
+      experimental_fetch_to_device=False,
+      experimental_replication_mode=(
+        tf.distribute.InputReplicationMode.PER_REPLICA
+      ),
+    ),
+  )
 
 
 def untuned(data):
@@ -89,5 +124,10 @@ def update(model, gradients, **options):
     float32 [size].
   """
   before = model.get_weights()[0][:, 0]
-  model.fit(batches(gradients), verbose=0, **options)
+  data = handed_out(
+    model.distribute_strategy,
+    _examples(gradients, per_core=2),
+    2 * np.shape(gradients)[1],
+  )
+  model.fit(data, verbose=0, **options)
   return before - model.get_weights()[0][:, 0]

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import tf_pcc
 from tests import reference
-from tests.apis import untuned
+from tests.apis import handed_out
 
 NETWORKS = ("dense", "convolution", "lstm", "embedding", "tied")
 BOUNDS = {
@@ -95,7 +95,7 @@ def run(
   data = tf.data.Dataset.from_tensor_slices((x, y))
   trajectory = Trajectory()
   model.fit(
-    untuned(data.batch(cores * PER_CORE, drop_remainder=True)),
+    handed_out(model.distribute_strategy, data, cores * PER_CORE),
     verbose=0,
     callbacks=[trajectory],
   )

@@ -28,7 +28,7 @@ def same_as_stock(make_strategy, optimizer):
   models = []
   for bound in (INF, None):
     model = compiled("optimizer", make_strategy(CORES), 2, bound, optimizer)
-    model.fit(batches(STEPS), epochs=2, verbose=0)
+    update(model, STEPS, epochs=2)
     models.append(model)
   return models
 

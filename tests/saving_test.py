@@ -29,16 +29,20 @@ def make(api, strategy, bound=None, **options):
   return model
 
 
-def data(steps=3, cores=CORES, seed=0):
-  """Random steps; sums of them are exact, so that two runs can be equal."""
+def random_steps(steps=3, cores=CORES, seed=0):
+  """Gradients whose sums are exact, so that two runs can be equal."""
   rng = np.random.default_rng(seed)
   gradients = rng.normal(size=(steps, cores, SIZE))
   gradients *= rng.lognormal(size=(steps, cores, 1))
-  return apis.batches(np.round(gradients * 64) / 64)
+  return np.round(gradients * 64) / 64
+
+
+def data(**options):
+  return apis.batches(random_steps(**options))
 
 
 def train(model, **options):
-  model.fit(data(**options), verbose=0)
+  apis.update(model, random_steps(**options))
 
 
 def state(model):
