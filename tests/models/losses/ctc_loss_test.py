@@ -1,5 +1,6 @@
 """The CTC loss against all paths and TensorFlow's, and on unusual input."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -21,25 +22,37 @@ def make_logits(batch=5, frames=6, vocab=4):
 
 def run(mode, logits, labels, counts, lengths, weights=None, function=None):
   """Losses [B], and the gradient of their (weighted) sum by the logits."""
-  function = function or ctc_loss.ctc_losses
-  labels, counts, lengths = map(tf.constant, (labels, counts, lengths))
+  batch = [tf.constant(x) for x in (labels, counts, logits, lengths)]
+  if weights is not None:
+    batch.append(tf.constant(weights, tf.float32))
+  losses, gradient = compiled(mode, function or ctc_loss.ctc_losses)(*batch)
+  assert losses.dtype == tf.float32 and gradient.dtype == logits.dtype
+  return losses.numpy(), tf.cast(gradient, tf.float32).numpy()
 
-  def losses_and_gradient(logits):
+
+@functools.cache
+def compiled(mode, function):
+  """What `run` calls, traced and compiled once for each shape."""
+
+  def losses_and_gradient(labels, counts, logits, lengths, weight=None):
     with tf.GradientTape() as tape:
       tape.watch(logits)
       losses = total = function(labels, counts, logits, lengths)
-      if weights is not None:
-        weight = tf.constant(weights, tf.float32)
+      if weight is not None:
         total = tf.where(weight > 0, losses * weight, 0.0)
     return losses, tape.gradient(total, logits)
 
-  if mode != "eager":
-    losses_and_gradient = tf.function(
-      losses_and_gradient, autograph=False, jit_compile=mode == "xla"
-    )
-  losses, gradient = losses_and_gradient(tf.constant(logits))
-  assert losses.dtype == tf.float32 and gradient.dtype == logits.dtype
-  return losses.numpy(), tf.cast(gradient, tf.float32).numpy()
+  if mode == "eager":
+    return losses_and_gradient
+  return tf.function(
+    losses_and_gradient, autograph=False, jit_compile=mode == "xla"
+  )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_are_dropped():
+  yield
+  compiled.cache_clear()
 
 
 def stock(labels, counts, logits, lengths):
