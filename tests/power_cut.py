@@ -5,10 +5,22 @@ synced; what was never synced is empty. Calls of `os.fsync` are recorded; at
 every operation on files both images that a cut may leave are written down.
 """
 
+import hashlib
 import os
 import pathlib
 import shutil
 import stat
+
+
+def digest(folder):
+  """str, the same for folders of the same names and contents."""
+  found = hashlib.sha256()
+  for path in sorted(pathlib.Path(folder).rglob("*")):
+    found.update(str(path.relative_to(folder)).encode() + b"\0")
+    if path.is_file():
+      content = path.read_bytes()
+      found.update(f"{len(content)}\0".encode() + content)
+  return found.hexdigest()
 
 
 class Disk:

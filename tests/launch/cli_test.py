@@ -219,7 +219,7 @@ def test_all_flags_of_all_libraries(run_program):
 def test_tensorflows_own_news(run_program, write_config, tmp_path, verbosity):
   done = run_program(
     "train",
-    write_config(steps=1),
+    write_config(steps=1, cores=1),
     f"--workdir={tmp_path / 'run'}",
     f"--verbosity={verbosity}",
   )

@@ -338,15 +338,21 @@ def _lives(pid):
     return False
 
 
+def _flags(config_file, directory, *arguments):
+  return [
+    f"--config={config_file}",
+    "--methods=none,pcc",
+    "--seeds=1",
+    f"--workdir={directory}",
+    *arguments,
+  ]
+
+
 def _compare(config_file, directory, *arguments):
   return subprocess.Popen(
     [
       *(sys.executable, "-m", "launch.compare"),
-      f"--config={config_file}",
-      "--methods=none,pcc",
-      "--seeds=1",
-      f"--workdir={directory}",
-      *arguments,
+      *_flags(config_file, directory, *arguments),
     ],
     cwd=ROOT,
     env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -365,7 +371,9 @@ def _wait_for(path, process, seconds=300):
 
 
 @pytest.mark.timeout(1500)
-def test_stopped_it_goes_on_and_reports_once(config_file, tmp_path):
+def test_stopped_it_goes_on_and_reports_once(
+  config_file, run_program, tmp_path
+):
   directory = tmp_path / "lab"
   first = directory / "runs" / "none-seed-0"
   # Without --quick this would take thousands of steps: it is stopped while the
@@ -378,9 +386,12 @@ def test_stopped_it_goes_on_and_reports_once(config_file, tmp_path):
   assert process.returncode == 130, output
   assert "stopped" in output and not (directory / "report").exists()
 
-  process = _compare(config_file, directory, *steps)
-  output = process.communicate(timeout=500)[0]
-  assert process.returncode == 0, output
+  def again(*flags):
+    flags = _flags(config_file, directory, *steps, *flags)
+    return run_program("compare", *flags)
+
+  done = again()
+  assert done.code == 0, done.stderr
   commands = [
     line
     for line in (first / "log.txt").read_text().splitlines()
@@ -404,16 +415,14 @@ def test_stopped_it_goes_on_and_reports_once(config_file, tmp_path):
   }
   assert len(plans) == 1
 
-  process = _compare(config_file, directory, *steps)
-  output = process.communicate(timeout=300)[0]
-  assert process.returncode == 1 and "--overwrite" in output
+  done = again()
+  assert done.code == 1 and "--overwrite" in done.stderr
 
   # The runs there are not those of other settings.
-  other = [*steps, "--config.optimizer.learning_rate=0.5", "--overwrite"]
-  process = _compare(config_file, directory, *other)
-  output = process.communicate(timeout=300)[0]
-  assert process.returncode == 1
-  assert "optimizer.learning_rate" in output and "0.5 now" in output
+  done = again("--config.optimizer.learning_rate=0.5", "--overwrite")
+  assert done.code == 1
+  assert "optimizer.learning_rate" in done.stderr
+  assert "0.5 now" in done.stderr
 
 
 @pytest.mark.slow

@@ -33,6 +33,7 @@ def _config(make_config, folder, limit):
   return make_config(
     data={"train": str(folder), "damaged_limit": limit},
     steps=6,
+    cores=1,
     clipping={"method": "none"},
   )
 
@@ -40,7 +41,7 @@ def _config(make_config, folder, limit):
 def test_training_stops_with_the_name(
   write_config, run_program, damaged, tmp_path
 ):
-  config = write_config(data={"train": str(damaged)}, steps=6)
+  config = write_config(data={"train": str(damaged)}, steps=6, cores=1)
   done = run_program("train", config, f"--workdir={tmp_path / 'run'}")
   assert "the record of '0-00" in done.complaint
   assert str(damaged) in done.complaint and "CRC32C" in done.complaint
@@ -75,12 +76,12 @@ def test_who_reads(make_config, choice, hosts):
 
 def test_up_to_the_limit_training_goes_on(make_config, damaged, tmp_path):
   config = _config(make_config, damaged, 0.1)
-  summary = train.train(config, str(tmp_path / "run"), mirrored(2))
+  summary = train.train(config, str(tmp_path / "run"), mirrored(1))
   assert summary["steps"] == 6
   assert sorted(summary["damaged"]) == ["0-003", "0-004"]
   # A run that stopped may be allowed more.
   config.data.damaged_limit = 0.2
-  train.train(config, str(tmp_path / "run"), mirrored(2))
+  train.train(config, str(tmp_path / "run"), mirrored(1))
 
 
 def test_verify_reads_everything_first(
@@ -88,7 +89,7 @@ def test_verify_reads_everything_first(
 ):
   config = _config(make_config, damaged, 0.5)
   with pytest.raises(ValueError, match="00000-of-00001.*is damaged"):
-    train.train(config, str(tmp_path / "run"), mirrored(2), verify=True)
+    train.train(config, str(tmp_path / "run"), mirrored(1), verify=True)
   with pytest.raises(ValueError, match="00000-of-00001.*is damaged"):
     evaluate.evaluate(str(saved_run), str(damaged), verify=True)
   arguments = ["evaluate", f"--workdir={saved_run}", f"--data={damaged}"]
@@ -119,8 +120,8 @@ def test_verify_after_preparing(run_program, recordings, tmp_path):
 @pytest.fixture
 def run(make_config, tmp_path):
   """Directory of a run of two steps."""
-  config = make_config(steps=2, clipping={"method": "none"})
-  train.train(config, str(tmp_path / "run"), mirrored(2))
+  config = make_config(steps=2, cores=1, clipping={"method": "none"})
+  train.train(config, str(tmp_path / "run"), mirrored(1))
   return tmp_path / "run"
 
 
@@ -137,9 +138,9 @@ def test_two_labels_swapped_are_refused(run, make_config):
   _swap(run / "tokenizer.json")
   with pytest.raises(ValueError, match="tokenizer.json: its labels are not"):
     opening.load_model(str(run))
-  config = make_config(steps=4, clipping={"method": "none"})
+  config = make_config(steps=4, cores=1, clipping={"method": "none"})
   with pytest.raises(ValueError, match="tokenizer.json: its labels are not"):
-    train.train(config, str(run), mirrored(2))
+    train.train(config, str(run), mirrored(1))
   # As in a run from before its config had a digest: the checkpoint tells.
   saved = json.loads((run / "config.json").read_text())
   saved["tokenizer"]["digest"] = ""
@@ -147,7 +148,7 @@ def test_two_labels_swapped_are_refused(run, make_config):
   with pytest.raises(ValueError, match="ckpt-2: its labels are not"):
     opening.load_model(str(run))
   with pytest.raises(ValueError, match="ckpt-2: its labels are not"):
-    train.train(config, str(run), mirrored(2))
+    train.train(config, str(run), mirrored(1))
 
 
 def test_a_run_from_before_the_digest_goes_on(saved_run, tmp_path):

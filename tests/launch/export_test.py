@@ -174,7 +174,7 @@ def test_error_rates_and_audit_are_of_the_step(
     {"checkpoints": [{"step": step, "summary": {"ceiling": 6.0}}]},
   )
   monkeypatch.setattr(export, "_git_commit", lambda: None)
-  found = export.export(str(run), str(tmp_path / "out"), "litert")
+  found = export.export(str(run), str(tmp_path / "out"))
   assert found["git_commit"] is None
   assert found["error_rates"] == (rates if step == 7 else None)
   assert found["audit"] == ({"ceiling": 6.0} if step == 7 else None)
@@ -190,9 +190,23 @@ def test_the_commit_is_the_checkouts():
   assert export._git_commit().rstrip("+") == head
 
 
+def _once(function):
+  """A function that is called once, and returns that result from then on."""
+  results = []
+
+  def remembered(*arguments):
+    if not results:
+      results.append(function(*arguments))
+    return results[0]
+
+  return remembered
+
+
 @pytest.mark.parametrize("kind", ["saved_model", "litert"])
 def test_whole_or_not_at_all(saved_run, tmp_path, monkeypatch, kind):
   output = tmp_path / "out"
+  # The same model every time, whose conversion takes most of the time.
+  monkeypatch.setattr(litert, "convert", _once(litert.convert))
 
   write = files.write_json
 
@@ -284,7 +298,7 @@ def test_nothing_but_an_export_is_replaced(saved_run, tmp_path):
   # Beside the run's files, and where a run's name begins alike.
   for output in (run / "exported", tmp_path / "run2"):
     for overwrite in (False, True):
-      export.export(str(run), str(output), "litert", overwrite=overwrite)
+      export.export(str(run), str(output), overwrite=overwrite)
 
 
 def test_programs_use_it(

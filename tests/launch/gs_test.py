@@ -99,6 +99,7 @@ def test_a_run_trains_resumes_and_is_evaluated(
 ):
   config = write_config(
     steps=2,
+    cores=1,
     data={
       "train": "gs://bucket/records/train",
       "test": "gs://bucket/records/test",

@@ -165,7 +165,7 @@ def test_methods_differ(run_of):
 def test_the_bar_says_that_the_first_step_is_traced(
   run_program, write_config, tmp_path
 ):
-  arguments = [write_config(steps=2), f"--workdir={tmp_path / 'run'}"]
+  arguments = [write_config(steps=2, cores=1), f"--workdir={tmp_path / 'run'}"]
   first = _bars(run_program("train", *arguments))
   assert first[0].startswith("tracing the first step:   0%|")
   assert first[-1].startswith("100%|")

@@ -21,9 +21,9 @@ def directory(tmp_path_factory):
 
 @pytest.fixture
 def trained(directory, make_config, train_cores):
-  """Model and tokenizer of a run of three steps on two cores."""
+  """Model and tokenizer of a run of three steps."""
   if not (directory / "run").exists():
-    config = make_config()
+    config = make_config(cores=1)
     config.model.name = "hybrid"
     config.model.fields = {
       **config.model.fields,
@@ -34,7 +34,7 @@ def trained(directory, make_config, train_cores):
       "blank_prior": 0.25,
     }
     config.clipping.microbatches = 2
-    train_cores(config, directory / "run")
+    train_cores(config, directory / "run", cores=1)
   model, tokenizer, *_ = opening.load_model(str(directory / "run"))
   return model, tokenizer
 

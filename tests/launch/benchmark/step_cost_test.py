@@ -53,7 +53,7 @@ def test_a_small_run(make_config, make_strategy, monkeypatch):
     "none": step_cost.METHODS["none"],
     "apcc": step_cost.METHODS["apcc"],
   }
-  steps = step_cost.make_steps(make_config(), make_strategy(2), methods)
+  steps = step_cost.make_steps(make_config(cores=1), make_strategy(1), methods)
   assert steps.keys() == methods.keys()
   # A model that takes no step is not traced.
   del steps["apcc"]

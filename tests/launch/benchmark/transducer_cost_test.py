@@ -42,18 +42,18 @@ def _weigh(flags):
     json.dump({"peak_bytes": vocab * {"plain": 1000, "fused": 100}[form]}, file)
 
 
-def test_peak_counts_the_logits(tmp_path):
+def test_peak_counts_the_logits(run_program, tmp_path):
   """64 MiB of them, in processes where no earlier test has left room."""
   flags = ["--batch=8", "--frames=64", "--labels=63", "--vocab=512"]
   flags += ["--dim=4", "--hidden=4"]
   found = {}
   for form in transducer_cost.FORMS:
     path = tmp_path / f"{form}.json"
-    transducer_cost.processes.run(
-      "launch.benchmark",
-      ["transducer", *flags, f"--peak_of={form}", f"--json={path}"],
-      str(tmp_path / f"{form}.log"),
+    done = run_program(
+      "benchmark.transducer_cost",
+      *(*flags, f"--peak_of={form}", f"--json={path}"),
     )
+    assert done.code == 0, done.stderr
     found[form] = json.loads(path.read_text())["peak_bytes"]
   plain, fused = found["plain"], found["fused"]
   assert plain > 40 * 2**20 and fused < plain / 2

@@ -27,6 +27,7 @@ def test_weights_that_are_not_finite_are_never_saved(
 ):
   config = write_config(
     steps=6,
+    cores=1,
     checkpoint_every=1,
     keep_checkpoints=0,
     clipping={"method": "none"},

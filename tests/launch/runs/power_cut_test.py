@@ -60,12 +60,18 @@ def test_every_cut_resumes(saved_run, disk, monkeypatch, keep):
   monkeypatch.undo()
 
   assert len(disk.cuts) > 14 * 4
-  resumed = set()
+  # Step by the content of the disk: most cuts leave what another left.
+  resumed = {}
   for image, (least, most) in zip(disk.cuts, promised, strict=True):
     run = str(image / "runs" / "one")
-    step = resuming.saved_step(run, cluster.logical_cores(1))
+    content = power_cut.digest(image)
+    known = content in resumed
+    if not known:
+      resumed[content] = resuming.saved_step(run, cluster.logical_cores(1))
+    step = resumed[content]
     assert least <= step <= most, image
-    resumed.add(step)
+    if known:
+      continue
     saver = checkpoints.Checkpoints(run, model, keep=keep)
     saver.restore(step)
     if not step:
@@ -80,7 +86,7 @@ def test_every_cut_resumes(saved_run, disk, monkeypatch, keep):
     metrics.Writer(run, step)
     saver.save(step + 1)
     assert resuming.saved_step(run, cluster.logical_cores(1)) == step + 1
-  assert resumed == {0, 1, 2, 3, 4}
+  assert set(resumed.values()) == {0, 1, 2, 3, 4}
 
 
 def test_the_simulation_loses_what_was_not_synced(disk, monkeypatch):
@@ -102,16 +108,16 @@ def test_a_cut_before_the_first_checkpoint_keeps_init_from(
   def power_cut_at(*_):
     raise SystemExit
 
-  config = make_config(steps=1, init_from=str(saved_run))
+  config = make_config(steps=1, cores=1, init_from=str(saved_run))
   config.optimizer.learning_rate = 1e-30
   run = tmp_path / "run"
   with monkeypatch.context() as patch:
     patch.setattr(checkpoints.Checkpoints, "save", power_cut_at)
     with pytest.raises(SystemExit):
-      train_cores(config, run)
+      train_cores(config, run, cores=1)
   assert (run / "config.json").exists()
   assert checkpoints.checkpoint_paths(run) == []
-  train_cores(config, run)
+  train_cores(config, run, cores=1)
   found, *_ = opening.load_model(str(run))
   source, *_ = opening.load_model(str(saved_run))
   for ours, theirs in zip(
