@@ -103,6 +103,18 @@ def test_growth_is_of_the_most_after_the_warm_up(memory, grown):
   assert soak.grew(memory) == grown
 
 
+def test_every_kind_of_file_is_read_while_it_is_whole():
+  done = subprocess.run(
+    [sys.executable, "-m", "tests.faults", "--minutes=0", "--kills=0"],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+  assert "| canary plan | 0 |" in done.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_no_fault_of_two_minutes_is_found():

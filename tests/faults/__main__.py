@@ -9,7 +9,7 @@ for each kind of file: how many cases were read in spite of their damage or
 refused in one line, and what must not happen: stack traces, crashes, hangs over
 10 s, more than 1 GB of memory, good utterances lost, damage read as if it were
 good. Then programs are killed at random moments and must go on to the same
-result, bit for bit; --kills does nothing else. The exit code is 1 if anything
+result, bit for bit; --kills=N does nothing else. The exit code is 1 if anything
 happened that must not.
 """
 
@@ -108,13 +108,13 @@ def main():
   parser.add_argument("--target", help="one kind of file only")
   parser.add_argument("--first", type=int, default=0, help="first case")
   parser.add_argument("--cases", type=int, default=0, help="0: as time allows")
-  parser.add_argument("--kills", type=int, help="kill this often, no more")
+  parser.add_argument("--kills", type=int, help="kill this often; 0: never")
   parser.add_argument("--log", help="file for what must not happen")
   given = parser.parse_args()
   chosen = [t for t in targets.TARGETS if given.target in (None, t.name)]
   if not chosen:
     parser.error(f"--target must be one of {[t.name for t in targets.TARGETS]}")
-  share = 0 if given.target else _SHARE_OF_KILLS
+  share = 0 if given.target or given.kills == 0 else _SHARE_OF_KILLS
 
   def report(line):
     print(line, file=sys.stderr, flush=True)

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from launch.canaries import of_run
-from launch.comparison import training_jobs
+from launch.comparison import bound_files, choice_files, training_jobs
 from launch.runs import (
   checkpoints,
   cluster,
@@ -172,12 +172,23 @@ def _run(folder):
   (folder / "run" / "audit").mkdir()
   files.write_json(
     files.join(directory, "audit", "audit.json"),
-    {"checkpoints": [{"step": 1, "wer": 0.5, "scores": scores}]},
+    {
+      "checkpoints": [
+        {"step": 1, "wer": 0.5, "scores": scores, "summary": {"ceiling": 6.0}}
+      ]
+    },
   )
   files.write_json(
     files.join(directory, "bounds.json"),
     {"pcc": {"bound": 2.5, "tried": [[2.5, 0.3], [5.0, 0.4]]}},
   )
+  tried = {
+    **{"line": "clipping.bound", "value": 5.0, "wer": [0.3], "score": 0.3},
+    **{"error": 0.1, "taken": True},
+  }
+  fields = {"clipping.bound": 5.0}
+  choice = {"fields": fields, "tried": [tried], "at_edge": ["clipping.bound"]}
+  choice_files.write(directory, _GRID, {"pcc": choice})
 
 
 def _model(config, tokenizer):
@@ -230,7 +241,14 @@ def _open_audit(folder, path, before):
 
 
 def _open_bounds(folder, path, before):
-  training_jobs.read_bounds(str(folder / "run"), {})
+  bound_files.read_bounds(str(folder / "run"), {})
+
+
+def _open_choice(folder, path, before):
+  choice_files.read(str(folder / "run"), _GRID)
+
+
+_GRID = {"clipping.bound": (0.5, 5.0)}
 
 
 def _write_canaries(folder):
@@ -335,6 +353,7 @@ TARGETS = [
   Target("metrics", "run/metrics.jsonl", _run, _open_metrics),
   Target("summary", "run/summary.json", _run, _open_summary),
   Target("bounds", "run/bounds.json", _run, _open_bounds),
+  Target("choice", "run/choice.json", _run, _open_choice),
   Target("audit", "run/audit/audit.json", _run, _open_audit),
   Target("canary plan", "canaries.json", _write_canaries, _open_canaries),
 ]
