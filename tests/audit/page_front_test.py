@@ -101,9 +101,13 @@ def test_it_says_of_coins_speakers_and_references():
   assert re.search(r"epsilon\) below \d\.\d for a canary", text)
   text = words(front_of(speakers_test.plan_of(), 0.0, 9.0)[0])
   assert "the one whose voice was in the training is picked in 100" in text
+  assert "too easy" not in text
   others = [references_test.audited(seed) for seed in (1, 2, 3)]
   found = references_test.audited(0, reference_audits=others)
-  assert "Who has 3 reference runs" in words(page_front.front(found))
+  text = words(page_front.front(found))
+  assert "Who has 3 reference runs" in text
+  # These write down everything, held out or not.
+  assert "too easy: 100% of them are written down" in text
 
 
 def test_a_broken_split_and_a_reference_have_no_verdict(large):

@@ -8,6 +8,8 @@ from tf_pcc.audit.sections import Front, Table
 
 # What the sides of the verdict's box look like; the words say the same.
 LEAKED, PARTLY, NOTHING, UNKNOWN = "leaked", "partly", "nothing", "unknown"
+# A hold-out of which more is written down word for word hides what was learnt.
+_EASY = 0.1
 
 
 def front(audit: Mapping[str, Any]) -> Front:
@@ -79,7 +81,7 @@ def _verdict(audit, entry):
   if _told_apart(table):
     return PARTLY, (
       "It memorized in part: what it was trained on can be told from what it "
-      "was not, though it writes little of it down word for word."
+      "was not, though not by what it writes down word for word."
     )
   return NOTHING, (
     f"No memorization was found with {table['rows'][-1]['count']} inserted and "
@@ -180,7 +182,9 @@ def _inserted(audit, entry):
     whole += " A fair coin decided for each."
   if settings.get("by_speaker"):
     whole += " Each speaker is in one of the two groups as a whole."
-  return whole + " Only training on a canary can teach its words."
+  return (
+    whole + " Who was not trained on a canary has no way to know its words."
+  )
 
 
 def _leaked(entry):
@@ -212,7 +216,7 @@ def _leaked(entry):
   proved = everyone["epsilon_lower_bound"]
   if found := entry.get("one_run"):
     proved = found[-1]["dp"]["epsilon"]
-  if proved > 0:
+  if proved >= 0.05:
     parts.append(
       f"A privacy guarantee (epsilon) below {proved:.1f} for a canary with all "
       "of its repetitions is refuted."
@@ -278,6 +282,12 @@ def _sure(audit, last):
       f"{spread} of those inserted {_times(most)}; picked of 100 pairs "
       f"{picked}. It is one training run: another may differ."
     )
+    held = table["holdout"]["extraction"]["estimate"]
+    if held > _EASY:
+      words += (
+        f" The held-out canaries are too easy: {held:.0%} of them are written "
+        "down as well, so what is written down proves little. Speed them up."
+      )
   elif audit["comparison"] is None:
     words = "The runs were not compared with each other: there is no baseline."
   return words
