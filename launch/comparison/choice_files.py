@@ -28,9 +28,17 @@ def read(
   path = os.path.join(directory, "choice.json")
   if not os.path.exists(path):
     return {}
-  found = files.read_json(
-    path, "remove it: the fields are chosen again", _ChoiceFile
-  )
+  found = files.read_json(path, _REMEDY, _ChoiceFile)
+  try:
+    return _read(found, path, grid)
+  except _NoNumber as error:
+    raise ValueError(
+      f"{path} is not as it was written: {_REMEDY}. Received: {error}"
+    ) from error
+
+
+def _read(found, path, grid):
+  """What `read` gives of a file's content."""
   then = {name: tuple(_numbers(line)) for name, line in found["grid"].items()}
   if then != {name: tuple(line) for name, line in grid.items()}:
     raise ValueError(
@@ -89,8 +97,18 @@ def write(
   )
 
 
+_REMEDY = "remove it: the fields are chosen again"
+
+
+class _NoNumber(ValueError):
+  """A value is none that `write` writes."""
+
+
 def _numbers(values):
-  return [float(value) for value in values]
+  try:
+    return [float(value) for value in values]
+  except ValueError as error:
+    raise _NoNumber(error) from error
 
 
 @dataclasses.dataclass(frozen=True)

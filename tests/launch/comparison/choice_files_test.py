@@ -49,6 +49,24 @@ def test_what_was_chosen_is_read_as_it_was_written(tmp_path):
     choice_files.read(tmp_path, GRID)
 
 
+@pytest.mark.parametrize("value", ["", "/dev/zero", "1e"])
+def test_a_word_for_a_number_is_named_with_the_file(tmp_path, value):
+  choice = dataclasses.asdict(_choice())
+  choice_files.write(tmp_path, GRID, {"batch": choice})
+  path = tmp_path / "choice.json"
+  for change in (
+    lambda found: found["grid"].update({RATE: [value]}),
+    lambda found: found["methods"]["batch"]["fields"].update({RATE: value}),
+    lambda found: found["methods"]["batch"]["tried"][0].update(value=value),
+  ):
+    found = json.loads(path.read_text())
+    change(found)
+    path.write_text(json.dumps(found))
+    with pytest.raises(ValueError, match="choice.json is not as .* remove it"):
+      choice_files.read(tmp_path, GRID)
+    choice_files.write(tmp_path, GRID, {"batch": choice})
+
+
 def test_trials_have_no_canaries_no_test_set_and_seeds_of_their_own(tmp_path):
   settings = _settings(tmp_path)
   fields = {RATE: 2e-3, BETA_2: 0.95}
