@@ -43,8 +43,8 @@ def _read(found, path, grid):
   if then != {name: tuple(line) for name, line in grid.items()}:
     raise ValueError(
       f"GRID must be what was chosen from: {then}. To choose again, remove "
-      f"{path} and {os.path.join(directory, 'runs')}, or give another "
-      f"--workdir. Received: GRID={dict(grid)}"
+      f"{path} and {os.path.join(os.path.dirname(path), 'runs')}, or give "
+      f"another --workdir. Received: GRID={dict(grid)}"
     )
   return {
     method: {
