@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from launch.canaries import of_run
 from launch.comparison import (
   choice_files,
   choosing,
@@ -13,6 +14,7 @@ from launch.comparison import (
 )
 from launch.comparison.choosing import BETA_2, BOUND, RATE
 from launch.configs import desk_claims, desk_memorization
+from launch.runs import experiment
 
 GRID = {name: tuple(line) for name, line in desk_claims.GRID.items()}
 
@@ -85,6 +87,35 @@ def test_trials_have_no_canaries_no_test_set_and_seeds_of_their_own(tmp_path):
   [one, _] = settings.choice_jobs("pcc", fields)
   assert one.method == "none" and one.config.clipping.microbatches == 1
   assert one.directory == settings.choice_jobs("batch", fields)[0].directory
+
+
+@pytest.mark.parametrize("model", ["conformer_ctc", "conformer_transducer"])
+def test_the_laboratory_is_as_its_docstring_says(tmp_path, model):
+  config = desk_claims.get_config(model)
+  settings = training_jobs.Settings(
+    f"{desk_claims.__file__}:{model}", config, {}, str(tmp_path)
+  )
+  units = {}
+  for method in settings.family:
+    job = settings.job(method, 0)
+    clipping = experiment.make_clipping(job.config, job.config.batch)
+    units[method] = clipping and clipping.microbatches
+  assert units == {
+    "none": None,
+    "batch": 1,
+    "pcc": 8,
+    "per_example": 16,
+    "apcc": 8,
+    "running": 8,
+  }
+  canaries = config.canaries
+  assert canaries.per_count * len(canaries.repetitions) == 300
+  assert canaries.per_count * sum(canaries.repetitions) == 1125
+  assert config.steps * config.batch == 6720
+  utterances = config.data.utterances
+  of_run.require_share(config, utterances["train"], 6720)
+  assert (utterances["test"], utterances["validation"]) == (4000, 1000)
+  assert settings.grid == GRID
 
 
 def test_apcc_takes_the_choice_of_batch_but_no_bound(tmp_path):
