@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from launch.runs import metrics
 from tf_pcc import files
-from tf_pcc.audit import figures
+from tf_pcc.audit import figure_style, figures
 
 BETAS = (0.98, 0.999)
 
@@ -83,13 +83,13 @@ def picture(lines: Sequence[Mapping[str, float]]) -> bytes:
   every = every_step(steps, rho)
 
   def paint(axes):
-    axes.plot(steps, rho, color=figures.COLOURS[0], label="rho, the bound")
+    axes.plot(steps, rho, color=figure_style.COLOURS[0], label="rho, the bound")
     for index, beta_2 in enumerate(BETAS, 1):
       axes.plot(
         np.arange(1, every.size + 1),
         root_of_second_moments(every, beta_2),
-        color=figures.COLOURS[index],
-        linestyle=figures.LINES[index],
+        color=figure_style.COLOURS[index],
+        linestyle=figure_style.LINES[index],
         label=f"Adam divides by, beta_2 {beta_2:g}",
       )
     axes.set_yscale("log")
