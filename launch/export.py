@@ -37,7 +37,6 @@ vocabulary, git commit, word error rate, audit, and the SHA-256 of each file.
 Stopped, the same command starts again; finished, it changes nothing.
 """
 
-import contextlib
 import hashlib
 import os
 import pathlib
@@ -51,32 +50,19 @@ from absl import flags, logging
 from ml_collections import config_dict
 
 from launch import cli
-from launch.recognition import litert, serving
+from launch.recognition import export_folder, litert, serving
 from launch.runs import opening
 from models import recogniser
 from models.recogniser import Recogniser
 from tf_pcc import files, locks
 from tf_pcc.data.text import Tokenizer
 
-_METADATA = "metadata.json"
-_FORMATS = ("saved_model", "litert")
-# What programs put into a run's directory: launch/runs/opening.py lists it.
-_RUN = (
-  "audit",
-  "canaries",
-  "canaries.json",
-  "checkpoints",
-  "config.json",
-  "metrics.jsonl",
-  "summary.json",
-  "tensorboard",
-  "tokenizer.json",
-)
-
 _WORKDIR = cli.workdir_flag()
 _STEP = cli.step_flag()
 _OUTPUT = flags.DEFINE_string("output", None, "Directory to write.")
-_FORMAT = flags.DEFINE_enum("format", "saved_model", _FORMATS, "What to write.")
+_FORMAT = flags.DEFINE_enum(
+  "format", "saved_model", export_folder.FORMATS, "What to write."
+)
 _OVERWRITE = cli.overwrite_flag()
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -108,15 +94,15 @@ def export(
       lacks an operation of it, output holds what is no export, or another
       process writes it.
   """
-  _check_place(directory, output)
+  export_folder.check_place(directory, output)
   with locks.owned(output, "--output"):
-    _recover(output)
+    export_folder.recover(output)
     return _export(directory, output, kind, step, overwrite)
 
 
 def _export(directory, output, kind, step, overwrite):
   """`export` while no other process writes to the same place."""
-  _check_output(output, overwrite)
+  export_folder.check_output(output, overwrite)
   model, tokenizer, config, step = opening.load_model(directory, step=step)
   if not isinstance(model, recogniser.Recogniser):
     raise ValueError(
@@ -128,8 +114,8 @@ def _export(directory, output, kind, step, overwrite):
     **describe(directory, model, config, tokenizer, step),
   }
   if tf.io.gfile.exists(output) and not overwrite:
-    return _finished(output, metadata)
-  with _directory(output) as partial:
+    return export_folder.finished(output, metadata)
+  with export_folder.directory(output) as partial:
     if kind == "saved_model":
       served = serving.Served(model, tokenizer)
       tf.saved_model.save(
@@ -150,83 +136,9 @@ def _export(directory, output, kind, step, overwrite):
       metadata["signatures"] = {
         "serving_default": _signature(function.get_concrete_function())
       }
-    metadata["files"] = _digests(partial)
-    files.write_json(files.join(partial, _METADATA), metadata)
+    metadata["files"] = export_folder.digests(partial)
+    files.write_json(files.join(partial, export_folder.METADATA), metadata)
   return metadata
-
-
-def _check_place(directory, output):
-  """Refuses an output whose writing would cost anything of a run."""
-  run, there = _absolute(directory), _absolute(output)
-  inside = there.startswith(f"{run}/")
-  own = inside and there[len(run) + 1 :].split("/")[0] in _RUN
-  if own or there == run or run.startswith(f"{there}/"):
-    raise ValueError(
-      "--output must not be --workdir, a directory that holds it, or among the "
-      f"run's own files. Received: output={output}, workdir={directory}"
-    )
-
-
-def _check_output(output, overwrite):
-  """Refuses to replace anything but an export."""
-  if not tf.io.gfile.exists(output) or _is_export(output):
-    return
-  if not overwrite:
-    raise _exists(output)
-  raise ValueError(
-    "--overwrite replaces an earlier export and nothing else, and there is "
-    f"no {_METADATA} of one. Received: output={output}"
-  )
-
-
-def _exists(output):
-  return FileExistsError(
-    f"{output} exists already; give another --output, or --overwrite to "
-    "replace an earlier export"
-  )
-
-
-def _finished(output, metadata):
-  """The metadata of an output that is this very export, and whole.
-
-  Raises:
-    FileExistsError: If it is another one.
-  """
-  found = files.read_json(files.join(output, _METADATA))
-  known = {name: found.get(name) for name in metadata}
-  if known != metadata or found.get("files") != _digests(output):
-    raise _exists(output)
-  logging.info("%s is finished: nothing was written", output)
-  return found
-
-
-def _digests(output):
-  """SHA-256 of an export's files but the metadata, a dict from name to str."""
-  result = {}
-  for folder, _, names in tf.io.gfile.walk(output):
-    for name in names:
-      path = files.join(folder, name)
-      within = path[len(output.rstrip("/")) + 1 :]
-      if within != _METADATA:
-        with tf.io.gfile.GFile(path, "rb") as file:
-          result[within] = hashlib.sha256(file.read()).hexdigest()
-  return dict(sorted(result.items()))
-
-
-def _absolute(path):
-  """The path with links followed, to compare; a remote one as it is."""
-  if "://" in path:
-    return path.rstrip("/")
-  return os.path.realpath(path)
-
-
-def _is_export(output):
-  """Whether a directory is what `export` wrote."""
-  try:
-    found = _json_or_none(files.join(output, _METADATA))
-  except (ValueError, tf.errors.OpError):
-    return False
-  return isinstance(found, dict) and found.get("format") in _FORMATS
 
 
 def describe(
@@ -252,13 +164,15 @@ def describe(
     the run's end was scored at this step) and audit (None unless made of this
     step).
   """
-  summary = _json_or_none(files.join(directory, "summary.json"))
+  summary = export_folder.json_or_none(files.join(directory, "summary.json"))
   if summary and summary["steps"] == step:
     names = ("wer", "cer", "test_utterances")
     rates = {name: summary[name] for name in names if name in summary}
   else:
     rates = None
-  audited = _json_or_none(files.join(directory, "audit", "audit.json"))
+  audited = export_folder.json_or_none(
+    files.join(directory, "audit", "audit.json")
+  )
   entries = audited["checkpoints"] if audited else []
   return {
     "model": config.model.name,
@@ -301,10 +215,6 @@ def _signature(function):
   }
 
 
-def _json_or_none(path):
-  return files.read_json(path) if tf.io.gfile.exists(path) else None
-
-
 def _git_commit():
   """The checkout's commit, with a + where files were changed since."""
 
@@ -322,43 +232,6 @@ def _git_commit():
     return git("rev-parse", "HEAD") + ("+" if changed else "")
   except (OSError, subprocess.CalledProcessError):
     return None
-
-
-def _beside(output):
-  """Where an export is written, and where the one that it replaces waits."""
-  output = output.rstrip("/")
-  # Remote ones are not locked: two processes may be at it.
-  own = os.getpid() if files.is_remote(output) else ""
-  return f"{output}.partial{own}", f"{output}.old{own}"
-
-
-def _recover(output):
-  """Tidies up what a process that was killed has left."""
-  partial, old = _beside(output)
-  if tf.io.gfile.exists(partial):
-    tf.io.gfile.rmtree(partial)
-  if tf.io.gfile.exists(old):
-    if tf.io.gfile.exists(output):
-      tf.io.gfile.rmtree(old)
-    else:
-      tf.io.gfile.rename(old, output)
-
-
-@contextlib.contextmanager
-def _directory(output):
-  """A directory to fill, which becomes `output` when that went well."""
-  partial, old = _beside(output)
-  try:
-    tf.io.gfile.makedirs(partial)
-    yield partial
-    if tf.io.gfile.exists(output):
-      tf.io.gfile.rename(output, old)
-    tf.io.gfile.rename(partial, output)
-    if tf.io.gfile.exists(old):
-      tf.io.gfile.rmtree(old)
-  finally:
-    if tf.io.gfile.exists(partial):
-      tf.io.gfile.rmtree(partial)
 
 
 def size(output: str | os.PathLike) -> int:

@@ -5,9 +5,8 @@
     --config.clipping.method=pcc --config.clipping.bound=2.5 --config.seed=1
 
 Resuming needs --workdir alone: where it holds a checkpoint, training continues
-from it. Ctrl-C and SIGTERM save one first. What it writes is described in
-launch/runs/opening.py; how --cores, --tpu and TF_CONFIG choose the cores, in
-launch/runs/cluster.py.
+from it. Ctrl-C and SIGTERM save one first. launch/runs/opening.py lists what is
+written, launch/runs/cluster.py how --cores, --tpu and TF_CONFIG choose cores.
 """
 
 import math
@@ -242,8 +241,7 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
       if writer and line:
         writer.write({"step": step, **line})
       health.require_live(line, step, config, directory)
-      # After the line: a line without its checkpoint is written again by the
-      # run that goes on, a checkpoint without its line would lose it.
+      # After the line, which a resumed run would write again.
       if due(config.checkpoint_every) or last:
         save(step)
       # Asking the other workers costs as much as measuring.

@@ -7,8 +7,6 @@ The plan is drawn and spoken at the first start. Resumed runs and later audits
 read these files. launch.make_canaries and launch.prepare write the same two.
 """
 
-import dataclasses
-import functools
 import json
 import os
 import posixpath
@@ -19,55 +17,13 @@ import tensorflow as tf
 from absl import logging
 from ml_collections import config_dict
 
-from launch.canaries.speaking import check_sound, speak, spoken_fits
+from launch.canaries.speaking import Canaries, check_sound, speak, spoken_fits
 from launch.canaries.speaking import utterance as _utterance
 from launch.runs import checkpoints, saved_config
 from tf_pcc import audit, files
 from tf_pcc.audit import texts as texts_
-from tf_pcc.data import batching, records, text
+from tf_pcc.data import records, text
 from tf_pcc.data.mixing import AnyRecords
-
-
-@dataclasses.dataclass(frozen=True)
-class Canaries:
-  """A plan and its sound.
-
-  Attributes:
-    plan: `tf_pcc.audit.CanaryPlan`.
-    records: `Records` that hold every canary and hold-out of the plan.
-  """
-
-  plan: audit.CanaryPlan
-  records: records.Records
-
-  @functools.cached_property
-  def _rows(self):
-    return {name: row for row, name in enumerate(self.records.ids)}
-
-  def rows(self, group: Iterable[audit.Canary]) -> list[int]:
-    """Where canaries are in the records.
-
-    Args:
-      group: `plan.canaries`, `plan.holdout` or `plan.all`.
-
-    Returns:
-      list of int.
-    """
-    return [self._rows[canary.id] for canary in group]
-
-  def insertions(self) -> list[batching.Insertion]:
-    """What `tf_pcc.data.batching.Batches` takes: an `Insertion` a canary."""
-    return [
-      batching.Insertion(self.records, row, canary.repetitions)
-      for row, canary in zip(self.rows(self.plan.canaries), self.plan.canaries)
-    ]
-
-  def waveforms(self) -> list[np.ndarray]:
-    """The sound of `plan.all`, a list of float32 [samples] in [-1, 1]."""
-    return [
-      self.records.read(row).astype("float32") / 2**15
-      for row in self.rows(self.plan.all)
-    ]
 
 
 def prepare(

@@ -1,13 +1,58 @@
-"""The sound of canaries: synthesised, sped up, kept in the cache."""
+"""Canaries and their sound: synthesised, sped up, kept in the cache."""
 
+import dataclasses
+import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
 from absl import logging
 
 from tf_pcc import audit, locks
-from tf_pcc.data import records, resampling, text, tts
+from tf_pcc.data import batching, records, resampling, text, tts
 from tf_pcc.data.utterances import Utterance
+
+
+@dataclasses.dataclass(frozen=True)
+class Canaries:
+  """A plan and its sound.
+
+  Attributes:
+    plan: `tf_pcc.audit.CanaryPlan`.
+    records: `Records` that hold every canary and hold-out of the plan.
+  """
+
+  plan: audit.CanaryPlan
+  records: records.Records
+
+  @functools.cached_property
+  def _rows(self):
+    return {name: row for row, name in enumerate(self.records.ids)}
+
+  def rows(self, group: Iterable[audit.Canary]) -> list[int]:
+    """Where canaries are in the records.
+
+    Args:
+      group: `plan.canaries`, `plan.holdout` or `plan.all`.
+
+    Returns:
+      list of int.
+    """
+    return [self._rows[canary.id] for canary in group]
+
+  def insertions(self) -> list[batching.Insertion]:
+    """What `tf_pcc.data.batching.Batches` takes: an `Insertion` a canary."""
+    return [
+      batching.Insertion(self.records, row, canary.repetitions)
+      for row, canary in zip(self.rows(self.plan.canaries), self.plan.canaries)
+    ]
+
+  def waveforms(self) -> list[np.ndarray]:
+    """The sound of `plan.all`, a list of float32 [samples] in [-1, 1]."""
+    return [
+      self.records.read(row).astype("float32") / 2**15
+      for row in self.rows(self.plan.all)
+    ]
 
 
 def speak(plan: audit.CanaryPlan, cache: str | os.PathLike) -> records.Records:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from absl import logging
 from ml_collections import config_dict
 
+from launch.runs import normalizing
 from tf_pcc import replicas
 from tf_pcc.data import (
   audio,
@@ -107,7 +108,7 @@ def open_splits(
   splits = {name: _open(path, data.weights) for name, path in paths.items()}
   for name, split in splits.items():
     _check_rate(split, paths[name])
-    dropped = _normalize(split, data.normalizer)
+    dropped = normalizing.normalize(split, data.normalizer)
     if dropped.counts:
       logging.warning(
         "data.%s: the normalizer %s leaves out of its transcripts %s",
@@ -181,35 +182,6 @@ def _open(path, weights):
   return mixing.MixedRecords([records.Records(one) for one in path], weights)
 
 
-def _normalize(opened, normalizer):
-  """Normalises the transcripts of records; returns what that leaves out.
-
-  Args:
-    opened: records.
-    normalizer: a name, or a function of a string.
-  """
-  dropped = normalizers.Dropped()
-  normalize = normalizer
-  if isinstance(normalizer, str):
-    normalize = normalizers.get(normalizer)
-    done = getattr(opened, "normalizer", "")
-    if done and done == normalizers.signature(normalizer):
-      # launch.prepare did it: nothing to do for millions of them.
-      return dropped
-  changed = {}
-  for row, (key, before) in enumerate(zip(opened.ids, opened.texts)):
-    after = normalize(before)
-    dropped.add(key, before, after)
-    if before != after:
-      changed[row] = after
-  # Those of millions of utterances stay in their file where they can.
-  if changed:
-    opened.texts = tuple(
-      changed.get(row, before) for row, before in enumerate(opened.texts)
-    )
-  return dropped
-
-
 def _check_rate(opened, path):
   if opened.sample_rate != audio.SAMPLE_RATE:
     raise ValueError(
@@ -272,7 +244,7 @@ def open_any(
     _check_rate(opened, path)
     if verify:
       opened.verify()
-    _normalize(opened, (reading or Reading()).normalize)
+    normalizing.normalize(opened, (reading or Reading()).normalize)
     return Speech(
       opened.ids,
       opened.texts,

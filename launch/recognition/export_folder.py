@@ -1,0 +1,197 @@
+"""The folder of an export: written whole or not at all, never over a run."""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+
+from tf_pcc import files
+
+METADATA = "metadata.json"
+FORMATS = ("saved_model", "litert")
+# What programs put into a run's directory: launch/runs/opening.py lists it.
+_RUN = (
+  "audit",
+  "canaries",
+  "canaries.json",
+  "checkpoints",
+  "config.json",
+  "metrics.jsonl",
+  "summary.json",
+  "tensorboard",
+  "tokenizer.json",
+)
+
+
+def check_place(
+  directory: str | os.PathLike, output: str | os.PathLike
+) -> None:
+  """Refuses an output whose writing would cost anything of a run.
+
+  Args:
+    directory: the run's directory.
+    output: directory to write.
+
+  Raises:
+    ValueError: If output is the run's directory, holds it or is one of its
+      files.
+  """
+  run, there = _absolute(directory), _absolute(output)
+  inside = there.startswith(f"{run}/")
+  own = inside and there[len(run) + 1 :].split("/")[0] in _RUN
+  if own or there == run or run.startswith(f"{there}/"):
+    raise ValueError(
+      "--output must not be --workdir, a directory that holds it, or among the "
+      f"run's own files. Received: output={output}, workdir={directory}"
+    )
+
+
+def check_output(output: str | os.PathLike, overwrite: bool) -> None:
+  """Refuses to replace anything but an export.
+
+  Args:
+    output: directory to write.
+    overwrite: whether an export may be replaced.
+
+  Raises:
+    FileExistsError: If there is something else, without `overwrite`.
+    ValueError: If there is something else, with `overwrite`.
+  """
+  if not tf.io.gfile.exists(output) or _is_export(output):
+    return
+  if not overwrite:
+    raise _exists(output)
+  raise ValueError(
+    "--overwrite replaces an earlier export and nothing else, and there is "
+    f"no {METADATA} of one. Received: output={output}"
+  )
+
+
+def _exists(output):
+  return FileExistsError(
+    f"{output} exists already; give another --output, or --overwrite to "
+    "replace an earlier export"
+  )
+
+
+def finished(
+  output: str | os.PathLike, metadata: dict[str, Any]
+) -> dict[str, Any]:
+  """The metadata of an output that is this very export, and whole.
+
+  Args:
+    output: directory of an export.
+    metadata: what the export is to be.
+
+  Returns:
+    What it is, a dict.
+
+  Raises:
+    FileExistsError: If it is another one.
+  """
+  found = files.read_json(files.join(output, METADATA))
+  known = {name: found.get(name) for name in metadata}
+  if known != metadata or found.get("files") != digests(output):
+    raise _exists(output)
+  logging.info("%s is finished: nothing was written", output)
+  return found
+
+
+def digests(output: str | os.PathLike) -> dict[str, str]:
+  """Hashes of an export's files, without the metadata.
+
+  Args:
+    output: directory of an export.
+
+  Returns:
+    dict from name to SHA-256.
+  """
+  output, result = os.fspath(output), {}
+  for folder, _, names in tf.io.gfile.walk(output):
+    for name in names:
+      path = files.join(folder, name)
+      within = path[len(output.rstrip("/")) + 1 :]
+      if within != METADATA:
+        with tf.io.gfile.GFile(path, "rb") as file:
+          result[within] = hashlib.sha256(file.read()).hexdigest()
+  return dict(sorted(result.items()))
+
+
+def _absolute(path):
+  """The path with links followed, to compare; a remote one as it is."""
+  if "://" in path:
+    return path.rstrip("/")
+  return os.path.realpath(path)
+
+
+def _is_export(output):
+  """Whether a directory is what `export` wrote."""
+  try:
+    found = json_or_none(files.join(output, METADATA))
+  except (ValueError, tf.errors.OpError):
+    return False
+  return isinstance(found, dict) and found.get("format") in FORMATS
+
+
+def json_or_none(path: str) -> Any:
+  """A JSON file's value, None where there is no file.
+
+  Args:
+    path: local or remote file.
+
+  Returns:
+    The value.
+  """
+  return files.read_json(path) if tf.io.gfile.exists(path) else None
+
+
+def _beside(output):
+  """Where an export is written, and where the one that it replaces waits."""
+  output = output.rstrip("/")
+  # Remote ones are not locked: two processes may be at it.
+  own = os.getpid() if files.is_remote(output) else ""
+  return f"{output}.partial{own}", f"{output}.old{own}"
+
+
+def recover(output: str | os.PathLike) -> None:
+  """Tidies up what a process that was killed has left.
+
+  Args:
+    output: directory that it wrote.
+  """
+  partial, old = _beside(output)
+  if tf.io.gfile.exists(partial):
+    tf.io.gfile.rmtree(partial)
+  if tf.io.gfile.exists(old):
+    if tf.io.gfile.exists(output):
+      tf.io.gfile.rmtree(old)
+    else:
+      tf.io.gfile.rename(old, output)
+
+
+@contextlib.contextmanager
+def directory(output: str | os.PathLike) -> Iterator[str]:
+  """A directory to fill, which becomes `output` when that went well.
+
+  Args:
+    output: directory to write; an earlier export is replaced.
+
+  Yields:
+    Its temporary name.
+  """
+  partial, old = _beside(output)
+  try:
+    tf.io.gfile.makedirs(partial)
+    yield partial
+    if tf.io.gfile.exists(output):
+      tf.io.gfile.rename(output, old)
+    tf.io.gfile.rename(partial, output)
+    if tf.io.gfile.exists(old):
+      tf.io.gfile.rmtree(old)
+  finally:
+    if tf.io.gfile.exists(partial):
+      tf.io.gfile.rmtree(partial)
