@@ -374,7 +374,7 @@ train() {
  [ -z \"\$held\" ] || { echo \"the TPU is held by process \$held of this VM:\
  end it first\" >&2; exit $final; };\
  ${environment}nohup flock -nF train.lock .venv/bin/python -m\
- launch.train --tpu=$where_is_it$flags >> train.log 2>&1 < /dev/null &" ||
+ launch.train --tpu=$where_is_it --output_log=train.log$flags >> train.log 2>&1 < /dev/null &" ||
     code=$?
   # A connection may break after it has started what it was to start.
   if [[ $code == "$final" && $tried -gt 1 ]]; then

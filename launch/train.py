@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
-from absl import logging
+from absl import flags, logging
 from ml_collections import config_dict
 
 from launch import cli
@@ -33,6 +33,7 @@ from launch.runs import (
   experiment,
   health,
   interruption,
+  log_copy,
   metrics,
   opening,
   overlap,
@@ -40,6 +41,7 @@ from launch.runs import (
   rendezvous,
   resuming,
   saved_config,
+  stepping,
 )
 from tf_pcc import bars, files, replicas
 from tf_pcc.data import audio, batching, host_reading
@@ -47,6 +49,12 @@ from tf_pcc.data import audio, batching, host_reading
 _CONFIG = cli.config_flag()
 _WORKDIR = cli.workdir_flag()
 _VERIFY = cli.verify_flag()
+_OUTPUT_LOG = flags.DEFINE_string(
+  "output_log",
+  None,
+  "The file that this program's output goes to: --workdir/logs gets a copy, "
+  "which outlives the machine.",
+)
 # Batches that tell the features' global statistics, where a model wants them.
 _ADAPT_STEPS = 50
 
@@ -198,7 +206,7 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
     disable=not chief,
     dynamic_ncols=True,
   )
-  run = _step_function(model, strategy)
+  run = stepping.step_function(model, strategy)
   evaluation = driver_.Driver(model, tokenizer, config.evaluation_batch)
   iterator = iter(strategy.distribute_datasets_from_function(pipeline))
   seconds, timed, step = 0.0, 0, saved
@@ -281,31 +289,6 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
   return summary
 
 
-def _step_function(model, strategy):
-  """A function (iterator, count) that takes `count` steps."""
-
-  # Converting the whole model to graph control flow that it does not need
-  # would double the time of tracing.
-  step = tf.autograph.experimental.do_not_convert(model.train_step)
-
-  @tf.function
-  def run(iterator, count):
-    for _ in tf.range(count):
-      strategy.run(step, args=(next(iterator),))
-
-  @tf.function(autograph=False)
-  def run_one(iterator):
-    strategy.run(step, args=(next(iterator),))
-
-  def steps(iterator, count):
-    if count == 1:
-      run_one(iterator)
-    else:
-      run(iterator, tf.constant(count))
-
-  return steps
-
-
 def _measure(model):
   line = {
     **{name: float(v) for name, v in model.get_metrics_result().items()},
@@ -324,6 +307,8 @@ def _clipping(model):
 def main(arguments: Sequence[str]) -> None:
   cli.no_arguments(arguments)
   cluster.count_workers()
+  if _OUTPUT_LOG.value:
+    log_copy.Copy(_OUTPUT_LOG.value, cli.given(_WORKDIR)).start()
   rendezvous.meet(_CONFIG.value, cli.given(_WORKDIR))
   strategy = cluster.make_strategy(_CONFIG.value.cores)
   try:

@@ -76,7 +76,8 @@ def test_all_on_one_host():
   # The worker's shell hands launch.train the words that were given here.
   words = shlex.split(remote(train).split("train.lock ")[-1])
   assert words[1:4] == ["-m", "launch.train", "--tpu=local"]
-  assert words[4:7] == ["--workdir=gs://b/r", "--config=a.py", value]
+  assert words[4] == "--output_log=train.log"
+  assert words[5:8] == ["--workdir=gs://b/r", "--config=a.py", value]
   assert remote(train).endswith("< /dev/null &")
 
 

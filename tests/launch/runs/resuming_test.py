@@ -13,8 +13,7 @@ import pytest
 import tensorflow as tf
 
 import tf_pcc
-from launch import train
-from launch.runs import checkpoints, datasets, metrics
+from launch.runs import checkpoints, datasets, metrics, stepping
 from tests.launch.conftest import ROOT
 from tf_pcc import files
 
@@ -129,7 +128,7 @@ def test_a_run_with_more_steps_has_not_ended(
   def stopped(*_):
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(train, "_step_function", stopped)
+  monkeypatch.setattr(stepping, "step_function", stopped)
   with pytest.raises(KeyboardInterrupt):
     train_cores(noisy_config(steps=6), parts)
   assert not (parts / "summary.json").exists()
