@@ -96,12 +96,14 @@ def _asker(model):
 
   @tf.function(autograph=False)
   def ask():
+    asking = known()
+    assert asking is not None
     return tf.stack(
       [
         tf.reduce_all(tf.math.is_finite(value))
         if value.dtype.is_floating
         else tf.constant(True)
-        for value in (tf.convert_to_tensor(w.value) for w in known().weights)
+        for value in (tf.convert_to_tensor(w.value) for w in asking.weights)
       ]
     )
 

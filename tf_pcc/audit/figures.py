@@ -21,6 +21,8 @@ from tf_pcc.audit.figure_style import (
   spread,
   style,
 )
+from tf_pcc.audit.figure_style import LINES as LINES
+from tf_pcc.audit.figure_style import MARKERS as MARKERS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tf_pcc.data.counting import label_counts
+from tf_pcc.data.counting import keep_label_counts as keep_label_counts
+from tf_pcc.data.counting import label_counts as label_counts
 
 if TYPE_CHECKING:
   from tf_pcc.data.tokenizer_base import Tokenizer
