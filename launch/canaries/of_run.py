@@ -25,6 +25,9 @@ from tf_pcc.audit import texts as texts_
 from tf_pcc.data import records, text
 from tf_pcc.data.mixing import AnyRecords
 
+# Beside the sound: the digest of the plan that was written with it.
+_DIGEST = "plan.json"
+
 
 def prepare(
   config: config_dict.ConfigDict,
@@ -197,6 +200,9 @@ def save(directory: str | os.PathLike, canaries: Canaries) -> None:
     tf.io.gfile.rmtree(sound)
   if not tf.io.gfile.exists(sound):
     records.write_records(pairs, sound, progress=False)
+  files.write_json(
+    files.join(sound, _DIGEST), {"digest": canaries.plan.digest()}
+  )
   # The plan last: where it is, the sound is, too.
   plan = json.loads(canaries.plan.to_json())
   files.write_json(_plan_path(directory), plan)
@@ -226,17 +232,36 @@ def load(directory: str | os.PathLike) -> Canaries:
     `Canaries`.
 
   Raises:
-    ValueError: If it was trained without.
+    ValueError: If it was trained without, or the plan was changed since.
   """
   path = _own_plan_path(directory)
   if path:
-    return load_plan(path, flag="workdir")
+    found = load_plan(path, flag="workdir")
+    _require_unchanged(path, found.plan)
+    return found
   raise ValueError(
     "--workdir has no canaries.json, so nothing was inserted "
     "that could be audited: train with --config.canaries.insert=True, or "
     "give the plan that the recogniser was trained with as --plan=FILE. "
     f"Received: workdir={directory}"
   )
+
+
+def _require_unchanged(path, plan):
+  """Refuses a plan that is not the one whose canaries were inserted."""
+  written = files.join(posixpath.dirname(path), "canaries", _DIGEST)
+  # Older ones have none.
+  if not tf.io.gfile.exists(written):
+    return
+  expected = files.read_json(written, "restore a copy", dict[str, str]).get(
+    "digest"
+  )
+  if plan.digest() != expected:
+    raise ValueError(
+      f"{path} must be the plan that was trained with: it was changed since; "
+      f"restore a copy. Received: plan {plan.digest()[:12]}, written was "
+      f"{str(expected)[:12]}"
+    )
 
 
 def load_plan(

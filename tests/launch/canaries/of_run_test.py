@@ -117,6 +117,25 @@ def test_directory_is_read_again_without_drawing_or_speaking(
     np.testing.assert_array_equal(a, b)
 
 
+def test_a_plan_that_was_changed_is_not_trained_on_with(prepare, tmp_path):
+  """A resumed run would insert other canaries than before."""
+  first = prepare()
+  path = tmp_path / "run" / "canaries.json"
+  plan = json.loads(path.read_text())
+  whole = path.read_text()
+  plan["canaries"][0]["repetitions"] += 1
+  path.write_text(json.dumps(plan))
+  with pytest.raises(ValueError, match="json must be the plan that"):
+    prepare()
+  with pytest.raises(ValueError, match="json must be the plan that"):
+    of_run.load(str(tmp_path / "run"))
+  path.write_text(whole)
+  assert prepare().plan == first.plan
+  # A run from before the digest was written.
+  (tmp_path / "run" / "canaries" / "plan.json").unlink()
+  assert prepare().plan == first.plan
+
+
 def test_runs_of_a_comparison_share_plan_and_sound(prepare, monkeypatch):
   first = prepare("a")
   monkeypatch.setattr(speaking, "_speak", None)
