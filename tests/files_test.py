@@ -158,3 +158,17 @@ def test_a_file_that_cannot_be_written(tmp_path, monkeypatch, path, message):
   ):
     files.require_parent(path, "--json")
   assert os.listdir(tmp_path) == ["sub"] and not os.listdir(tmp_path / "sub")
+
+
+def test_what_never_ends_is_not_read(tmp_path):
+  """A process that waits for a FIFO's writer waits for ever."""
+  os.mkfifo(tmp_path / "fifo")
+  (tmp_path / "file").write_text("1")
+  (tmp_path / "link").symlink_to(tmp_path / "file")
+  for path in (tmp_path / "fifo", "/dev/zero"):
+    for read in (files.read_text, files.read_json):
+      with pytest.raises(ValueError, match=f"{path} must be a regular file"):
+        read(path)
+  assert files.read_json(tmp_path / "link") == 1
+  with pytest.raises(FileNotFoundError):
+    files.read_text(tmp_path / "missing")

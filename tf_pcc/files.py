@@ -14,6 +14,7 @@ import os
 import pathlib
 import posixpath
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -58,12 +59,13 @@ def read_text(path: str | os.PathLike) -> str:
     str.
 
   Raises:
-    ValueError: If it is not UTF-8.
+    ValueError: If it is not UTF-8, or a FIFO or a device.
     OSError: If a local file cannot be read.
   """
   if is_remote(path):
     data = _gfile().GFile(os.fspath(path), "rb").read()
   else:
+    require_regular(path)
     data = pathlib.Path(path).read_bytes()
   try:
     return data.decode("utf-8-sig")
@@ -72,6 +74,26 @@ def read_text(path: str | os.PathLike) -> str:
       f"{os.fspath(path)} must be UTF-8 text: save it as UTF-8. Received: "
       f"{error.reason} at byte {error.start}"
     ) from error
+
+
+def require_regular(path: str | os.PathLike) -> None:
+  """Refuses what might be read from for ever: a FIFO, a device, a socket.
+
+  Args:
+    path: local path; a missing one and a folder are left to who opens it.
+
+  Raises:
+    ValueError: If it is such a thing.
+  """
+  try:
+    mode = os.stat(path).st_mode
+  except (OSError, ValueError):
+    return
+  if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+    raise ValueError(
+      f"{os.fspath(path)} must be a regular file: write what it gives to one. "
+      "Received: a FIFO, a device or a socket"
+    )
 
 
 def read_json(

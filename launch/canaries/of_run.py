@@ -289,8 +289,7 @@ def load_plan(
       f"training run. Received: {flag}={path}"
     )
   try:
-    with tf.io.gfile.GFile(path) as file:
-      plan = audit.CanaryPlan.from_json(file.read())
+    plan = audit.CanaryPlan.from_json(files.read_text(path))
     _check_plan(plan)
   except ValueError as error:
     raise ValueError(f"--{flag}={path}: {error}") from error

@@ -1,5 +1,7 @@
 """What is no UTF-8 text is refused by file and line."""
 
+import os
+
 import pytest
 
 from tf_pcc.data import lines
@@ -38,3 +40,10 @@ def test_a_file_that_cannot_be_read(tmp_path):
   for name in ("x.txt", "y.txt", "."):
     with pytest.raises(ValueError, match="`path` must be a readable file"):
       list(lines.read_lines(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.tsv.gz"])
+def test_a_fifo_is_not_waited_for(tmp_path, name):
+  os.mkfifo(tmp_path / name)
+  with pytest.raises(ValueError, match=f"{name} must be a regular file"):
+    list(lines.read_lines(tmp_path / name))

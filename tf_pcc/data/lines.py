@@ -5,6 +5,8 @@ import os
 import zlib
 from collections.abc import Iterator
 
+from tf_pcc import files
+
 # How much of a damaged line is shown on either side of the damage, in bytes.
 _SHOWN = 20
 
@@ -21,10 +23,11 @@ def read_lines(path: str | os.PathLike) -> Iterator[str]:
     str.
 
   Raises:
-    ValueError: If the file cannot be read or is UTF-16, or a line is not UTF-8
-      or holds a NUL character; the line is named.
+    ValueError: If the file cannot be read, is no regular file or UTF-16, or a
+      line is not UTF-8 or holds a NUL character; the line is named.
   """
   path = os.fspath(path)
+  files.require_regular(path)
   opening = gzip.open if path.lower().endswith(".gz") else open
   try:
     with opening(path, "rb") as file:
