@@ -288,10 +288,13 @@ def given(flag: flags.FlagHolder[Value | None]) -> Value:
     Its value.
 
   Raises:
-    ValueError: If it has none.
+    ValueError: If it has none, or an empty one.
   """
-  if flag.value is None:
-    raise ValueError(f"--{flag.name} must be given. Received: {flag.name}=None")
+  # An empty one is a variable that the shell does not know: not this folder.
+  if flag.value is None or flag.value == "":
+    raise ValueError(
+      f"--{flag.name} must be given. Received: {flag.name}={flag.value!r}"
+    )
   return flag.value
 
 

@@ -317,3 +317,10 @@ def test_a_file_that_cannot_be_written_is_one_sentence(
     assert line.startswith(f"{path}: {words}")
     assert "\n" not in line and ".writing-" not in line
   assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_an_empty_name_is_no_folder(run_program, write_config):
+  """As of a variable that the shell does not know."""
+  done = run_program("train", write_config(), "--workdir=")
+  assert done.code == 1
+  assert "--workdir must be given. Received: workdir=''" in done.complaint
