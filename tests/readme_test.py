@@ -103,7 +103,8 @@ def complaint_of(name, arguments):
   """What is wrong with a command that is no program of `launch`, or ""."""
   if name in PYTHONS:
     if arguments[:1] != ["-m"] or arguments[1] not in (
-      *("venv", "pytest", "tests.faults", "tests.matrix", "tests.speed"),
+      *("venv", "pytest", "tests.faults", "tests.faults.soak"),
+      *("tests.matrix", "tests.speed"),
       *("tests.audit.coverage", "tests.host_input", "examples.draw_rho"),
     ):
       return "no such module"

@@ -259,7 +259,7 @@ def _left(output):
   folder = output.parent
   found = [p.name for p in folder.glob(f"{output.name}*") if p != output]
   patterns = (".writing-*", "*_temp", "*.tmp*", "*.partial*", "*.old*")
-  patterns += ("*.writing.lock", "*.writing.json", "*owner.json")
+  patterns += ("*.writing.lock", "*.writing.json")
   found += [p.name for pattern in patterns for p in output.rglob(pattern)]
   return sorted(found)
 
