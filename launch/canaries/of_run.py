@@ -18,6 +18,7 @@ from absl import logging
 from ml_collections import config_dict
 
 from launch.canaries.speaking import Canaries, check_sound, speak, spoken_fits
+from launch.canaries.speaking import require_share as require_share
 from launch.canaries.speaking import utterance as _utterance
 from launch.runs import checkpoints, saved_config
 from tf_pcc import audit, files
@@ -85,37 +86,6 @@ def prepare(
   if write:
     save(directory, result)
   return result
-
-
-def require_share(
-  config: config_dict.ConfigDict, utterances: int, total: int = 0
-) -> None:
-  """Refuses more canaries than canaries.max_share.
-
-  Args:
-    config: the experiment's `ConfigDict`.
-    utterances: of the corpus, without canaries.
-    total: utterances of a run, with canaries; default 0, no run is planned.
-
-  Raises:
-    ValueError: If there are more; or the share is not above 0 and at most 1.
-  """
-  fields = config.canaries
-  if not 0 < fields.max_share <= 1:
-    raise ValueError(
-      "canaries.max_share must be above 0 and at most 1. Received: "
-      f"canaries.max_share={fields.max_share}"
-    )
-  inserted = sum(fields.repetitions) * fields.per_count
-  total = max(total, utterances + inserted)
-  if inserted > fields.max_share * total:
-    raise ValueError(
-      "canaries must be at most a share of canaries.max_share of what is "
-      "trained on, or the recogniser learns little else: lower "
-      "canaries.per_count or canaries.repetitions, or take more utterances or "
-      f"steps. Received: {inserted} of {total} utterances are canaries, "
-      f"canaries.max_share={fields.max_share}"
-    )
 
 
 def draw(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from absl import logging
+from ml_collections import config_dict
 
 from tf_pcc import audit, locks
 from tf_pcc.data import batching, records, resampling, text, tts
@@ -173,4 +174,35 @@ def check_sound(
       "canaries synthesised again. Received: no sound of "
       f"{len(missing)} canaries "
       f"{missing[:5]}, another text for {len(other)} {other[:5]}"
+    )
+
+
+def require_share(
+  config: config_dict.ConfigDict, utterances: int, total: int = 0
+) -> None:
+  """Refuses more canaries than canaries.max_share.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+    utterances: of the corpus, without canaries.
+    total: utterances of a run, with canaries; default 0, no run is planned.
+
+  Raises:
+    ValueError: If there are more; or the share is not above 0 and at most 1.
+  """
+  fields = config.canaries
+  if not 0 < fields.max_share <= 1:
+    raise ValueError(
+      "canaries.max_share must be above 0 and at most 1. Received: "
+      f"canaries.max_share={fields.max_share}"
+    )
+  inserted = sum(fields.repetitions) * fields.per_count
+  total = max(total, utterances + inserted)
+  if inserted > fields.max_share * total:
+    raise ValueError(
+      "canaries must be at most a share of canaries.max_share of what is "
+      "trained on, or the recogniser learns little else: lower "
+      "canaries.per_count or canaries.repetitions, or take more utterances or "
+      f"steps. Received: {inserted} of {total} utterances are canaries, "
+      f"canaries.max_share={fields.max_share}"
     )
