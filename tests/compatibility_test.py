@@ -175,3 +175,43 @@ def test_the_import_is_cheap_beside_keras():
     timeout=120,
   )
   assert set(done.stdout.split()) - sys.stdlib_module_names == {"tf_pcc"}
+
+
+def _python(code, **environment):
+  return subprocess.run(
+    [sys.executable, "-c", code],
+    cwd=ROOT,
+    env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+@pytest.mark.parametrize("missing", ["tensorflow", "keras"])
+def test_a_missing_library_is_named_where_it_is_needed(missing):
+  code = f"import sys; sys.modules[{missing!r}] = None\n"
+  done = _python(code + "import tf_pcc, tf_pcc.audit; print(tf_pcc.__all__)")
+  assert done.stdout == "[]\n", done.stderr
+  done = _python(code + "from tf_pcc import PerCoreClipping")
+  assert done.returncode == 1
+  last = done.stderr.splitlines()[-1]
+  assert last.startswith("ImportError: tf_pcc's optimizer and model need")
+  assert f"Received: no module named '{missing}" in last
+
+
+def test_another_backend_is_named_where_it_matters():
+  code = "import tf_pcc.audit, sys; assert 'keras' not in sys.modules\n"
+  done = _python(code + "tf_pcc.MinBound", KERAS_BACKEND="jax")
+  last = done.stderr.splitlines()[-1]
+  assert "need Keras' TensorFlow backend" in last
+  assert last.endswith("Received: jax")
+  assert (
+    "no attribute 'other'"
+    in _python("import tf_pcc; tf_pcc.other", KERAS_BACKEND="jax").stderr
+  )
+
+
+def test_a_class_is_no_optimizer():
+  with pytest.raises(ValueError, match="call it. Received: optimizer=Adam$"):
+    tf_pcc.PerCoreClipping(keras.optimizers.Adam, tf_pcc.MinBound())

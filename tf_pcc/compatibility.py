@@ -6,6 +6,8 @@ from the installed packages' metadata, which costs a few milliseconds. This file
 must be readable for Pythons that are too old.
 """
 
+from __future__ import annotations
+
 import importlib.metadata
 import importlib.util
 import os
@@ -49,6 +51,24 @@ def check() -> None:
   newer = untested(found)
   if newer:
     warnings.warn(newer, stacklevel=3)
+
+
+def foreign_backend(name: str | None = None) -> str:
+  """What is wrong with Keras' backend.
+
+  Args:
+    name: of the backend. Default: that of KERAS_BACKEND, if it is set.
+
+  Returns:
+    One sentence, or "" if it is TensorFlow.
+  """
+  name = name or os.environ.get("KERAS_BACKEND") or "tensorflow"
+  if name == "tensorflow":
+    return ""
+  return (
+    "tf_pcc's optimizer and model need Keras' TensorFlow backend: set "
+    f"KERAS_BACKEND=tensorflow before Keras is imported. Received: {name}"
+  )
 
 
 def installed() -> dict[str, str]:

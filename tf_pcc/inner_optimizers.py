@@ -15,6 +15,11 @@ def check_library(optimizer: Any) -> None:
     ValueError: If it is one of tf_keras, for example.
   """
   kinds = (str, dict, keras.optimizers.Optimizer, type(None))
+  if isinstance(optimizer, type):
+    raise ValueError(
+      "The optimizer must be an instance, its name or its config, and not a "
+      f"class: call it. Received: optimizer={optimizer.__name__}"
+    )
   if not isinstance(optimizer, kinds):
     raise ValueError(
       "The optimizer must be one of Keras 3 (keras.optimizers) or its name; "
