@@ -13,7 +13,7 @@ memorization at matched word error rate (paired over seeds) and what a step
 costs; DIR/runs/METHOD-SEED is a run's --workdir, DIR/choice.json says what
 --choose has chosen, DIR/bounds.json what --choose_bound has.
 
-  python -m launch.compare --config=launch/configs/desk_claims.py --choose \
+  python -m launch.compare --config=launch/configs/desk_claims.py --choose \\
     --until=decided --workdir=runs/claims
 
 A config's file may hold dicts of field: value that go over the config:

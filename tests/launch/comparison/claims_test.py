@@ -96,7 +96,8 @@ def test_methods_that_are_not_run_yet_are_corrected_for():
   # The smallest of three by three, of seven by seven.
   assert values[0][0] == pytest.approx(values[1][0] * 7 / 3, rel=0.1)
   assert all(a >= b for a, b in zip(*values))
-  assert desk_claims.FAMILY == experiment.METHODS
+  # What was written down before the runs may be less than there is by now.
+  assert set(desk_claims.FAMILY) <= set(experiment.METHODS)
 
 
 def test_a_look_in_words():
