@@ -72,11 +72,8 @@ def run(
       # Ctrl-C in a terminal reaches a whole process group: the child would get
       # it twice, the second time while it saves.
       start_new_session=True,
-      preexec_fn=_end_with_parent(),
+      preexec_fn=_before_it_starts(cpus),
     )
-    if cpus and hasattr(os, "sched_setaffinity"):
-      # Its threads, none of which has started, inherit this.
-      os.sched_setaffinity(child.pid, cpus)
     try:
       while child.poll() is None:
         watch()
@@ -94,24 +91,26 @@ def run(
     )
 
 
-def _end_with_parent():
+def _before_it_starts(cpus):
   """What a child does before its program starts, None where there is no way.
 
-  Linux sends the signal when the thread that started the child ends, and `run`
-  waits for the child.
+  It takes its CPU cores, which its threads inherit, and asks Linux for a signal
+  when the thread that started it ends; `run` waits for the child.
   """
   if sys.platform != "linux":
     return None
   # Loaded here: between fork and exec a child of threads must do very little.
   libc, parent = ctypes.CDLL(None), os.getpid()
 
-  def ask():
+  def prepare():
+    if cpus:
+      os.sched_setaffinity(0, cpus)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
       # It ended before it could be asked for.
       os._exit(1)
 
-  return ask
+  return prepare
 
 
 def available_cpus() -> list[int]:

@@ -12,12 +12,13 @@ import signal
 import sys
 
 from launch import cli, train
+from launch.runs import stepping
 
 
 def main():
   worker, last = map(int, sys.argv[1:3])
   del sys.argv[1:3]
-  make = train._step_function
+  make = stepping.step_function
 
   def make_dying(model, strategy):
     run = make(model, strategy)
@@ -33,7 +34,7 @@ def main():
     return steps
 
   if json.loads(os.environ["TF_CONFIG"])["task"]["index"] == worker:
-    train._step_function = make_dying
+    stepping.step_function = make_dying
   cli.run("launch.train", train.main, required=["workdir"])
 
 

@@ -80,6 +80,15 @@ def test_a_compiler_that_dies(tmp_path):
     environment.compile_for_tpu("p", "v5e:2x4", tmp_path / "r.json", folder)
 
 
+@pytest.fixture
+def interruptible():
+  """Python's own handler: a shell's background jobs ignore Ctrl-C."""
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield
+  signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_no_child_outlives_a_signal(tmp_path, number):
   before = signal.getsignal(number)
