@@ -35,6 +35,8 @@ def _tone(seconds, rate, channels=1):
 
 
 def _file(wave, rate, kind, codec, options=None):
+  if codec not in av.codecs_available:
+    pytest.skip(f"PyAV {av.__version__} brings no encoder {codec}")
   layout = {1: "mono", 2: "stereo", 6: "5.1"}[wave.shape[1]]
   samples = (wave * 32767).round().astype(np.int16).reshape(1, -1)
   frame = av.AudioFrame.from_ndarray(samples, format="s16", layout=layout)
@@ -135,7 +137,9 @@ def test_damaged_files_are_an_error_or_are_finite(seed):
 
 
 def test_a_corpus_of_them(tmp_path):
-  for kind, codec, rate, _ in _KINDS:
+  kinds = [one for one in _KINDS if one[1] in av.codecs_available]
+  assert len(kinds) > 8
+  for kind, codec, rate, _ in kinds:
     suffix = {"ipod": "m4a", "mp4": "mp4", "adts": "aac", "asf": "wma"}.get(
       kind, {"webm": "webm", "matroska": "mka", "amr": "amr"}.get(kind)
     )
@@ -144,7 +148,7 @@ def test_a_corpus_of_them(tmp_path):
     (tmp_path / f"{name}.{suffix}").write_bytes(data)
     (tmp_path / f"{name}.txt").write_text("a tone")
   corpus = corpora.read_corpus(tmp_path)
-  assert len(corpus) == len(_KINDS)
+  assert len(corpus) == len(kinds)
   for waveform in corpus.waveforms():
     assert len(waveform) == pytest.approx(RATE, abs=0.2 * RATE)
 
@@ -162,3 +166,12 @@ def test_a_file_without_sound():
     container.mux(stream.encode(None))
   with pytest.raises(ValueError, match="no sound"):
     audio.decode(file.getvalue())
+
+
+def test_titles_that_are_not_utf_8_do_not_matter():
+  wave = _tone(1, RATE)
+  data = _file(wave, RATE, "ipod", "alac", {"movflags": "faststart"})
+  # The name of the encoder stands in the file as text.
+  damaged = data.replace(b"Lavf", b"\xff\xfe\xffv")
+  assert damaged != data
+  np.testing.assert_array_equal(audio.decode(damaged)[0], audio.decode(data)[0])

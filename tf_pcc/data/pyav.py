@@ -42,11 +42,18 @@ def decode(
   """
   av = module()
   try:
-    with av.open(file, mode="r", metadata_errors="ignore") as container:
+    with av.open(file, mode="r", **_tolerant(av)) as container:
       return _decode(container, segment, longest)
   except (av.FFmpegError, EOFError) as error:
     reason = getattr(error, "strerror", "") or str(error)
     raise ValueError(f"The audio cannot be decoded: {reason}.") from error
+
+
+def _tolerant(av):
+  """Arguments for titles and the like that are not UTF-8: they do not matter."""
+  # From 19 on they are no error until somebody asks for them.
+  old = int(av.__version__.partition(".")[0]) < 19
+  return {"metadata_errors": "ignore"} if old else {}
 
 
 def _decode(container, segment, longest):
