@@ -50,7 +50,7 @@ def decode(
 
 
 def _tolerant(av):
-  """Arguments for titles and the like that are not UTF-8: they do not matter."""
+  """Arguments for titles that are not UTF-8: they do not matter."""
   # From 19 on they are no error until somebody asks for them.
   old = int(av.__version__.partition(".")[0]) < 19
   return {"metadata_errors": "ignore"} if old else {}
