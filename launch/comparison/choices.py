@@ -84,9 +84,7 @@ def choose_fields(
   def evaluate(method):
     def run_trials(trials):
       jobs = [settings.choice_jobs(method, fields) for fields in trials]
-      every = [job for of_seeds in jobs for job in of_seeds]
-      for job in every:
-        job.check()
+      every = _checked(job for of_seeds in jobs for job in of_seeds)
       progress.add(every)
       processes.run_all(
         [progress_.task(job, progress) for job in every], parallel
@@ -124,15 +122,12 @@ def with_bounds(
   Returns:
     List of `comparison.Job`, in order.
   """
-  jobs = [
+  return _checked(
     settings.job(job.method, job.seed, bounds[job.method]["bound"])
     if job.method in bounds
     else job
     for job in jobs
-  ]
-  for job in jobs:
-    job.check()
-  return jobs
+  )
 
 
 def with_choices(
@@ -150,12 +145,17 @@ def with_choices(
   Returns:
     List of `comparison.Job`, in order.
   """
-  jobs = [
+  return _checked(
     settings.job(
       job.method, job.seed, chosen=training_jobs.fields_for(job.method, choices)
     )
     for job in jobs
-  ]
+  )
+
+
+def _checked(jobs):
+  """A list of jobs, none of whose directories holds another run."""
+  jobs = list(jobs)
   for job in jobs:
     job.check()
   return jobs

@@ -300,8 +300,4 @@ def _mean(values, digits, scale=(-np.inf, np.inf)):
 
 
 def _interval(interval, digits):
-  fields = {
-    name: None if value != value else value
-    for name, value in interval._asdict().items()
-  }
-  return cells.number(fields, 1, digits)
+  return cells.number(interval.fields(), 1, digits)

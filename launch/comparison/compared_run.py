@@ -10,7 +10,7 @@ from ml_collections import config_dict
 from launch.comparison import processes
 from launch.runs import metrics, saved_config
 from tf_pcc import files
-from tf_pcc.audit import AuditedCheckpoint, CanaryPlan, CanaryScores
+from tf_pcc.audit import AuditedCheckpoint, CanaryPlan, scoring
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,28 +137,32 @@ class Job:
 
   def audited(self) -> list[AuditedCheckpoint]:
     """Its scores, a list of `tf_pcc.audit.AuditedCheckpoint`."""
-    path = os.path.join(self.directory, "audit", "audit.json")
-    remedy = "remove its folder: the run is audited again"
-    found = files.read_json(path, remedy, _Audit)
-    return [
-      AuditedCheckpoint(
-        run=self.name,
-        method=self.method,
-        seed=self.seed,
-        step=entry["step"],
-        wer=entry["wer"],
-        words=entry.get("words"),
-        inserted=CanaryScores.from_dict(entry["scores"]["inserted"]),
-        holdout=CanaryScores.from_dict(entry["scores"]["holdout"]),
+    result = []
+    for entry in self._checkpoints():
+      inserted, holdout = scoring.groups_of(entry)
+      result.append(
+        AuditedCheckpoint(
+          run=self.name,
+          method=self.method,
+          seed=self.seed,
+          step=entry["step"],
+          wer=entry["wer"],
+          words=entry.get("words"),
+          inserted=inserted,
+          holdout=holdout,
+        )
       )
-      for entry in found["checkpoints"]
-    ]
+    return result
 
   def last_checkpoint(self) -> dict[str, Any]:
     """The entry of its last step in audit.json: wer, words, summary, scores."""
+    return self._checkpoints()[-1]
+
+  def _checkpoints(self):
+    """The entries of its audit.json, one a checkpoint."""
     path = os.path.join(self.directory, "audit", "audit.json")
     remedy = "remove its folder: the run is audited again"
-    return files.read_json(path, remedy, _Audit)["checkpoints"][-1]
+    return files.read_json(path, remedy, _Audit)["checkpoints"]
 
   def plan(self) -> CanaryPlan:
     """The plan of its canaries."""

@@ -43,6 +43,13 @@ class Interval(NamedTuple):
   low: float
   high: float
 
+  def fields(self) -> dict[str, float | None]:
+    """The interval as JSON values, in which NaN is None."""
+    return {
+      name: None if np.isnan(value) else value
+      for name, value in self._asdict().items()
+    }
+
 
 def generator(seed: int | np.random.Generator | None) -> np.random.Generator:
   """NumPy's random generator of a seed.

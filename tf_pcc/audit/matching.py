@@ -238,11 +238,7 @@ def _rows(read, figure, baseline, lower_is_less, confidence):
 
 
 def _fields(values, confidence, scale=(-np.inf, np.inf)):
-  interval = mean_over_seeds(values, confidence, scale)
-  return {
-    name: None if value != value else value
-    for name, value in interval._asdict().items()
-  }
+  return mean_over_seeds(values, confidence, scale).fields()
 
 
 def _verdict(difference, lower_is_less):

@@ -56,10 +56,27 @@ def auc(scores: ArrayLike, holdout_scores: ArrayLike) -> float:
   return float(_placements(inserted, holdout).mean())
 
 
+def places(
+  scores: np.ndarray, sorted_holdout: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Where scores stand among hold-outs; ties lie between the two counts.
+
+  Args:
+    scores: Array [n].
+    sorted_holdout: Array [N], ascending.
+
+  Returns:
+    Arrays [n]: how many of the hold-out are below each score, and how many are
+    below or equal.
+  """
+  below = np.searchsorted(sorted_holdout, scores, side="left")
+  upto = np.searchsorted(sorted_holdout, scores, side="right")
+  return below, upto
+
+
 def _placements(inserted, sorted_holdout):
   """For each inserted score, the share of the hold-out above it, [n]."""
-  below = np.searchsorted(sorted_holdout, inserted, side="left")
-  upto = np.searchsorted(sorted_holdout, inserted, side="right")
+  below, upto = places(inserted, sorted_holdout)
   return 1 - (below + upto) / (2 * sorted_holdout.size)
 
 
@@ -89,8 +106,7 @@ def auc_interval(
   holdout = np.sort(checks.as_scores("holdout_scores", holdout_scores))
   rng = bootstrap.generator(seed)
   weights, _, high = bootstrap.dirichlet_weights(rng, inserted.size, resamples)
-  below = np.searchsorted(holdout, inserted, side="left")
-  upto = np.searchsorted(holdout, inserted, side="right")
+  below, upto = places(inserted, holdout)
   mass = _cumulative(rng, holdout.size, resamples)
   placements = 1 - (mass[:, below] + mass[:, upto]) / 2
   replicates = np.sum(weights * placements, axis=1) + high

@@ -21,7 +21,7 @@ def front(audit: Mapping[str, Any]) -> Front:
   Returns:
     Front.
   """
-  last = [m[-1] for m in results.by_run(audit["checkpoints"]).values()]
+  last = results.last_of_runs(audit["checkpoints"])
   methods: dict[str, list[Mapping[str, Any]]] = {}
   for entry in last:
     methods.setdefault(entry["method"], []).append(entry)

@@ -16,7 +16,7 @@ def sections(audit: Mapping[str, Any]) -> list[Section]:
   Returns:
     A list of Section, empty where the audit has nothing of it.
   """
-  last = [m[-1] for m in results.by_run(audit["checkpoints"]).values()]
+  last = results.last_of_runs(audit["checkpoints"])
   return [
     *_speakers([entry for entry in last if entry.get("speakers")]),
     *_coins([entry for entry in last if entry.get("one_run")]),

@@ -59,10 +59,7 @@ def scores_of(
 
 
 def _row(canaries, entry, names, score):
-  groups = [
-    scoring.CanaryScores.from_dict(entry["scores"][name])
-    for name in ("inserted", "holdout")
-  ]
+  groups = scoring.groups_of(entry)
   values = np.concatenate([group.by(score) for group in groups])
   texts = [text for group in groups for text in group.references]
   places = {(c["id"], t): i for i, (c, t) in enumerate(zip(canaries, texts))}
@@ -223,20 +220,13 @@ def against(
       {
         "repetitions": name,
         "count": int(members.sum()),
-        "memorization": _limits(
-          bootstrap.mean_interval(found[members], **options)
-        ),
+        # NaN, for want of a second canary, is null.
+        "memorization": bootstrap.mean_interval(
+          found[members], **options
+        ).fields(),
       }
       for name, members in groups
     ],
-  }
-
-
-def _limits(interval):
-  """An interval's JSON values: NaN, for want of a second canary, is null."""
-  return {
-    name: value if np.isfinite(value) else None
-    for name, value in interval._asdict().items()
   }
 
 

@@ -87,13 +87,11 @@ def draw_figures(audit: Mapping[str, Any]) -> list[figures.Figure]:
   drawn += _curves(audit)
   single = []
   for index, entry in enumerate(last):
-    scores = entry["scores"]
     table = entry["summary"]
     inserted, holdout = (
-      scoring.CanaryScores.from_dict(scores[group]).by(table["score"])
-      for group in ("inserted", "holdout")
+      group.by(table["score"]) for group in scoring.groups_of(entry)
     )
-    counts = scores["repetitions"]
+    counts = entry["scores"]["repetitions"]
     exposures = exposure.rank_exposure(inserted, holdout)
     pair = (
       figures.exposure_figure(entry["run"], counts, exposures, table),
@@ -174,6 +172,6 @@ def _curves(audit):
 def _last_of_each_method(audit):
   """The last checkpoint of the first run of every method."""
   chosen = {}
-  for members in results.by_run(audit["checkpoints"]).values():
-    chosen.setdefault(members[-1]["method"], members[-1])
+  for entry in results.last_of_runs(audit["checkpoints"]):
+    chosen.setdefault(entry["method"], entry)
   return list(chosen.values())

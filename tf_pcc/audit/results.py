@@ -1,6 +1,7 @@
 """What an audit found, as one dict of JSON values: audit.json."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -129,6 +130,12 @@ def audit_results(
     notes.append(f"Speakers are not audited: {refusal}.")
     named = None
   options = {"resamples": resamples, "confidence": confidence, "seed": seed}
+
+  @functools.cache
+  def references_by(score):
+    names = [(c.id, scoring.normalize(c.text)) for c in plan.all]
+    return references.scores_of(reference_audits, names, score)
+
   entries = []
   # Half a second each: a handful needs no bar.
   quiet = not progress or len(checkpoints) < 10
@@ -155,11 +162,10 @@ def audit_results(
     )
     against = None
     if reference_audits:
-      names = [(c.id, scoring.normalize(c.text)) for c in plan.all]
       against = references.against(
         plan,
         np.concatenate([inserted, held_out]),
-        references.scores_of(reference_audits, names, table["score"]),
+        references_by(table["score"]),
         table["score"],
         checkpoint.unseen,
         **options,
@@ -260,6 +266,20 @@ def by_run(
     name: sorted(members, key=lambda entry: entry["step"])
     for name, members in runs.items()
   }
+
+
+def last_of_runs(
+  entries: Iterable[Mapping[str, Any]],
+) -> list[Mapping[str, Any]]:
+  """The last checkpoint of each run.
+
+  Args:
+    entries: as of `by_run`.
+
+  Returns:
+    Entries, runs in order of appearance.
+  """
+  return [members[-1] for members in by_run(entries).values()]
 
 
 def training_runs(

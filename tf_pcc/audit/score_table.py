@@ -45,10 +45,7 @@ def text_of(audit: Mapping[str, Any]) -> str:
 
 
 def _rows(canaries, entry) -> Iterator[tuple]:
-  groups = [
-    scoring.CanaryScores.from_dict(entry["scores"][name])
-    for name in ("inserted", "holdout")
-  ]
+  groups = scoring.groups_of(entry)
   inserted, held_out = [s.by(entry["summary"]["score"]) for s in groups]
   bits = np.concatenate(
     [

@@ -107,6 +107,22 @@ class CanaryScores:
     )
 
 
+def groups_of(entry: Mapping[str, Any]) -> tuple[CanaryScores, CanaryScores]:
+  """The scores of a checkpoint.
+
+  Args:
+    entry: Of "checkpoints" of an audit.json.
+
+  Returns:
+    Those of the inserted canaries and of the held-out ones.
+  """
+  inserted, holdout = (
+    CanaryScores.from_dict(entry["scores"][name])
+    for name in ("inserted", "holdout")
+  )
+  return inserted, holdout
+
+
 def score_transcripts(
   references: Sequence[str],
   transcripts: Sequence[str],

@@ -185,8 +185,7 @@ def clustered_auc_interval(
   won = np.zeros((sizes.size, other_sizes.size))
   for column in range(other_sizes.size):
     theirs = np.sort(holdout[others == column])
-    below = np.searchsorted(theirs, scores, side="left")
-    upto = np.searchsorted(theirs, scores, side="right")
+    below, upto = membership.places(scores, theirs)
     pairs = theirs.size - (below + upto) / 2
     won[:, column] = np.bincount(mine, pairs, sizes.size)
   rng = bootstrap.generator(seed)
