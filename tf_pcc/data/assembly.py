@@ -236,16 +236,32 @@ def assemble(
     audio int16 `[b, S]`, its length int32 `[b]`, labels int32 `[b, U]`, their
     length int32 `[b]`.
   """
-  rows = len(labels)
-  audio = np.zeros([rows, samples], np.int16)
-  ids_of_rows = np.zeros([rows, width], np.int32)
-  lengths = np.zeros([2, rows], np.int32)
-  for row, (waveform, ids) in enumerate(zip(waveforms, labels)):
-    ids = (ids or [])[:width]
+  audio = np.zeros([len(labels), samples], np.int16)
+  lengths = np.zeros(len(labels), np.int32)
+  for row, waveform in enumerate(waveforms):
     audio[row, : len(waveform)] = waveform
-    ids_of_rows[row, : len(ids)] = ids
-    lengths[:, row] = len(waveform), len(ids)
-  return audio, lengths[0], ids_of_rows, lengths[1]
+    lengths[row] = len(waveform)
+  return audio, lengths, *pad_labels(labels, width)
+
+
+def pad_labels(
+  labels: Sequence[Sequence[int] | None], width: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Pads label ids to an array.
+
+  Args:
+    labels: Label ids of each of b utterances, or None.
+    width: U; more of them are cut.
+
+  Returns:
+    labels int32 `[b, U]`, their length int32 `[b]`.
+  """
+  padded = np.zeros([len(labels), width], np.int32)
+  lengths = np.zeros(len(labels), np.int32)
+  for row, ids in enumerate(labels):
+    ids = (ids or [])[:width]
+    padded[row, : len(ids)], lengths[row] = ids, len(ids)
+  return padded, lengths
 
 
 def pipeline_of(

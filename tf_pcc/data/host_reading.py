@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tf_pcc.data import storage
+from tf_pcc.data.assembly import pad_labels
 from tf_pcc.data.shards import AFTER, BEFORE, DamagedRecord
 
 if TYPE_CHECKING:
@@ -89,12 +90,6 @@ def rows_of(
     place = isinstance(source, Place)
     places.append(source if place else Place("", 0, 0, ""))
     inline.append(b"" if place else source.astype("<i2").tobytes())
-  count = len(places)
-  ids = np.zeros([count, label_width], np.int32)
-  lengths = np.zeros(count, np.int32)
-  for row, found in enumerate(labels):
-    found = (found or [])[:label_width]
-    ids[row, : len(found)], lengths[row] = found, len(found)
   return Rows(
     _strings(place.path.encode() for place in places),
     np.array([place.offset for place in places], np.int64),
@@ -102,9 +97,8 @@ def rows_of(
     _strings(place.id.encode() for place in places),
     _strings(inline),
     np.array(samples, np.int32),
-    ids,
-    lengths,
-    np.full(count, width, np.int32),
+    *pad_labels(labels, label_width),
+    np.full(len(places), width, np.int32),
   )
 
 
