@@ -20,6 +20,7 @@ _RUN = (
   "canaries.json",
   "checkpoints",
   "config.json",
+  "logs",
   "metrics.jsonl",
   "summary.json",
   "tensorboard",

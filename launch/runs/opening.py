@@ -4,6 +4,7 @@ DIR/config.json      the experiment, whole
 DIR/tokenizer.json   the labels
 DIR/metrics.jsonl    a line a log step
 DIR/tensorboard/     the same for TensorBoard
+DIR/logs/            what launch.train printed, with --output_log
 DIR/canaries.json    the canaries inserted, if any; DIR/canaries/: their sound
 DIR/checkpoints/     weights, optimizer, the clipping's state, the step
 DIR/summary.json     the end: error rates, speed, clipping
