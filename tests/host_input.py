@@ -24,25 +24,9 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Utterances of 12 s; steps that are not timed, and that are: many, as some are
 # read ahead.
-_MADE, _SAMPLES, _WARM, _TIMED = 512, 192_000, 8, 40
+_MADE, _SECONDS, _WARM, _TIMED = 512, 12.0, 8, 40
 # TensorFlow reads at least this much, 64 MB by default.
 _BLOCK = {"GCS_READ_CACHE_BLOCK_SIZE_MB": "1"}
-
-
-def write(folder):
-  """Records of noise, seeded."""
-  from tf_pcc.data import records
-  from tf_pcc.data.utterances import Utterance
-
-  random = np.random.default_rng(0)
-  made = (
-    (
-      Utterance(f"u{i}", "", "ABC"),
-      random.integers(-999, 999, _SAMPLES).astype(np.int16),
-    )
-    for i in range(_MADE)
-  )
-  records.write_records(made, folder, shards=4, progress=False)
 
 
 def host(spec, task):
@@ -98,6 +82,7 @@ def main():
   parser.add_argument("--hosts", type=int, default=2)
   parser.add_argument("--batch", type=int, default=64, help="Of each host.")
   chosen = parser.parse_args()
+  from launch.benchmark import input_cost
   from tests import buckets
   from tests.workers import free_ports
 
@@ -113,7 +98,7 @@ def main():
 
   spec = [f"127.0.0.1:{port}" for port in free_ports(chosen.hosts)]
   with tempfile.TemporaryDirectory() as folder:
-    write(f"{folder}/records")
+    input_cost.make(f"{folder}/records", _SECONDS, _MADE, shards=4)
     with buckets.serving(folder, Slow) as server:
       for path in pathlib.Path(folder, "records").iterdir():
         server.put(f"bucket/records/{path.name}", path.read_bytes())
@@ -135,9 +120,10 @@ def main():
         for other in others:
           other.kill()
   rate = json.loads(answer.splitlines()[-1])
-  large = [size for size in sent if size > 2 * _SAMPLES]
+  size = 2 * round(_SECONDS * 16000)
+  large = [count for count in sent if count > size]
   print(f"{rate:.0f} utterances a second on each of {chosen.hosts} hosts")
-  print(f"{np.mean(large) / 2 / _SAMPLES:.2f} times its bytes for an utterance")
+  print(f"{np.mean(large) / size:.2f} times its bytes for an utterance")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from tests import workers
 from tf_pcc import locks
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -22,17 +23,8 @@ HOLDER = (
 @pytest.fixture
 def holder(tmp_path):
   """A process that owns tmp_path/new/records until it reads a line."""
-  process = subprocess.Popen(
-    [sys.executable, "-c", HOLDER, str(tmp_path / "new" / "records")],
-    cwd=ROOT,
-    stdin=subprocess.PIPE,
-    stdout=subprocess.PIPE,
-    text=True,
-  )
-  assert process.stdout.readline() == "has it\n"
-  yield process
-  process.kill()
-  process.communicate()
+  with workers.holding(HOLDER, tmp_path / "new" / "records") as process:
+    yield process
 
 
 @pytest.mark.parametrize("ending", ["", "/"])

@@ -1,5 +1,6 @@
-"""Runs a script as several real TensorFlow workers on loopback."""
+"""Other processes: TensorFlow workers on loopback, and the holder of a lock."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -73,3 +74,29 @@ def run_workers(command, count=2, timeout=240, started=None, check=True):
   for process, (_, stderr) in zip(processes, outputs):
     assert process.returncode == 0, stderr[-3000:]
   return [stdout for stdout, _ in outputs]
+
+
+@contextlib.contextmanager
+def holding(code, path, **environment):
+  """A process that holds a lock while the block runs.
+
+  Args:
+    code: what it runs: takes the lock, prints "has it" and reads a line.
+    path: its argument.
+    **environment: variables beside those of this process.
+
+  Yields:
+    The `subprocess.Popen`.
+  """
+  process = subprocess.Popen(
+    [sys.executable, "-c", code, str(path)],
+    cwd=ROOT,
+    env={**os.environ, **environment},
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  assert process.stdout.readline() == "has it\n"
+  yield process
+  process.kill()
+  process.communicate()

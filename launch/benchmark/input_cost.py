@@ -44,7 +44,17 @@ class _Stored(records.Records):
     ]
 
 
-def _make(directory, seconds):
+def make(
+  directory: str, seconds: float, utterances: int = _MADE, shards: int = 1
+) -> None:
+  """Records of noise, seeded.
+
+  Args:
+    directory: Directory to make.
+    seconds: Length of each utterance.
+    utterances: How many.
+    shards: Number of files.
+  """
   random = np.random.default_rng(0)
   samples = round(seconds * audio.SAMPLE_RATE)
   pairs = (
@@ -52,9 +62,9 @@ def _make(directory, seconds):
       Utterance(f"u{row:04d}", "", "A"),
       random.integers(-999, 999, samples).astype(np.int16),
     )
-    for row in range(_MADE)
+    for row in range(utterances)
   )
-  writing.write_records(pairs, directory, progress=False)
+  writing.write_records(pairs, directory, shards=shards, progress=False)
 
 
 def measure(source: Any, batch: int, steps: int) -> dict[str, float]:
@@ -113,7 +123,7 @@ def run(
     return measure(records.Records(source), batch, steps)
   with tempfile.TemporaryDirectory() as folder:
     directory = os.path.join(folder, "records")
-    _make(directory, seconds)
+    make(directory, seconds)
     if not latency:
       return measure(records.Records(directory), batch, steps)
     with storage_service.serving_elsewhere(directory, latency) as host:

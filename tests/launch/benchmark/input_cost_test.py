@@ -34,5 +34,5 @@ def test_made_records(latency):
 
 
 def test_given_records(tmp_path):
-  input_cost._make(tmp_path / "r", 0.25)
+  input_cost.make(tmp_path / "r", 0.25)
   _check(input_cost.run(str(tmp_path / "r"), 4, 2, 9.0, 0.0), 0.25)

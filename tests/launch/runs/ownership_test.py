@@ -5,14 +5,13 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
 
 import pytest
 import tensorflow as tf
 
 from launch.runs import ownership
-from tests.launch.conftest import ROOT
+from tests import workers
 from tf_pcc import files, locks
 
 HOLDER = """
@@ -49,18 +48,8 @@ def hasty(monkeypatch):
 @pytest.fixture
 def holder(tmp_path):
   """A process that owns tmp_path."""
-  process = subprocess.Popen(
-    [sys.executable, "-c", HOLDER, str(tmp_path)],
-    cwd=ROOT,
-    env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    stdin=subprocess.PIPE,
-    stdout=subprocess.PIPE,
-    text=True,
-  )
-  assert process.stdout.readline() == "has it\n"
-  yield process
-  process.kill()
-  process.communicate()
+  with workers.holding(HOLDER, tmp_path, TF_CPP_MIN_LOG_LEVEL="3") as process:
+    yield process
 
 
 def test_a_second_process_is_told_who_the_first_is(holder, tmp_path, hasty):
