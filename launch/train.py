@@ -212,11 +212,12 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
   seconds, timed, step = 0.0, 0, saved
   alone = not replicas.spans_workers(strategy)
 
-  def save(step):
+  def save(step, wait):
+    saver.wait()
     health.require_finite(model, step, config, directory)
-    saver.save(step)
+    saver.save(step, wait)
 
-  with progress, interruption.Interruption(strategy) as interrupted:
+  with progress, interruption.Interruption(strategy) as interrupted, saver:
     while step < config.steps:
       count = min(config.steps_per_call, config.steps - step)
       start = time.perf_counter()
@@ -248,13 +249,16 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
       require_mine()
       if writer and line:
         writer.write({"step": step, **line})
+      if line.get("skipped_in_a_row"):
+        # The message names the newest checkpoint.
+        saver.wait()
       health.require_live(line, step, config, directory)
       # After the line, which a resumed run would write again.
       if due(config.checkpoint_every) or last:
-        save(step)
+        save(step, wait=last)
       # Asking the other workers costs as much as measuring.
       if (alone or log) and interrupted.requested():
-        save(step)
+        save(step, wait=True)
         raise KeyboardInterrupt
 
   # ---- The end: error rates of unseen speech ---------------------------------

@@ -57,6 +57,24 @@ def myself() -> Owner:
   )
 
 
+def lives(pid: int) -> bool:
+  """Whether a process of this machine is there.
+
+  Args:
+    pid: its number.
+
+  Returns:
+    False if there is none; True for one of another user too.
+  """
+  try:
+    os.kill(pid, 0)
+  except ProcessLookupError:
+    return False
+  except OSError:
+    pass
+  return True
+
+
 def read_owner(path: str | os.PathLike) -> Owner | None:
   """The owner by its record.
 

@@ -9,8 +9,7 @@ ckpt-STEP_temp/                        one that is being written
 import contextlib
 import os
 import re
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 
@@ -211,35 +210,6 @@ def require_index(folder: str | os.PathLike, step: int) -> None:
       "failing; make room or choose another, the older checkpoints are there. "
       f"Received: {brief(error)}"
     ) from error
-
-
-@contextlib.contextmanager
-def publishing(folder: str | os.PathLike, step: int) -> Iterator[str]:
-  """The path to write a checkpoint to; it is in its place after the block.
-
-  A local one is written to a folder of its own, synced and moved, the index
-  last: whatever a power cut leaves in its place is whole.
-
-  Args:
-    folder: the folder of the checkpoints.
-    step: int.
-
-  Yields:
-    The path, without its endings.
-  """
-  if files.is_remote(folder):
-    yield path_of(folder, step)
-    return
-  new = f"{path_of(folder, step)}_temp"
-  try:
-    os.makedirs(new, exist_ok=True)
-    yield path_of(new, step)
-    for name in reversed(files_of(new, step)):
-      files.sync(files.join(new, name))
-      os.replace(files.join(new, name), files.join(folder, name))
-  finally:
-    shutil.rmtree(new, ignore_errors=True)
-  files.sync(folder)
 
 
 def write_state(folder: str | os.PathLike, kept: Sequence[int]) -> None:

@@ -7,8 +7,9 @@ import tempfile
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
-from launch.runs import checkpoint_files
+from launch.runs import background, checkpoint_files, staging
 from tf_pcc import files
 
 
@@ -17,6 +18,12 @@ class Checkpoints:
 
   Every worker calls the same methods at the same steps, because saving adds up
   what the workers' metrics count. Only the chief's files stay.
+
+  The values are written to a temporary folder of this machine while the caller
+  waits. Syncing or uploading them, reading them back and removing older ones
+  may go on in a thread (`wait=False`); training changes no file by then. As a
+  context manager it waits for that thread, but not after a KeyboardInterrupt:
+  what is not whole then is as if it had never been begun.
 
   Args:
     directory: the run's directory.
@@ -46,7 +53,12 @@ class Checkpoints:
     self._folder = files.join(directory, "checkpoints")
     self._keep = keep
     self._chief = chief
-    self._saved = None
+    self._saved: int | None = None
+    self._background = background.Background()
+    # Files are staged on this machine, wherever the variables are.
+    self._options = tf.train.CheckpointOptions(
+      experimental_io_device=_local_device()
+    )
     self._digest = tokenizer_digest
     self._tokenizer = None
     if tokenizer_digest:
@@ -77,20 +89,56 @@ class Checkpoints:
         f"{path}.* must have the name that it was saved with: rename the files "
         f"to ckpt-{self._saved}.*. Received: step={step}"
       )
+    if self._chief:
+      # A process that was killed between saving and removing left too many.
+      self._keep_newest(step)
 
-  def save(self, step: int) -> None:
+  def __enter__(self) -> "Checkpoints":
+    return self
+
+  def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    if kind is None:
+      self.wait()
+    elif not issubclass(kind, KeyboardInterrupt):
+      try:
+        self.wait()
+      except Exception as error:
+        # The first error is the one to be told.
+        logging.warning("the last checkpoint is not saved: %s", error)
+
+  def save(self, step: int, wait: bool = True) -> None:
     """Writes a checkpoint of this step, unless it is there already.
 
     Older ones are removed when it is on the disk and was read back.
 
     Args:
       step: number of the step.
+      wait: whether to return only when it is on the disk or in the bucket.
+        Otherwise a thread goes on with that, and an error of it is raised by
+        the next `save` or `wait`.
 
     Raises:
       OSError: If what was written cannot be read; the older ones stay.
     """
-    if self._saved == step:
-      return
+    if self._saved != step:
+      self.wait()
+      self._start(step)
+    if wait:
+      self.wait()
+
+  def wait(self) -> None:
+    """Returns when no checkpoint is being written.
+
+    Raises:
+      OSError: If what was written cannot be read; the older ones stay.
+    """
+    try:
+      self._background.wait()
+    except BaseException:
+      self._saved = None
+      raise
+
+  def _start(self, step):
     self.step.assign(step)
     if self._tokenizer is not None:
       # Not before: what was saved without it must be restored without it.
@@ -98,17 +146,28 @@ class Checkpoints:
     # `tf.train.Checkpoint.restore` looks for it in what it reads.
     self._checkpoint.save_counter.assign_add(1)
     if self._chief:
-      self._write(step)
+      files.make_folder(self._folder)
+      staged = staging.make(self._folder, step)
+      try:
+        self._checkpoint.write(
+          checkpoint_files.path_of(staged, step), self._options
+        )
+      except BaseException:
+        staging.remove(staged)
+        raise
+      self._background.start(self._publish, staged, step)
     else:
       with tempfile.TemporaryDirectory() as unused:
         self._checkpoint.write(os.path.join(unused, "checkpoint"))
     self._saved = step
 
-  def _write(self, step):
-    files.make_folder(self._folder)
-    with checkpoint_files.publishing(self._folder, step) as path:
-      self._checkpoint.write(path)
+  def _publish(self, staged, step):
+    staging.publish(staged, self._folder, step)
     checkpoint_files.require_index(self._folder, step)
+    self._keep_newest(step)
+
+  def _keep_newest(self, step):
+    """Names those that are kept, `step` the newest; removes the others."""
     older, _ = checkpoint_files.steps(self._folder)
     older.remove(step)
     kept = [*older, step][-self._keep :]
@@ -180,6 +239,12 @@ def require_tokenizer(checkpoint: str, digest: str) -> None:
       "restore a copy of that file. Received: digest="
       f"{saved.astype('<i8').tobytes().hex()} there, {digest} here"
     )
+
+
+def _local_device():
+  """This process's CPU, where the devices of other hosts have names too."""
+  names = [device.name for device in tf.config.list_logical_devices("CPU")]
+  return next((name for name in names if "/job:localhost/" in name), None)
 
 
 def _words(digest):

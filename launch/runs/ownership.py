@@ -156,13 +156,7 @@ def _died_here(owner):
   if owner.pid == os.getpid():
     # It had this number before: containers count from 1 at every start.
     return True
-  try:
-    os.kill(owner.pid, 0)
-  except ProcessLookupError:
-    return True
-  except OSError:
-    pass
-  return False
+  return not locks.lives(owner.pid)
 
 
 def _read(directory):

@@ -12,21 +12,6 @@ from launch.runs import checkpoints, cluster, experiment, opening, resuming
 from tf_pcc import files
 
 
-@pytest.fixture
-def saved(saved_run, tmp_path):
-  """A model, its checkpoints of steps 1 and 2, and their directory."""
-  model, *_ = opening.load_model(str(saved_run))
-  model.compile(optimizer="sgd")
-  model.optimizer.build(model.trainable_variables)
-  directory = tmp_path / "run"
-  saver = checkpoints.Checkpoints(str(directory), model)
-  for step in (1, 2):
-    model.head.bias.assign(np.full(4, float(step)))
-    saver.save(step)
-  model.head.bias.assign(np.zeros(4))
-  return model, directory
-
-
 def data_of(folder, step):
   return folder / f"ckpt-{step}.data-00000-of-00001"
 
@@ -272,7 +257,6 @@ def test_the_older_checkpoint_goes_when_the_newer_one_is_safe(
   ):
     monkeypatch.setattr(owner, name, note(name, getattr(owner, name)))
   saver = checkpoints.Checkpoints(str(directory), model, keep=1)
-  saver.restore(2)
   saver.save(3)
   named = events.index(("NewCheckpointReader", "ckpt-3")) + 2
   assert events[:named] == [
@@ -304,7 +288,6 @@ def test_what_cannot_be_read_back_costs_nothing(saved, monkeypatch):
 
   monkeypatch.setattr(files, "sync", full)
   saver = checkpoints.Checkpoints(str(directory), model, keep=1)
-  saver.restore(2)
   with pytest.raises(OSError, match="full or failing; make room"):
     saver.save(3)
   monkeypatch.undo()
@@ -313,6 +296,19 @@ def test_what_cannot_be_read_back_costs_nothing(saved, monkeypatch):
   }
   assert "ckpt-2" in (folder / "checkpoint").read_text()
   assert go_on(model, directory)[0] == 2
+
+
+def test_a_kill_between_saving_and_removing_leaves_none_too_many(saved):
+  """Also after the last step, when nothing is saved any more."""
+  model, directory = saved
+  saver = checkpoints.Checkpoints(str(directory), model, keep=1)
+  saver.restore(2)
+  folder = directory / "checkpoints"
+  assert {path.name for path in folder.iterdir()} == {
+    *("checkpoint", "ckpt-2.index", "ckpt-2.data-00000-of-00001")
+  }
+  state = tf.train.get_checkpoint_state(str(folder))
+  assert list(state.all_model_checkpoint_paths) == [str(folder / "ckpt-2")]
 
 
 def test_checkpoints_of_the_checkpoint_manager_go_on(saved, tmp_path):
