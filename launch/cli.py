@@ -172,7 +172,7 @@ def run(
 
   def parse(argv):
     if _HELP & set(argv[1:]):
-      print(own_help())
+      print(own_help(required))
       # As absl ends after all its kinds of help.
       sys.exit(1)
     try:
@@ -229,11 +229,17 @@ def _of_interest(record):
   )
 
 
-def own_help() -> str:
+def own_help(required: Sequence[str] = ()) -> str:
   """The running program's docstring, then its flags with their defaults.
 
   absl's --help shows the flags that the main module defines itself; most of
   ours are shared and defined in other modules of `launch`.
+
+  Args:
+    required: names of flags that must be given.
+
+  Returns:
+    str, many lines.
   """
   main = sys.modules["__main__"]
   modules = flags.FLAGS.flags_by_module_dict()
@@ -250,18 +256,18 @@ def own_help() -> str:
     # Not the modules' names, which stand at the margin.
     if line.startswith(" ")
   ]
-  fields = "launch/configs/base.py explains the fields of --config; "
-  return "\n".join(
-    [
-      (main.__doc__ or "").strip(),
-      "",
-      "Flags:",
-      *lines,
-      "",
-      f"{fields if 'config' in flags.FLAGS else ''}--helpfull shows the flags "
-      "of all libraries.",
-    ]
-  )
+  needed = f", of which {_listed(required)} must be given" if required else ""
+  remarks = ["--verbosity=1 shows what TensorFlow logs, too."]
+  if "config" in flags.FLAGS:
+    remarks.append("launch/configs/base.py explains the fields of --config.")
+  remarks.append("--helpfull shows the flags of all libraries.")
+  title = (main.__doc__ or "").strip()
+  return "\n".join([title, "", f"Flags{needed}:", *lines, "", *remarks])
+
+
+def _listed(names):
+  """Names of flags in a sentence."""
+  return " and ".join(f"--{name}" for name in names)
 
 
 def _program():

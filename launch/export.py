@@ -178,7 +178,7 @@ def describe(
     "model": config.model.name,
     "step": step,
     "sample_rate": model.log_mel.sample_rate,
-    "chunk_samples": getattr(model, "chunk_samples", None),
+    "chunk_samples": model.chunk_samples,
     "config": files.read_json(files.join(directory, "config.json")),
     "vocabulary": list(tokenizer.pieces),
     "surfaces": list(tokenizer.surfaces),

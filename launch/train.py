@@ -21,6 +21,7 @@ import tensorflow as tf
 from absl import flags, logging
 from ml_collections import config_dict
 
+import tf_pcc
 from launch import cli
 from launch.canaries import of_run
 from launch.recognition import driver as driver_
@@ -303,9 +304,9 @@ def _measure(model):
 
 
 def _clipping(model):
-  if not hasattr(model.optimizer, "statistics"):
-    return {}
-  return model.optimizer.statistics()
+  if isinstance(model.optimizer, tf_pcc.PerCoreClipping):
+    return model.optimizer.statistics()
+  return {}
 
 
 def main(arguments: Sequence[str]) -> None:

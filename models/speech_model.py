@@ -128,6 +128,11 @@ class SpeechModel(PerCoreModel):
       **{"seed": self.layer_seed(0), **self.config["features"]}
     )
 
+  @property
+  def chunk_samples(self) -> int | None:
+    """Samples of a chunk; None for a model that does not stream."""
+    return None
+
   def layer_seed(self, index: int) -> int:
     """A seed for a layer: 0 and 1 are taken, encoders get 2 and onwards.
 

@@ -71,7 +71,7 @@ class Windows:
   def _cut(self, key, waveform):
     frame = round(self._model.frame_seconds * self._sample_rate)
     # The chunks of a streaming model begin where they begin in the whole.
-    step = self._model.chunk_samples if self._model.streams else frame
+    step = self._model.chunk_samples or frame
     stride = round((_WINDOW - _OVERLAP) * self._sample_rate) // step * step
     # What windows share is cut in its middle.
     margin = (self._size - stride) // 2 // frame

@@ -201,6 +201,12 @@ def test_help_shows_the_programs_own_flags(run_program, program):
   shared |= {"plan": "--topology", "inspect": "--play_list"}
   assert f"  {shared.get(program, '--workdir')}: " in done.stdout
   assert "run_with_pdb" not in done.stdout
+  assert "--verbosity=1 shows what TensorFlow logs" in done.stdout
+
+
+def test_help_says_which_flags_must_be_given(run_program):
+  done = run_program("make_canaries", "--help")
+  assert "Flags, of which --corpus and --output must be given:" in done.stdout
 
 
 def test_a_default_is_shown(run_program):
