@@ -40,8 +40,8 @@ def main():
       super().__init__(directory, model, *rest)
       self._model = model
 
-    def save(self, step):
-      super().save(step)
+    def save(self, step, wait=True):
+      super().save(step, wait)
       np.savez(f"{folder}/{task}-{step}", *self._model.get_weights())
 
   class Interruption(interruption.Interruption):

@@ -92,7 +92,7 @@ def test_transcripts_come_in_the_order_of_the_records():
   """A network that says how long its input is, over several buckets."""
 
   class Lengths:
-    streams, frame_seconds = False, 0.04
+    chunk_samples, frame_seconds = None, 0.04
 
     def __call__(self, x, training):
       return x["audio_length"]
@@ -149,10 +149,10 @@ def test_a_tpu_can_decode():
 class Counting:
   """A network whose output is every 640 samples' first, in 16 bits."""
 
-  streams, frame_seconds = False, 0.04
+  frame_seconds = 0.04
 
   def __init__(self, streams=False):
-    self.streams, self.chunk_samples = streams, 640 * 8
+    self.chunk_samples = 640 * 8 if streams else None
     self.traced = []
 
   def frames(self, samples):
