@@ -13,8 +13,11 @@ backward variables.
 
 import tensorflow as tf
 
-from models.losses import targets
+from models.losses import scanning, targets
 from models.losses.log_zero import LOG_ZERO
+
+# Second result of `forward`.
+Odds = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 @tf.function(autograph=False, jit_compile=True)
@@ -24,7 +27,7 @@ def forward(
   may_skip: tf.Tensor,
   length: tf.Tensor,
   label_length: tf.Tensor,
-) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+) -> tuple[tf.Tensor, Odds]:
   """Log likelihoods, by the forward recursion.
 
   Every frame's states are scaled to a maximum of 1, which keeps the precision
@@ -51,7 +54,7 @@ def forward(
   labels = tf.fill([batch, columns], LOG_ZERO)
 
   def step(carry, element):
-    blanks, labels = carry[:2]
+    blanks, labels = carry
     index, of_blank, of_label = element
     before = _right(labels, LOG_ZERO)
     blank_odds = blanks - before
@@ -64,15 +67,12 @@ def forward(
       tf.concat([new_blanks, new_labels], axis=1), axis=1, keepdims=True
     )
     within = (index < length)[:, None]
-    return (
-      tf.where(within, new_blanks - scale, blanks),
-      tf.where(within, new_labels - scale, labels),
-      tf.where(within, scale, 0.0),
-      blank_odds,
-      label_odds,
-    )
+    blanks = tf.where(within, new_blanks - scale, blanks)
+    labels = tf.where(within, new_labels - scale, labels)
+    scale = tf.where(within, scale, 0.0)[:, 0]
+    return (blanks, labels), (blank_odds, label_odds, scale)
 
-  # One frame more, which counts for nothing: a scan must have one.
+  # One frame more, which counts for nothing: it has the odds of the end.
   blank = tf.pad(blank, [[0, 0], [0, 1]])
   label = tf.pad(label, [[0, 0], [0, 1], [0, 0]])
   elements = (
@@ -80,22 +80,25 @@ def forward(
     tf.transpose(blank),
     tf.transpose(label, [1, 0, 2]),
   )
-  start = (blanks, labels, tf.zeros([batch, 1]), blanks, labels)
-  blanks, labels, scales, *odds = tf.scan(step, elements, start)
-  blanks, labels = blanks[-1], labels[-1]
+  like = blanks, labels, blanks[:, 0]
+  (blanks, labels), of_frames = scanning.scan(
+    step, (blanks, labels), elements, like
+  )
+  blank_odds, label_odds, scales = of_frames
   in_blank = _at(blanks, label_length)
   in_label = _at(_right(labels, LOG_ZERO), label_length)
-  log_likelihood = tf.reduce_sum(scales[..., 0], axis=0)
+  # Not added up on the way: a sum of sums loses less.
+  log_likelihood = tf.reduce_sum(scales, axis=0)
   log_likelihood += _add(in_blank, in_label)
   log_likelihood = tf.where(
     log_likelihood < 0.1 * LOG_ZERO, -float("inf"), log_likelihood
   )
-  return log_likelihood, (*odds, in_blank - in_label)
+  return log_likelihood, (blank_odds, label_odds, in_blank - in_label)
 
 
 @tf.function(autograph=False, jit_compile=True)
 def occupancies(
-  odds: tuple[tf.Tensor, tf.Tensor, tf.Tensor],
+  odds: Odds,
   may_skip: tf.Tensor,
   length: tf.Tensor,
   label_length: tf.Tensor,
@@ -123,14 +126,13 @@ def occupancies(
   ends = tf.one_hot(label_length, columns)
   last_blanks = ends * tf.sigmoid(end_odds)[:, None]
   last_labels = (ends * tf.sigmoid(-end_odds)[:, None])[:, 1:]
-  nothing = (tf.zeros_like(last_blanks), tf.zeros_like(last_labels))
 
   def step(carry, element):
     # What flows into a frame's states from the frame after it.
     index, blank_odds, label_odds = element
     last = tf.equal(index, length - 1)[:, None]
-    blanks = tf.where(last, last_blanks, carry[2])
-    labels = tf.where(last, last_labels, carry[3])
+    blanks = tf.where(last, last_blanks, carry[0])
+    labels = tf.where(last, last_labels, carry[1])
     stayed = labels * tf.sigmoid(label_odds)
     entered = labels - stayed
     # A label was entered as the blank before it is: by that blank's two arcs,
@@ -140,12 +142,16 @@ def occupancies(
     from_blank = split * tf.sigmoid(blank_odds)
     from_label = (split * tf.sigmoid(-blank_odds))[:, 1:]
     to_blanks = from_blank + _left_padded(entered - by_either)
-    return blanks, labels, to_blanks, stayed + from_label
+    return (to_blanks, stayed + from_label), (tf.reduce_sum(blanks, 1), labels)
 
-  elements = (tf.range(tf.shape(blank_odds)[0]), blank_odds, label_odds)
-  blanks, labels, *_ = tf.scan(step, elements, nothing * 2, reverse=True)
-  of_blanks = tf.transpose(tf.reduce_sum(blanks, axis=2))
-  return of_blanks[:, :-1], tf.transpose(labels, [1, 0, 2])[:, :-1]
+  elements = (tf.range(targets.sizes(blank_odds)[0]), blank_odds, label_odds)
+  nothing = tf.zeros_like(last_blanks), tf.zeros_like(last_labels)
+  like = end_odds, last_labels
+  _, (of_blanks, of_labels) = scanning.scan(
+    step, nothing, elements, like, reverse=True
+  )
+  of_labels = tf.transpose(of_labels, [1, 0, 2])
+  return tf.transpose(of_blanks)[:, :-1], of_labels[:, :-1]
 
 
 def _add(x, y):

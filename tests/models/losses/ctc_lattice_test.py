@@ -1,5 +1,6 @@
 """The CTC lattice at sizes of real utterances, against float64."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -95,19 +96,20 @@ def test_lower_precision_is_that_of_the_logits(kind):
   np.testing.assert_allclose(gradient, wanted, atol=4e-3)
 
 
-def test_what_tensorflow_makes_of_them():
-  """When this fails, TensorFlow's own loss may be used again."""
+def tensorflows(labels, label_length, logits, length):
+  return tf.nn.ctc_loss(
+    labels, logits, label_length, length, logits_time_major=False, blank_index=0
+  )
 
-  def stock(labels, label_length, logits, length):
-    return tf.nn.ctc_loss(
-      labels,
-      logits,
-      label_length,
-      length,
-      logits_time_major=False,
-      blank_index=0,
-    )
 
+def kerass(labels, label_length, logits, length):
+  label_length, length = tf.constant(label_length), tf.constant(length)
+  return keras.ops.ctc_loss(labels, logits, label_length, length, mask_index=0)
+
+
+@pytest.mark.parametrize("stock", [tensorflows, kerass])
+def test_what_tensorflow_and_keras_make_of_them(stock):
+  """When this fails, theirs may be used again."""
   logits, labels = make("likes the blank")
   # In a graph, which frees on the way the 2 GB that a tape would hold.
   in_graph = tf.function(differentiated, autograph=False)
