@@ -17,6 +17,7 @@ from absl import app, flags, logging
 from ml_collections import config_dict, config_flags
 
 from launch import errors
+from tf_pcc import files
 from tf_pcc.data import shards
 
 Value = TypeVar("Value")
@@ -176,6 +177,8 @@ def run(
       # As absl ends after all its kinds of help.
       sys.exit(1)
     try:
+      for path in _config_files(argv):
+        files.require_regular(path)
       arguments = flags.FLAGS(argv)
       if logging.level_debug():
         tf.get_logger().setLevel("INFO")
@@ -215,6 +218,15 @@ def run(
   logging.get_absl_handler().addFilter(_of_interest)
   flags.mark_flags_as_required(required)
   app.run(guarded, flags_parser=parse)
+
+
+def _config_files(argv):
+  """The paths that --config is given, before ml_collections runs them."""
+  for argument, following in zip(argv, [*argv[1:], ""]):
+    name, given_, value = argument.lstrip("-").partition("=")
+    if argument.startswith("-") and name == "config":
+      # What follows a colon is an argument of the config.
+      yield (value if given_ else following).partition(":")[0]
 
 
 _TENSORFLOW = str(pathlib.Path(tf.__file__).parent)

@@ -188,6 +188,16 @@ def test_an_unknown_field_of_the_default_experiment(tmp_path):
   assert line.endswith("""'metod' Did you mean "method" instead of "metod"?""")
 
 
+@pytest.mark.parametrize("form", ["--config={}", "-config={}:1", "--config {}"])
+def test_a_config_that_would_be_read_for_ever(run_program, tmp_path, form):
+  fifo = tmp_path / "config.py"
+  os.mkfifo(fifo)
+  done = run_program(
+    "train", *form.format(fifo).split(), f"--workdir={tmp_path / 'run'}"
+  )
+  assert f"{fifo} must be a regular file" in done.complaint
+
+
 @pytest.mark.parametrize("program", launch_main.PROGRAMS)
 def test_help_shows_the_programs_own_flags(run_program, program):
   """Those defined in launch.cli and in other modules of launch too."""
