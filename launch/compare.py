@@ -66,7 +66,7 @@ _UNTIL = flags.DEFINE_string(
   None,
   "Instead of --seeds: goes on seed by seed to so many, or (decided) until all "
   "claims are decided, which is looked at with 5 and with 10 seeds. Verdicts "
-  "are printed at each look.",
+  "are printed at each look; an earlier look's report is replaced.",
 )
 _BASELINE = flags.DEFINE_string(
   "baseline", None, "Method to compare with; default: batch, or the first."
@@ -139,7 +139,8 @@ def run() -> str:
     )
   report = os.path.join(directory, "report")
   written = os.path.exists(os.path.join(report, "report.html"))
-  if written and not _OVERWRITE.value:
+  # --until goes on where an earlier look's report is.
+  if written and not (_OVERWRITE.value or _UNTIL.value):
     raise FileExistsError(
       f"{report} holds a report already; give --overwrite to write it again "
       "(finished runs are not trained again) or another --workdir"
@@ -229,7 +230,7 @@ def run() -> str:
     bounds,
     baseline,
     notes,
-    _OVERWRITE.value,
+    _OVERWRITE.value or bool(_UNTIL.value),
     choices,
     settings.family,
   )
