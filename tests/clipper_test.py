@@ -52,13 +52,13 @@ def built(bound=None, units=4, **options):
   return clipper
 
 
-def test_plan_on_one_core():
+def test_scaling_on_one_core():
   clipper = built(tf_pcc.MinBound(), dead_cores="live")
-  plan = clipper.plan(np.float32([4, NAN, 2, 8]))
-  np.testing.assert_array_equal(plan.factors, [0.5, 0, 1, 0.25])
+  scaling = clipper.scaling(np.float32([4, NAN, 2, 8]))
+  np.testing.assert_array_equal(scaling.factors, [0.5, 0, 1, 0.25])
   # Three of four units live: each counts 4 / 3 in the mean of four.
-  np.testing.assert_allclose(plan.weights, np.full(4, 4 / 3), rtol=1e-6)
-  assert plan.any_live
+  np.testing.assert_allclose(scaling.weights, np.full(4, 4 / 3), rtol=1e-6)
+  assert scaling.any_live
   assert clipper.statistics() == {
     "core_norm_min": 2.0,
     "core_norm_median": 4.0,
@@ -76,9 +76,9 @@ def test_plan_on_one_core():
 def test_statistics_without_a_live_unit():
   clipper = built(tf_pcc.MinBound(), units=2, track_cosine=True)
   for skipped in (1, 2):
-    plan = clipper.plan(np.float32([0, NAN]))
-    assert not plan.any_live
-    assert np.isfinite(plan.weights).all()
+    scaling = clipper.scaling(np.float32([0, NAN]))
+    assert not scaling.any_live
+    assert np.isfinite(scaling.weights).all()
     assert clipper.statistics() == {
       "core_norm_min": 0.0,
       "core_norm_median": 0.0,
@@ -98,7 +98,7 @@ def test_skipped_steps_in_a_row_end_with_a_live_one():
   clipper = built(units=1)
   found = []
   for norm in (NAN, 0, 1, NAN, 2, NAN, NAN):
-    clipper.plan(np.float32([norm]))
+    clipper.scaling(np.float32([norm]))
     found.append(clipper.statistics())
   assert [s["skipped_in_a_row"] for s in found] == [1, 2, 0, 1, 0, 1, 2]
   assert [s["skipped_steps"] for s in found] == [1, 2, 2, 3, 3, 4, 5]
@@ -116,7 +116,7 @@ def test_a_bound_far_below_the_median_is_warned_of_once(
   )
   clipper = built(tf_pcc.MinBound())
   for look in range(9):
-    clipper.plan(np.float32([1, smallest, 3, 2]))
+    clipper.scaling(np.float32([1, smallest, 3, 2]))
     clipper.statistics()
     if look < Clipper.LOOKS - 1:
       assert not warnings
@@ -130,15 +130,15 @@ def test_a_low_bound_now_and_then_is_not_warned_of(monkeypatch):
   monkeypatch.setattr(logging, "warning", lambda *_: pytest.fail("warned"))
   clipper = built(tf_pcc.MinBound())
   for smallest in (1e-12, 1e-12, 1.0) * 3:
-    clipper.plan(np.float32([1, smallest, 3, 2]))
+    clipper.scaling(np.float32([1, smallest, 3, 2]))
     clipper.statistics()
 
 
 def test_dead_step_leaves_the_averages():
   clipper = built()
-  clipper.plan(np.float32([1, 2, 3, 4]))
+  clipper.scaling(np.float32([1, 2, 3, 4]))
   before = clipper.save()
-  clipper.plan(np.float32([NAN, 0, np.inf, 0]))
+  clipper.scaling(np.float32([NAN, 0, np.inf, 0]))
   after = clipper.save()
   for name in ("bound_log_average", "bound_weight"):
     np.testing.assert_array_equal(before[name], after[name])
@@ -147,7 +147,7 @@ def test_dead_step_leaves_the_averages():
 @pytest.mark.parametrize("through", [dict, "json"])
 def test_save_and_load(through):
   clipper = built()
-  clipper.plan(np.float32([0.1, 1 / 3, 1e-30, 1e30]))
+  clipper.scaling(np.float32([0.1, 1 / 3, 1e-30, 1e30]))
   saved = clipper.save()
   late = Clipper(clipper.clipping)
   other = built()
@@ -168,9 +168,9 @@ def test_save_and_load(through):
 
 def test_load_on_another_number_of_units():
   clipper = built()
-  clipper.plan(np.float32([1, 2, 3, 4]))
-  clipper.plan(np.float32([NAN, 0, 0, 0]))
-  clipper.plan(np.zeros(4, np.float32))
+  clipper.scaling(np.float32([1, 2, 3, 4]))
+  clipper.scaling(np.float32([NAN, 0, 0, 0]))
+  clipper.scaling(np.zeros(4, np.float32))
   other = built(units=2)
   other.load(clipper.save())
   found = other.save()
@@ -183,16 +183,16 @@ def test_load_on_another_number_of_units():
 
 def test_load_from_another_bound_starts_anew():
   clipper = built(tf_pcc.MinBound())
-  clipper.plan(np.float32([1, 2, 3, 4]))
+  clipper.scaling(np.float32([1, 2, 3, 4]))
   other = built()
   other.load(clipper.save())
   np.testing.assert_array_equal(other.save()["bound_weight"], np.zeros(4))
   assert other.save()["bound"] == 1.0
 
 
-def test_plan_for_another_number_of_units_is_refused():
+def test_scaling_for_another_number_of_units_is_refused():
   with pytest.raises(ValueError, match="built for=4, units of this step=3"):
-    built().plan(np.ones(3, np.float32))
+    built().scaling(np.ones(3, np.float32))
 
 
 class Counting(tf_pcc.bounds.Bound):
@@ -220,7 +220,7 @@ def test_every_core_keeps_its_own(bound, microbatches, make_strategy):
 
   @tf.function
   def step(values):
-    strategy.run(lambda: clipper.plan(values[replicas.replica_id()]))
+    strategy.run(lambda: clipper.scaling(values[replicas.replica_id()]))
 
   def own(name):
     return np.concatenate(
@@ -262,7 +262,7 @@ def test_the_copy_is_read_after_it_was_loaded_and_not_else(make_strategy):
   @tf.function
   def step():
     norms = tf.constant([[4.0], [9.0]])
-    strategy.run(lambda: clipper.plan(norms[replicas.replica_id()]))
+    strategy.run(lambda: clipper.scaling(norms[replicas.replica_id()]))
 
   step()
   saved = clipper.save()

@@ -19,7 +19,7 @@ from tf_pcc.clipping_spec import Clipping
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class Scaling:
   """What one core does with its units in this step.
 
   Attributes:
@@ -89,12 +89,12 @@ class Clipper:
       self.load(self._pending)
       self._pending = None
 
-  def plan(
+  def scaling(
     self,
     norms: tf.Tensor,
     examples: tf.Tensor | None = None,
     normalize: bool = False,
-  ) -> Plan:
+  ) -> Scaling:
     """Decides this step, from this core's norms and everyone else's.
 
     Args:
@@ -104,7 +104,7 @@ class Clipper:
       normalize: bool, whether the factors are divided by the bound.
 
     Returns:
-      A `Plan`.
+      A `Scaling`.
 
     Raises:
       ValueError: If the optimizer was built under another strategy, or
@@ -174,7 +174,7 @@ class Clipper:
       [*new.values(), tf.constant(0)],
     )
     local = bound_rule.local_bound(normalize)
-    return Plan(
+    return Scaling(
       factors=clipping.clip_factor(
         norms, bound if local is None else local, normalize
       ),

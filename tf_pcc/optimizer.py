@@ -218,10 +218,10 @@ class PerCoreClipping(keras.optimizers.Optimizer):
     if trainable_variables is None:
       trainable_variables = self._trainable_variables or []
     variables = list(trainable_variables)
-    plan = self._clipper.plan(units.norms, examples, self.normalizes)
-    gradients = units.clipped(plan.factors, plan.weights)
+    scaling = self._clipper.scaling(units.norms, examples, self.normalizes)
+    gradients = units.clipped(scaling.factors, scaling.weights)
     if self.clipping.track_cosine:
-      self._clipper.observe_cosine(gradients, units.unclipped(plan.weights))
+      self._clipper.observe_cosine(gradients, units.unclipped(scaling.weights))
     if self.clipping.batch_clip_norm is not None:
       gradients = self._clip_aggregate(gradients)
 
@@ -229,7 +229,7 @@ class PerCoreClipping(keras.optimizers.Optimizer):
       self.inner_optimizer.apply(gradients, variables)
 
     replicas.step_if(
-      plan.any_live,
+      scaling.any_live,
       step,
       gradients,
       variables + self.inner_optimizer.variables,

@@ -183,7 +183,7 @@ class _Summary:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Texts:
+class _GroupTexts:
   references: list[str]
   transcripts: list[str]
   edits: list[int]
@@ -193,8 +193,8 @@ class _Texts:
 
 @dataclasses.dataclass(frozen=True)
 class _Scores:
-  inserted: _Texts
-  holdout: _Texts
+  inserted: _GroupTexts
+  holdout: _GroupTexts
 
 
 @dataclasses.dataclass(frozen=True)

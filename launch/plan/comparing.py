@@ -73,7 +73,7 @@ def added_by_formula(parameters: int, cores: int) -> Added:
 def shape_of(
   config: config_dict.ConfigDict,
   topology: topologies.Topology,
-  settings: job.Settings,
+  settings: job.Request,
   batch: int | None = None,
 ) -> planning.Shape:
   """The longest batch of a core.
@@ -117,7 +117,7 @@ def changed(
 def methods(
   config: config_dict.ConfigDict,
   names: Sequence[str],
-  settings: job.Settings,
+  settings: job.Request,
   chosen: Sequence[str] | None = None,
   blocks: Sequence[int] = (),
 ) -> list[Row]:
@@ -165,7 +165,7 @@ def sizes(
   config: config_dict.ConfigDict,
   names: Sequence[str],
   models: Sequence[str],
-  settings: job.Settings,
+  settings: job.Request,
   blocks: Sequence[int] = (),
 ) -> list[Row]:
   """Rows of each size on each slice.
@@ -213,7 +213,7 @@ def sizes(
   return rows
 
 
-def cores(config: config_dict.ConfigDict, settings: job.Settings) -> list[Row]:
+def cores(config: config_dict.ConfigDict, settings: job.Request) -> list[Row]:
   """Rows of what APCC adds, from 4 to 256 cores.
 
   Args:
@@ -231,7 +231,7 @@ def cores(config: config_dict.ConfigDict, settings: job.Settings) -> list[Row]:
 
 
 def parameters(
-  config: config_dict.ConfigDict, largest: float, settings: job.Settings
+  config: config_dict.ConfigDict, largest: float, settings: job.Request
 ) -> list[Row]:
   """Rows of what APCC adds to larger and larger models, on 8 cores.
 

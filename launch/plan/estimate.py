@@ -170,7 +170,7 @@ def cost(
   return Cost(price, price * chip_hours, spot, guessed, spot * chip_hours)
 
 
-def small_collectives(collectives: Sequence[step.Collective]) -> int:
+def small_collectives(collectives: Sequence[step.CompiledCollective]) -> int:
   """Number of collectives below 64 KiB, whose time is waiting.
 
   Args:

@@ -89,5 +89,5 @@ def largest_batch(memory: step.Memory, batch: int) -> int:
   return max(int(room // 8 * 8 if room >= 8 else room), 0)
 
 
-def _bytes(collectives: Sequence[step.Collective]) -> float:
+def _bytes(collectives: Sequence[step.CompiledCollective]) -> float:
   return sum(c.bytes for c in collectives)

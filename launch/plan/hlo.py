@@ -21,7 +21,7 @@ _SHAPE = re.compile(r"\b(pred|bf16|[a-z]+(\d+)\w*)\[([\d,]*)\]")
 _UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-def collectives(text: str) -> list[step.Collective]:
+def collectives(text: str) -> list[step.CompiledCollective]:
   """The operations in which cores wait for each other.
 
   Args:
@@ -36,7 +36,7 @@ def collectives(text: str) -> list[step.Collective]:
     if match["start"] and match["kind"] in ("all-gather", "collective-permute"):
       # What goes in, what comes out, and the device's own bookkeeping.
       sizes = sizes[1:2]
-    found.append(step.Collective(match["kind"], sum(sizes), len(sizes)))
+    found.append(step.CompiledCollective(match["kind"], sum(sizes), len(sizes)))
   return found
 
 

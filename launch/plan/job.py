@@ -24,7 +24,7 @@ _CHARACTERS = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Request:
   """What is asked of the planner beside a config and a slice.
 
   Attributes:
@@ -74,7 +74,7 @@ class Bucket:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class RunEstimate:
   """All of the config's steps, an estimate from the slowest bucket.
 
   Attributes:
@@ -118,7 +118,7 @@ class Plan:
   policy: str
   clipping: dict[str, Any]
   buckets: tuple[Bucket, ...]
-  run: Run | None
+  run: RunEstimate | None
   compiler: tuple[str, ...]
   measured: feeding.Measured | None = None
 
@@ -235,7 +235,7 @@ def per_core_batch(
 def plan(
   config: config_dict.ConfigDict,
   topology: topologies.Topology,
-  settings: Settings,
+  settings: Request,
   largest: bool = False,
 ) -> Plan:
   """Plans a training run.
@@ -295,7 +295,7 @@ def plan(
 def make_planner(
   config: config_dict.ConfigDict,
   topology: topologies.Topology,
-  settings: Settings,
+  settings: Request,
 ) -> planning.Planner:
   """The planner of a config on a slice.
 
@@ -330,7 +330,7 @@ def _run(config, topology, batch, buckets, settings):
   steps = config.steps * config.batch / (batch * topology.cores)
   hours = steps * slowest / 3600
   chip_hours = hours * topology.chips
-  return Run(
+  return RunEstimate(
     utterances=config.steps * config.batch,
     steps=steps,
     hours=hours,

@@ -40,9 +40,9 @@ def environment() -> str | None:
   return _ENVIRONMENT.value
 
 
-def settings() -> job.Settings:
+def settings() -> job.Request:
   """What the flags ask of the planner."""
-  return job.Settings(
+  return job.Request(
     per_core_batch=_PER_CORE_BATCH.value,
     seconds=_SECONDS.value,
     labels=_LABELS.value,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-class Collective(typing.NamedTuple):
+class CompiledCollective(typing.NamedTuple):
   """An operation of the compiled program in which cores wait for each other.
 
   Attributes:
@@ -117,7 +117,7 @@ class Step:
   compiles: bool = False
   error: str | None = None
   memory: Memory | None = None
-  collectives_compiled: tuple[Collective, ...] = ()
+  collectives_compiled: tuple[CompiledCollective, ...] = ()
   compiler_flops: float | None = None
   compiler_bytes: float | None = None
   compiler_memory: int | None = None
@@ -152,7 +152,7 @@ def from_json(value: Mapping[str, Any]) -> Step:
   if value.get("compiler") is not None:
     value["compiler"] = Compilation(**value["compiler"])
   value["collectives_compiled"] = tuple(
-    Collective(*each) for each in value.get("collectives_compiled", ())
+    CompiledCollective(*each) for each in value.get("collectives_compiled", ())
   )
   return Step(**value)
 

@@ -62,7 +62,7 @@ def check(
   table: str,
   given: dict[str, Any],
   config: config_dict.ConfigDict,
-  settings: job.Settings,
+  settings: job.Request,
 ) -> list[int]:
   """Refuses what no table can be made of, before hours are spent on it.
 

@@ -146,7 +146,7 @@ def _receive(addresses, facts, directory, seconds):
   files.write_json(files.join(directory, _TOKEN), {"token": token})
   facts = {**facts, "workdir": token}
   guests, told = {}, {}
-  clock = _Clock(addresses, seconds)
+  clock = _Waiting(addresses, seconds)
   with _listen(int(addresses[0].rpartition(":")[2])) as server:
     server.settimeout(0.2)
     try:
@@ -183,7 +183,7 @@ def _receive(addresses, facts, directory, seconds):
 
 def _visit(addresses, index, facts, directory, seconds):
   """What another worker does; worker 0's complaint or None."""
-  clock = _Clock(addresses, seconds)
+  clock = _Waiting(addresses, seconds)
   clock.missing = [0]
   while not clock.over():
     clock.tell()
@@ -206,7 +206,7 @@ def _visit(addresses, index, facts, directory, seconds):
   return clock.complaint()
 
 
-class _Clock:
+class _Waiting:
   """Says once a minute who is missing."""
 
   def __init__(self, addresses, seconds):

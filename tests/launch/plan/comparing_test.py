@@ -6,7 +6,7 @@ from launch.plan import comparing, job, step
 from models import registry
 from tests.launch.plan import steps
 
-SETTINGS = job.Settings()
+SETTINGS = job.Request()
 
 
 class Planner:
@@ -21,9 +21,9 @@ class Planner:
     parameters = 100 * self._encoder.get("dim", 10)
     extra = 3 * parameters if self._clips else 0
     blocks = self._encoder.get("blocks", 1) - 1
-    sums = [step.Collective("all-reduce", 4 * parameters, 9)]
+    sums = [step.CompiledCollective("all-reduce", 4 * parameters, 9)]
     if self._clips:
-      sums.append(step.Collective("all-reduce", 8 * self._cores, 1))
+      sums.append(step.CompiledCollective("all-reduce", 8 * self._cores, 1))
     return steps.compiled(
       (shape.batch + blocks) * 2**30,
       self._memory,

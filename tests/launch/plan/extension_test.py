@@ -24,8 +24,8 @@ def program(blocks, compiles=True):
     compiler_flops=901 + 71 * blocks,
     compiler_bytes=500 + 11 * blocks,
     collectives_compiled=(
-      step.Collective("all-reduce", 4 * (50 + 3 * blocks), 9),
-      step.Collective("all-reduce", 64, 1),
+      step.CompiledCollective("all-reduce", 4 * (50 + 3 * blocks), 9),
+      step.CompiledCollective("all-reduce", 64, 1),
     ),
     memory=step.Memory(sum(parts.values()), 6000, **parts),
     **found,

@@ -60,7 +60,9 @@ def test_what_follows_is_read_again(tmp_path):
     outputs=GIB,
   )
   assert found.memory.spare == 3 * GIB
-  assert found.collectives_compiled == (step.Collective("all-reduce", 192, 1),)
+  assert found.collectives_compiled == (
+    step.CompiledCollective("all-reduce", 192, 1),
+  )
   assert (found.compiler_flops, found.compiler_bytes) == (11, 13)
   path = tmp_path / "kept.json"
   findings.write(path, found)

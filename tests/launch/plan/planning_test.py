@@ -22,7 +22,7 @@ from tf_pcc import files
 
 
 def plan(config, cache, name="v5e:2x2", **settings):
-  settings = job.Settings(cache=cache, progress=False, **settings)
+  settings = job.Request(cache=cache, progress=False, **settings)
   return job.plan(config, topologies.parse(name), settings)
 
 

@@ -16,7 +16,7 @@ from launch.plan import (
 from tests.launch.plan import steps
 
 STOPPING = estimate.stopping(10, 0.25, 50_000_000)
-RUN = job.Run(8, 1, 1.0, 4.0, 1.0, STOPPING)
+RUN = job.RunEstimate(8, 1, 1.0, 4.0, 1.0, STOPPING)
 TIME = estimate.StepTime(0.1, 0.1, 0.0, 0.1, 0.25, ("little",))
 
 
@@ -46,7 +46,7 @@ def bucket(best=None):
   ],
 )
 def test_short_runs_have_digits(hours, said):
-  run = job.Run(8, 1, hours, hours, hours, STOPPING)
+  run = job.RunEstimate(8, 1, hours, hours, hours, STOPPING)
   told = report.report(plan_of(run=run))
   assert f"1 steps, {said}, " in told and f"({said} at the roofl" in told
 

@@ -48,7 +48,7 @@ def compiled(needed=GIB, available=16 * GIB, **changes):
     **{
       "compiles": True,
       "memory": step.Memory(needed, available, 0, needed, 0, 0),
-      "collectives_compiled": (step.Collective("all-reduce", 8, 2),),
+      "collectives_compiled": (step.CompiledCollective("all-reduce", 8, 2),),
       "compiler_flops": 1.0,
       "compiler_bytes": 1.0,
       "compiler_memory": 1,

@@ -25,8 +25,8 @@ def test_of_a_step():
   found = steps.compiled(
     2**30,
     collectives_compiled=(
-      step.Collective("all-reduce", 2**20, 3),
-      step.Collective("all-to-all", 8, 1),
+      step.CompiledCollective("all-reduce", 2**20, 3),
+      step.CompiledCollective("all-to-all", 8, 1),
     ),
     compiler_flops=9.0,
     compiler_bytes=4.0,

@@ -10,7 +10,7 @@ from tests.launch.plan import steps
 
 def checked(table, given, config=None, **options):
   """`tables.check` as the program calls it, with other settings."""
-  settings = job.Settings(**options)
+  settings = job.Request(**options)
   return tables.check(table, given, config or steps.tiny(), settings)
 
 
