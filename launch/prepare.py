@@ -32,11 +32,13 @@ from launch.canaries import of_run as canaries_
 from tf_pcc import files
 from tf_pcc.data import (
   audio,
+  beam,
   corpora,
   inspection,
   manifests,
   normalizers,
   records,
+  running,
   tables,
 )
 from tf_pcc.data.lines import read_lines
@@ -76,8 +78,24 @@ _EMPTY = cli.keep_empty_flag()
 _EXCLUDE = flags.DEFINE_string(
   "exclude", None, "File of ids to leave out, one a line."
 )
+_RUNNER = flags.DEFINE_enum(
+  "runner",
+  "local",
+  ("local", "beam"),
+  "Where shards are made: on this machine, or by Apache Beam, whose own flags "
+  "follow after --.",
+)
 _WORKERS = flags.DEFINE_integer(
-  "workers", None, "Threads; default: the number of CPUs.", lower_bound=1
+  "workers",
+  None,
+  "Threads; with --processes, or --runner=beam and none of its flags, "
+  "processes of this machine. Default: the number of CPUs.",
+  lower_bound=1,
+)
+_PROCESSES = flags.DEFINE_bool(
+  "processes",
+  False,
+  "Whether the workers are processes: faster beyond four CPUs.",
 )
 _VERIFY = cli.verify_flag()
 _CANARIES = flags.DEFINE_string(
@@ -182,10 +200,29 @@ def write_left_out(
   return path
 
 
+def _runner(beam_flags):
+  """Who makes the shards, by the flags."""
+  if _RUNNER.value != "beam":
+    cli.no_arguments(beam_flags)
+    kind = running.processes if _PROCESSES.value else running.threads
+    return kind(_WORKERS.value)
+  if _PROCESSES.value:
+    raise ValueError(
+      "--processes is for --runner=local: the workers of Beam are processes. "
+      "Received: runner=beam, processes=True"
+    )
+  if beam_flags and not beam_flags[0].startswith("-"):
+    cli.no_arguments(beam_flags)
+  result = beam.Beam(beam_flags, _WORKERS.value)
+  if beam_flags:
+    result.check()
+  return result
+
+
 def main(arguments: Sequence[str]) -> None:
-  cli.no_arguments(arguments)
   canaries = None
   try:
+    runner = _runner(arguments)
     if _CANARIES.value:
       canaries = canaries_.load_plan(_CANARIES.value, flag="canaries")
     normalizer = _NORMALIZER.value or "upper"
@@ -212,8 +249,8 @@ def main(arguments: Sequence[str]) -> None:
       encoding=_ENCODING.value,
       sample_rate=_RATE.value,
       max_skipped_share=_SKIPPED.value,
-      workers=_WORKERS.value,
       normalizer=normalizers.signature(normalizer),
+      runner=runner,
     )
     if canaries:
       canaries_.save(cli.given(_OUTPUT), canaries)

@@ -62,18 +62,33 @@ def read_text(path: str | os.PathLike) -> str:
     ValueError: If it is not UTF-8, or a FIFO or a device.
     OSError: If a local file cannot be read.
   """
-  if is_remote(path):
-    data = _gfile().GFile(os.fspath(path), "rb").read()
-  else:
-    require_regular(path)
-    data = pathlib.Path(path).read_bytes()
   try:
-    return data.decode("utf-8-sig")
+    return read_bytes(path).decode("utf-8-sig")
   except UnicodeDecodeError as error:
     raise ValueError(
       f"{os.fspath(path)} must be UTF-8 text: save it as UTF-8. Received: "
       f"{error.reason} at byte {error.start}"
     ) from error
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+  """Reads a file.
+
+  Args:
+    path: local or remote file.
+
+  Returns:
+    All of its bytes.
+
+  Raises:
+    ValueError: If it is a FIFO or a device.
+    OSError: If a local file cannot be read.
+  """
+  if is_remote(path):
+    with _gfile().GFile(os.fspath(path), "rb") as file:
+      return file.read()
+  require_regular(path)
+  return pathlib.Path(path).read_bytes()
 
 
 def require_regular(path: str | os.PathLike) -> None:
@@ -253,7 +268,8 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
   """
   path = os.fspath(path)
   if is_remote(path):
-    temporary = f"{path}.tmp{os.getpid()}"
+    # Two machines that write it at once may have processes of one number.
+    temporary = f"{path}.tmp{os.getpid()}-{secrets.token_hex(4)}"
     try:
       yield temporary
       _gfile().rename(temporary, path, overwrite=True)

@@ -4,12 +4,10 @@ import collections
 import dataclasses
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
 from launch.canaries.of_run import Canaries
 from launch.canaries.speaking import speaker_of
 from tf_pcc import audit
-from tf_pcc.data import audio, resampling, text
+from tf_pcc.data import inserting, text
 from tf_pcc.data.utterances import Corpus, Utterance
 
 
@@ -51,19 +49,13 @@ def insert(corpus: Corpus, canaries: Canaries) -> Corpus:
       sources.append(rows[canary.id])
     utterances.append(ordinary)
     sources.append(None)
-  # How many ordinary utterances come before each place.
-  before = np.cumsum([0, *(source is None for source in sources)])
-
-  def read(start, stop, sample_rate):
-    ordinary = iter(
-      corpus.waveforms(int(before[start]), int(before[stop]), sample_rate)
-    )
-    for row in sources[start:stop]:
-      yield (
-        next(ordinary) if row is None else _sound(canaries, row, sample_rate)
-      )
-
-  return dataclasses.replace(corpus, utterances=tuple(utterances), reader=read)
+  spoken = canaries.records
+  reader = inserting.Inserted(
+    corpus, tuple(sources), spoken.read, spoken.sample_rate
+  )
+  return dataclasses.replace(
+    corpus, utterances=tuple(utterances), reader=reader
+  )
 
 
 def repetitions(
@@ -128,12 +120,3 @@ def refuse_texts(plan: audit.CanaryPlan, corpus: Iterable[Utterance]) -> None:
       "or take a corpus that holds no canaries yet. Received: "
       + ", ".join(f"{name} as {canary}" for name, canary in found[:5])
     )
-
-
-def _sound(canaries, row, sample_rate):
-  sound = canaries.records.read(row)
-  if canaries.records.sample_rate == sample_rate:
-    return sound
-  return resampling.resample(
-    audio.to_float(sound), canaries.records.sample_rate, sample_rate
-  )

@@ -23,7 +23,7 @@ from tf_pcc import extras, files
 from tf_pcc.data import audio, manifests, tables
 from tf_pcc.data.manifests import Reading, Row, corpus_of_rows
 from tf_pcc.data.paths import Finder
-from tf_pcc.data.utterances import Corpus
+from tf_pcc.data.utterances import Corpus, Utterance
 
 EXTENSIONS = (".parquet", ".arrow")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
@@ -79,13 +79,26 @@ def read(path: str | os.PathLike, reading: Reading) -> Corpus:
   places = [
     None if found[order[u.id]].in_file else order[u.id] for u in utterances
   ]
+  reader = _Reader(parts, counts, utterances, places)
+  return dataclasses.replace(
+    corpus, utterances=tuple(utterances), reader=reader
+  )
 
-  def waveforms(start, stop, sample_rate):
-    wanted = [place for place in places[start:stop] if place is not None]
-    sounds = _sounds(parts, counts, wanted)
-    for utterance, place in zip(
-      utterances[start:stop], places[start:stop], strict=True
-    ):
+
+@dataclasses.dataclass(frozen=True)
+class _Reader:
+  """Reads the waveforms of rows; see `Corpus.reader`."""
+
+  parts: list[str]
+  counts: list[int]
+  utterances: list[Utterance]
+  places: list[int | None]
+
+  def __call__(self, start, stop, sample_rate):
+    utterances, places = self.utterances[start:stop], self.places[start:stop]
+    wanted = [place for place in places if place is not None]
+    sounds = _sounds(self.parts, self.counts, wanted)
+    for utterance, place in zip(utterances, places, strict=True):
       if place is None:
         yield utterance.load_or_error(sample_rate)
         continue
@@ -95,9 +108,12 @@ def read(path: str | os.PathLike, reading: Reading) -> Corpus:
       except ValueError as error:
         yield ValueError(f"{error} Received: path={utterance.path}")
 
-  return dataclasses.replace(
-    corpus, utterances=tuple(utterances), reader=waveforms
-  )
+  def part(self, start, stop):
+    return dataclasses.replace(
+      self,
+      utterances=self.utterances[start:stop],
+      places=self.places[start:stop],
+    )
 
 
 @dataclasses.dataclass(frozen=True)

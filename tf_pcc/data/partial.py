@@ -13,8 +13,10 @@ from typing import Any
 from absl import logging
 
 from tf_pcc import files
-from tf_pcc.data.index import digest
+from tf_pcc.data.index import COLUMNS_FILE, digest
 
+# The files of records that are no shards.
+_INDEX = ("index.json", COLUMNS_FILE)
 _AGAIN = "remove the folder and prepare the corpus again"
 
 
@@ -64,7 +66,8 @@ def publish(partial: str, output_dir: str) -> None:
   from tensorflow.io import gfile
 
   for name in gfile.listdir(partial):
-    if name.endswith(".json") and name != "index.json":
+    # Also what a worker has left that was killed, or is still at it.
+    if name not in _INDEX and not name.endswith(".tfrecord"):
       gfile.remove(f"{partial}/{name}")
   gfile.rename(partial, output_dir)
   if not files.is_remote(output_dir):

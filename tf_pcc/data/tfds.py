@@ -1,5 +1,6 @@
 """LibriSpeech from TensorFlow Datasets, if that package is installed."""
 
+import dataclasses
 import os
 import re
 
@@ -35,16 +36,12 @@ def read(name: str, reading: Reading) -> Corpus:
     raise ValueError(
       f"`path` must be tfds:librispeech/CONFIG/SPLIT. Received: path={name}"
     )
-  tfds = extras.load("tensorflow_datasets", f"Reading {name}", "")
   builder, split = match.groups()
-
-  def load(part):
-    return tfds.load(builder, split=part, shuffle_files=False)
 
   def without_speech(example):
     return {key: example[key] for key in ("id", "text", "speaker_id")}
 
-  rows = load(split).map(without_speech).as_numpy_iterator()
+  rows = _load(builder, split).map(without_speech).as_numpy_iterator()
   utterances, dropped = [], Dropped()
   for row in rows:
     key, text = row["id"].decode(), row["text"].decode()
@@ -52,19 +49,37 @@ def read(name: str, reading: Reading) -> Corpus:
     dropped.add(key, text, plain)
     utterances.append(Utterance(key, "", plain, str(row["speaker_id"])))
 
-  def waveforms(start, stop, sample_rate):
-    part = load(f"{split}[{start}:{stop}]")
-    for row in part.map(lambda example: example["speech"]).as_numpy_iterator():
+  return Corpus(
+    name=os.path.basename(builder) + "-" + split,
+    root=name,
+    utterances=tuple(utterances),
+    dropped=dropped,
+    reader=_Reader(builder, split),
+  )
+
+
+def _load(builder, split):
+  tfds = extras.load("tensorflow_datasets", f"Reading tfds:{builder}", "")
+  return tfds.load(builder, split=split, shuffle_files=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reader:
+  """Reads the waveforms of a split from a place on; see `Corpus.reader`."""
+
+  builder: str
+  split: str
+  first: int = 0
+
+  def __call__(self, start, stop, sample_rate):
+    rows = f"{self.split}[{self.first + start}:{self.first + stop}]"
+    sounds = _load(self.builder, rows).map(lambda example: example["speech"])
+    for row in sounds.as_numpy_iterator():
       if not row.size:
         yield ValueError("The audio must not be empty: it has zero samples.")
       else:
         samples = audio.to_float(row.astype(np.int16))
         yield audio.resample(samples, _RATE, sample_rate)
 
-  return Corpus(
-    name=os.path.basename(builder) + "-" + split,
-    root=name,
-    utterances=tuple(utterances),
-    dropped=dropped,
-    reader=waveforms,
-  )
+  def part(self, start, stop):
+    return dataclasses.replace(self, first=self.first + start)

@@ -102,7 +102,8 @@ class Corpus:
     dropped: `normalizers.Dropped`: what the normalizer left out of the
       transcripts.
     reader: How the waveforms `start` to `stop` are read, if not from
-      `Utterance.path`: a function (start, stop, sample_rate) -> iterable.
+      `Utterance.path`: a function (start, stop, sample_rate) -> iterable, or an
+      object that is called so and has a method `part`, see there.
   """
 
   name: str
@@ -139,28 +140,28 @@ class Corpus:
     Returns:
       A `Corpus`, which reads the waveforms of these alone.
     """
-    chosen = list(chosen)
-    reader, source = None, self.reader
-    if source is not None:
-
-      def read(start, stop, sample_rate):
-        numbers = chosen[start:stop]
-        while numbers:
-          # One call for each run of neighbours.
-          size = 1
-          while numbers[size - 1 : size + 1] == [
-            numbers[0] + size - 1,
-            numbers[0] + size,
-          ]:
-            size += 1
-          first = numbers[0]
-          yield from source(first, first + size, sample_rate)
-          numbers = numbers[size:]
-
-      reader = read
-
+    chosen = tuple(chosen)
+    reader = self.reader and _Selected(self.reader, chosen)
     utterances = tuple(self.utterances[number] for number in chosen)
     return dataclasses.replace(self, utterances=utterances, reader=reader)
+
+  def part(self, start: int, stop: int) -> "Corpus":
+    """The corpus of `utterances[start:stop]`, for another process.
+
+    Args:
+      start: First utterance.
+      stop: One after the last utterance.
+
+    Returns:
+      A `Corpus` without skips. It can be pickled, and is no larger than that
+      part, if its reader has a method `part(start, stop)`.
+    """
+    return Corpus(
+      self.name,
+      self.root,
+      self.utterances[start:stop],
+      reader=self.reader and part_of(self.reader, start, stop),
+    )
 
   def waveforms(
     self,
@@ -184,3 +185,60 @@ class Corpus:
       return
     for utterance in self.utterances[start:stop]:
       yield utterance.load_or_error(sample_rate)
+
+
+def part_of(reader: Callable, start: int, stop: int) -> Callable:
+  """The reader of a part of what a reader reads.
+
+  Args:
+    reader: As of a `Corpus`.
+    start: First utterance.
+    stop: One after the last utterance.
+
+  Returns:
+    A reader of `stop - start` waveforms.
+  """
+  part = getattr(reader, "part", None)
+  return part(start, stop) if part else _Shifted(reader, start)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shifted:
+  """A reader that begins in the middle of another one."""
+
+  reader: Callable
+  first: int
+
+  def __call__(self, start, stop, sample_rate):
+    return self.reader(self.first + start, self.first + stop, sample_rate)
+
+  def part(self, start, stop):
+    return part_of(self.reader, self.first + start, self.first + stop)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Selected:
+  """The reader of some of the utterances of another one."""
+
+  reader: Callable
+  chosen: tuple[int, ...]
+
+  def __call__(self, start, stop, sample_rate):
+    numbers = self.chosen[start:stop]
+    while numbers:
+      # One call for each run of neighbours.
+      first, size = numbers[0], 1
+      while numbers[size : size + 1] == (first + size,):
+        size += 1
+      yield from self.reader(first, first + size, sample_rate)
+      numbers = numbers[size:]
+
+  def part(self, start, stop):
+    chosen = self.chosen[start:stop]
+    if not chosen:
+      return _Selected(self.reader, ())
+    first = chosen[0]
+    return _Selected(
+      part_of(self.reader, first, chosen[-1] + 1),
+      tuple(number - first for number in chosen),
+    )

@@ -7,31 +7,21 @@ a FLAC file, see `encoding`), `encoding`, `text`, `id`, `speaker`, `seconds` and
 """
 
 import collections
-import concurrent.futures
 import dataclasses
 import hashlib
 import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from absl import logging
 
-from tf_pcc import bars, files, locks
-from tf_pcc.data import audio
+from tf_pcc import bars, locks
+from tf_pcc.data import audio, running
 from tf_pcc.data import index as index_
 from tf_pcc.data import partial as partial_
-from tf_pcc.data.examples import example, samples_of
-from tf_pcc.data.index import (
-  COLUMNS,
-  ENCODINGS,
-  FORMAT,
-  digest,
-  sealed,
-  shard_name,
-)
-from tf_pcc.data.shards import AFTER, BEFORE
+from tf_pcc.data.index import COLUMNS, ENCODINGS, FORMAT, digest, shard_name
+from tf_pcc.data.shard_task import CorpusRows, Rows, ShardTask
 
 
 def write_records(
@@ -44,6 +34,7 @@ def write_records(
   workers: int | None = None,
   progress: bool = True,
   normalizer: str = "",
+  runner: running.Runner | None = None,
 ) -> dict[str, Any]:
   """Writes utterances to a records directory, whole or not at all.
 
@@ -65,6 +56,9 @@ def write_records(
     progress: Whether to show a progress bar. Default True.
     normalizer: What all transcripts have gone through, for who reads the index:
       a `tf_pcc.data.normalizers.signature`. Default: none.
+    runner: Who makes the shards: one of `tf_pcc.data.running`, or a
+      `tf_pcc.data.beam.Beam`. The bytes are the same. Default: `workers`
+      threads.
 
   Returns:
     The index, a dict.
@@ -74,7 +68,6 @@ def write_records(
       exists already and is not of the same input, or cannot be written, or too
       many utterances were skipped.
   """
-  read = getattr(utterances, "waveforms", None)
   items = list(utterances)
   pairs = [item if isinstance(item, tuple) else (item, None) for item in items]
   names = [utterance for utterance, _ in pairs]
@@ -85,25 +78,32 @@ def write_records(
       f"{len(pairs)}. Received: shards={shards}"
     )
 
-  def source(start, stop):
-    if read is not None:
-      yield from zip(names[start:stop], read(start, stop, sample_rate))
-      return
-    for utterance, waveform in pairs[start:stop]:
-      if waveform is None:
-        waveform = utterance.load_or_error(sample_rate)
-      yield utterance, waveform
+  prints = [_fingerprint(utterance, waveform) for utterance, waveform in pairs]
+  # A reader has waveforms of its own; other corpora have files alone.
+  whole = utterances if getattr(utterances, "reader", None) else None
 
-  bounds = np.linspace(0, len(pairs), shards + 1).astype(int)
+  def source(start, stop):
+    seen = tuple(
+      utterance.path
+      for (utterance, waveform), found in zip(
+        pairs[start:stop], prints[start:stop]
+      )
+      if waveform is None and found is not None
+    )
+    if whole is not None:
+      return CorpusRows(whole.part(start, stop), sample_rate, seen)
+    return Rows(tuple(pairs[start:stop]), sample_rate, seen)
+
+  bounds = np.linspace(0, len(pairs), shards + 1).astype(int).tolist()
   return write_shards(
     [
-      (stop - start, lambda start=start, stop=stop: source(start, stop))
+      (stop - start, source(start, stop))
       for start, stop in zip(bounds[:-1], bounds[1:])
     ],
     output_dir,
     key=[
-      [*dataclasses.astuple(utterance), _fingerprint(utterance, waveform)]
-      for utterance, waveform in pairs
+      [*dataclasses.astuple(utterance), found]
+      for (utterance, _), found in zip(pairs, prints)
     ],
     encoding=encoding,
     sample_rate=sample_rate,
@@ -111,6 +111,7 @@ def write_records(
     workers=workers,
     progress=progress,
     normalizer=normalizer,
+    runner=runner,
   )
 
 
@@ -135,13 +136,15 @@ def write_shards(
   workers: int | None = None,
   progress: bool = True,
   normalizer: str = "",
+  runner: running.Runner | None = None,
 ) -> dict[str, Any]:
   """Writes one shard for each source; `write_records` without the reading.
 
   Args:
-    sources: Sequence of `(count, function)`; the function, called in a worker
-      thread, returns an iterable of `count` pairs (`Utterance`, waveform). In
-      place of a waveform it may give a ValueError: the utterance is skipped.
+    sources: Sequence of `(count, function)`; the function, called where the
+      shard is made, returns an iterable of `count` pairs (`Utterance`,
+      waveform). In place of a waveform it may give a ValueError: the utterance
+      is skipped.
     output_dir: As for `write_records`.
     key: JSON-serialisable description of the content: a partial directory is
       continued if it was begun with the same key.
@@ -151,6 +154,7 @@ def write_shards(
     workers: As for `write_records`.
     progress: As for `write_records`.
     normalizer: As for `write_records`.
+    runner: As for `write_records`.
 
   Returns:
     The index, a dict.
@@ -177,7 +181,7 @@ def write_shards(
       encoding,
       sample_rate,
       max_skipped_share,
-      workers,
+      runner or running.threads(workers),
       progress,
       normalizer,
     )
@@ -191,7 +195,7 @@ def _write_alone(
   encoding,
   sample_rate,
   max_skipped_share,
-  workers,
+  runner,
   progress,
   normalizer,
 ):
@@ -220,38 +224,19 @@ def _write_alone(
       f"`output_dir` must be in a folder to write to: {error.message}. "
       f"Received: output_dir={output_dir}"
     ) from error
-  bar = bars.make(total=total, unit=" utterances", disable=not progress)
-  bar.set_description(os.path.basename(output_dir), refresh=False)
-  workers = workers or os.cpu_count()
-
-  stopped = threading.Event()
-
-  def advance(count):
-    if stopped.is_set():
-      raise InterruptedError("another shard failed, or the user stopped")
-    bar.update(count)
-
-  def write(number):
-    path = f"{partial}/{shard_name(number, len(sources))}"
-    if gfile.exists(path + ".json"):
-      bar.update(sources[number][0])
-      return partial_.read_part(path + ".json")
-    rows = sources[number][1]()
-    part = _write_shard(path, rows, encoding, sample_rate, advance)
-    for row in part["rows"]:
-      row.insert(COLUMNS.index("shard"), number)
-    partial_.write_json(path + ".json", sealed(part))
-    return part
-
-  pool = concurrent.futures.ThreadPoolExecutor(workers)
-  try:
-    parts = list(pool.map(write, range(len(sources))))
-  except BaseException:
-    stopped.set()
-    raise
-  finally:
-    pool.shutdown(cancel_futures=True)
-    bar.close()
+  tasks = [
+    ShardTask(
+      f"{partial}/{shard_name(number, len(sources))}",
+      number,
+      count,
+      rows,
+      encoding,
+      sample_rate,
+    )
+    for number, (count, rows) in enumerate(sources)
+  ]
+  _run(runner, tasks, os.path.basename(output_dir), progress)
+  parts = [partial_.read_part(task.part) for task in tasks]
   index = _index(parts, encoding, sample_rate)
   if index["utterances"] + len(index["skipped"]) != total:
     raise ValueError(
@@ -274,32 +259,31 @@ def _write_alone(
   return index
 
 
-def _write_shard(path, source, encoding, sample_rate, advance):
-  """Writes one TFRecord file; returns its part of the index."""
-  import tensorflow as tf
+def _run(runner, tasks, name, progress):
+  """Makes the shards that are not there, with a bar of all utterances."""
+  bar = bars.make(
+    total=sum(task.count for task in tasks),
+    unit=" utterances",
+    disable=not progress,
+  )
+  bar.set_description(name, refresh=False)
 
-  rows, skipped, content = [], [], hashlib.sha256()
-  offset = 0
-  with (
-    files.replacing(path) as temporary,
-    tf.io.TFRecordWriter(temporary) as writer,
-  ):
-    for utterance, waveform in source:
-      advance(1)
-      try:
-        samples = samples_of(waveform)
-      except ValueError as error:
-        logging.warning("skipped %s: %s", utterance.id, error)
-        skipped.append({"id": utterance.id, "reason": str(error)})
-        continue
-      data = example(utterance, samples, encoding, sample_rate)
-      writer.write(data)
-      content.update(data)
-      name, text, speaker = utterance.id, utterance.text, utterance.speaker
-      where = (offset + BEFORE, len(data))
-      rows.append([name, text, speaker, len(samples), *where])
-      offset += BEFORE + len(data) + AFTER
-  return {"rows": rows, "skipped": skipped, "sha256": content.hexdigest()}
+  def report(count, skipped):
+    bar.update(count)
+    for skip in skipped:
+      logging.warning("skipped %s: %s", skip["id"], skip["reason"])
+
+  waiting = []
+  for task in tasks:
+    if task.is_finished():
+      bar.update(task.count)
+    else:
+      waiting.append(task)
+  try:
+    if waiting:
+      runner(waiting, report)
+  finally:
+    bar.close()
 
 
 def _check_unique(ids):
