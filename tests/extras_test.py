@@ -17,6 +17,8 @@ SOURCES = [
 ]
 # Names of modules that differ from those of their packages.
 PACKAGES = {
+  "apache_beam": "apache-beam",
+  "apache_beam.options.pipeline_options": "apache-beam",
   "google.auth.transport.urllib3": "google-auth",
   "google_crc32c": "google-crc32c",
   "py_nanotts": "py-nanotts",

@@ -27,12 +27,12 @@ from tf_pcc.data import (
   audio,
   batching,
   counting,
+  examples,
   index,
   records,
   shards,
   synthetic,
   text,
-  writing,
 )
 from tf_pcc.data.columns import BATCH, arrow
 from tf_pcc.data.utterances import Utterance
@@ -63,7 +63,7 @@ def _templates():
 
 def _record(row, line, waveform):
   utterance = Utterance(f"u{row:09d}", "", line, speaker=f"s{row % 100:02d}")
-  return writing.example(utterance, waveform, "pcm16", audio.SAMPLE_RATE)
+  return examples.example(utterance, waveform, "pcm16", audio.SAMPLE_RATE)
 
 
 def make(directory: str, count: int) -> None:

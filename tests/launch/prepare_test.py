@@ -1,5 +1,6 @@
 """launch.prepare as a command: what it makes, and how it refuses."""
 
+import importlib.util
 import os
 import pathlib
 import subprocess
@@ -66,6 +67,12 @@ def test_stereo_at_8_khz_with_one_broken_file(tmp_path):
     (["--corpus=CORPUS", "--output=OUT", "--shards=0"], "shards=0"),
     (["--corpus=CORPUS", "--output=OUT", "--shards=9"], "shards=9"),
     (["--corpus=CORPUS", "--output=OUT", "more"], "more"),
+    (["--corpus=CORPUS", "--output=OUT", "--runner=spark"], "<local|beam>"),
+    (["--corpus=CORPUS", "--output=OUT", "--", "--streaming"], "--streaming"),
+    (
+      ["--corpus=CORPUS", "--output=OUT", "--runner=beam", "--processes"],
+      "runner=beam, processes=True",
+    ),
     (["--corpus=CORPUS", "--output=/proc/x/y"], "output_dir=/proc/x/y"),
     (
       ["--corpus=CORPUS", "--output=CORPUS/manifest.tsv/y"],
@@ -84,6 +91,33 @@ def test_user_errors_are_one_line(run_program, tmp_path, arguments, message):
   done = run_program("prepare", *replaced)
   assert done.code == 1 and message in done.complaint
   assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.skipif(
+  importlib.util.find_spec("apache_beam") is None,
+  reason="apache-beam is not installed (extra beam)",
+)
+def test_two_workers_of_beam_make_the_same_files(run_program, tmp_path):
+  corpus = _corpus(tmp_path / "corpus")
+  (corpus / "3.wav").write_bytes((corpus / "3.wav").read_bytes()[:500])
+  found = []
+  for name, flags in (
+    ("local", []),
+    ("beam", ["--runner=beam", "--workers=2"]),
+  ):
+    output = tmp_path / name
+    done = run_program(
+      "prepare",
+      f"--corpus={corpus}",
+      f"--output={output}",
+      "--shards=4",
+      *flags,
+    )
+    assert done.code == 0, done.stderr
+    assert "20 utterances" in done.stdout
+    assert done.stderr.count("skipped u03: ") == 1
+    found.append({p.name: p.read_bytes() for p in output.iterdir()})
+  assert found[0] == found[1] and b"u03" in found[0]["left_out.tsv"]
 
 
 def test_stopped_it_says_that_it_goes_on(tmp_path):

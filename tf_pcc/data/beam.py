@@ -114,7 +114,7 @@ class Beam:
         report(task.count, task.skipped())
 
     remote = any(files.is_remote(task.path) for task in tasks)
-    self._run([_stage(task) for task in tasks], look, remote)
+    self._run([stage(task) for task in tasks], look, remote)
     if waiting:
       raise ValueError(
         "Beam's workers must write where this process reads: on a file system "
@@ -138,8 +138,10 @@ class Beam:
     )
     assert child.stdin is not None and child.stdout is not None
     lines = collections.deque(maxlen=_SHOWN_LINES)
+    # Where a job is, and what it costs, is said by a runner that was named.
+    show = logging.info if self.flags and places else logging.debug
     reading = threading.Thread(
-      target=self._read, args=(child.stdout, lines), daemon=True
+      target=_read, args=(child.stdout, lines, show), daemon=True
     )
     reading.start()
     try:
@@ -171,17 +173,29 @@ class Beam:
       reason = said[-1].removeprefix(SAYS) if said else f"exit code {code}"
       raise ValueError(f"Apache Beam: {reason}")
 
-  def _read(self, stream, lines):
-    show = logging.info if self.flags else logging.debug
-    for line in stream:
-      line = line.rstrip()
-      if line:
-        lines.append(line)
-        show("%s", line)
+
+def _read(stream, lines, show):
+  """Keeps the last lines of a process' output, and shows all but its reason."""
+  for line in stream:
+    line = line.rstrip()
+    if line:
+      lines.append(line)
+    if line and not line.startswith(SAYS):
+      show("%s", line)
 
 
-def _stage(task):
-  """Writes a task's file; returns its path and hash."""
+def stage(task: ShardTask) -> tuple[str, str]:
+  """Writes a task for a worker.
+
+  Args:
+    task: The task.
+
+  Returns:
+    The path of its file, beside its shard, and the SHA-256 of that file.
+
+  Raises:
+    ValueError: If what it reads from is in this process only.
+  """
   path = task.path if files.is_remote(task.path) else os.path.abspath(task.path)
   data = pickled(dataclasses.replace(task, path=path))
   files.write_bytes(path + TASK, data)

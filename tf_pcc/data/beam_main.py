@@ -6,6 +6,7 @@ ends with all that it started. Errors are one line on standard error.
 """
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ import re
 import signal
 import sys
 import threading
+from typing import NoReturn
 
 from tf_pcc import extras
 from tf_pcc.data import beam as beam_
@@ -35,13 +37,7 @@ def main() -> None:
   logging.getLogger("root").addFilter(
     lambda record: "apitools" not in record.getMessage()
   )
-  try:
-    pipeline = beam.Pipeline(options=options.PipelineOptions(request["flags"]))
-  # SystemExit is how argparse ends, after it has printed what is wrong.
-  except (Exception, SystemExit) as error:
-    reason = " ".join(str(error).split())
-    flags = " ".join(request["flags"])
-    _end(f"flags of its own must suit it: {reason}. Received: {flags}")
+  pipeline = _pipeline(beam, options, request["flags"])
   if not request["places"]:
     return
   places = [tuple(place) for place in request["places"]]
@@ -62,11 +58,32 @@ def main() -> None:
     _end(f"the job ended as {state}; {_GO_ON}. Received: state={state}")
 
 
-def _end(message):
+def _pipeline(beam, options, flags):
+  """An empty pipeline, or the end where the flags are wrong."""
+  said = io.StringIO()
+  try:
+    # Argparse prints what is wrong, and exits.
+    with contextlib.redirect_stderr(said):
+      parsed = options.PipelineOptions(flags)
+      parsed.get_all_options()
+    return beam.Pipeline(options=parsed)
+  except SystemExit:
+    reason = said.getvalue().strip().rpartition("error: ")[2]
+  except Exception as error:
+    reason = " ".join(str(error).split()).rstrip(".")
+  _end(
+    f"what follows -- must be flags that it takes: {reason}. Received: "
+    + " ".join(flags)
+  )
+
+
+def _end(message) -> NoReturn:
   """Says why, and ends this process, its threads and its workers."""
   print(f"\n{beam_.SAYS}{message}", file=sys.stderr, flush=True)
   sys.stdout.flush()
   os.killpg(0, signal.SIGKILL)
+  # Not reached; a signal is delivered at once.
+  sys.exit(1)
 
 
 def _end_with_input(job):
@@ -91,7 +108,7 @@ def _worker_died(arguments):
 
 
 def _cause(error):
-  """The first cause in the text of Beam's error, which holds a trace."""
+  """What a worker ended with, by Beam's error, whose text is its trace."""
   lines = re.findall(r"^(?:\w+\.)*(\w*Error: .*)", str(error), re.M)
   cause = lines[-1] if lines else f"{type(error).__name__}: {error}"
   return "Received: " + " ".join(cause.partition(" [while running")[0].split())

@@ -18,6 +18,7 @@ import glob
 import json
 import os
 import re
+from typing import Any
 
 from tf_pcc import extras, files
 from tf_pcc.data import audio, manifests, tables
@@ -89,7 +90,7 @@ def read(path: str | os.PathLike, reading: Reading) -> Corpus:
 class _Reader:
   """Reads the waveforms of rows; see `Corpus.reader`."""
 
-  parts: list[str]
+  parts: list[Any]
   counts: list[int]
   utterances: list[Utterance]
   places: list[int | None]

@@ -47,22 +47,34 @@ class Rows:
 
 @dataclasses.dataclass(frozen=True)
 class CorpusRows:
-  """As `Rows`, of a corpus that has a reader.
+  """As `Rows`, of a corpus that has a reader; pickled it holds its part alone.
 
   Attributes:
-    corpus: A `Corpus` of these utterances alone.
+    corpus: A `Corpus`.
+    start: First utterance.
+    stop: One after the last utterance.
     sample_rate: Wanted rate in Hz.
     sources: As of `Rows`.
   """
 
   corpus: Any
+  start: int
+  stop: int
   sample_rate: int
   sources: tuple[str, ...] = ()
 
   def __call__(self) -> Iterable[tuple[Any, Any]]:
     """Yields (`Utterance`, waveform or ValueError)."""
-    waveforms = self.corpus.waveforms(sample_rate=self.sample_rate)
-    return zip(self.corpus, waveforms)
+    place = self.start, self.stop
+    return zip(
+      self.corpus.utterances[slice(*place)],
+      self.corpus.waveforms(*place, self.sample_rate),
+    )
+
+  def __reduce__(self):
+    part = self.corpus.part(self.start, self.stop)
+    count = self.stop - self.start
+    return CorpusRows, (part, 0, count, self.sample_rate, self.sources)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,7 @@ from tf_pcc.data import index as index_
 from tf_pcc.data import partial as partial_
 from tf_pcc.data.index import COLUMNS, ENCODINGS, FORMAT, digest, shard_name
 from tf_pcc.data.shard_task import CorpusRows, Rows, ShardTask
+from tf_pcc.data.utterances import Corpus
 
 
 def write_records(
@@ -80,7 +81,7 @@ def write_records(
 
   prints = [_fingerprint(utterance, waveform) for utterance, waveform in pairs]
   # A reader has waveforms of its own; other corpora have files alone.
-  whole = utterances if getattr(utterances, "reader", None) else None
+  whole = utterances if isinstance(utterances, Corpus) else None
 
   def source(start, stop):
     seen = tuple(
@@ -90,8 +91,8 @@ def write_records(
       )
       if waveform is None and found is not None
     )
-    if whole is not None:
-      return CorpusRows(whole.part(start, stop), sample_rate, seen)
+    if whole is not None and whole.reader is not None:
+      return CorpusRows(whole, start, stop, sample_rate, seen)
     return Rows(tuple(pairs[start:stop]), sample_rate, seen)
 
   bounds = np.linspace(0, len(pairs), shards + 1).astype(int).tolist()
