@@ -15,6 +15,12 @@ again. The exit code is 0 only if they are whole.
 puts the canaries of a plan (of launch.make_canaries, or of another run) between
 the utterances, evenly spread: training on these records repeats a canary of r
 repetitions r times a pass. The plan is copied to data/train/canaries.json.
+
+  python -m launch.prepare --corpus=/mnt/LibriSpeech --output=/mnt/train \\
+    --shards=512 --runner=beam -- --runner=FlinkRunner --flink_master=host:8081
+
+makes the shards with Apache Beam, to the same bytes; without flags of Beam's
+own, by processes of this machine. launch/data.md has more.
 """
 
 import dataclasses

@@ -77,7 +77,9 @@ def complaints(listed):
         found.append((command, "no such program"))
       elif arguments[2:]:
         # Named alone, a program lacks the flags that it requires.
-        checked = [*arguments[2:], "--only_check_args"]
+        end = arguments.index("--") if "--" in arguments else len(arguments)
+        own, others = arguments[2:end], arguments[end:]
+        checked = [*own, "--only_check_args", *others]
         requests.append((command, [{}, program, *checked]))
     elif complaint := complaint_of(name, arguments):
       found.append((command, complaint))

@@ -92,7 +92,7 @@ class Beam:
     """Refuses flags with which Beam does not begin, before there is work.
 
     Raises:
-      ValueError: In Beam's own words.
+      ValueError: If Beam does, in its own words.
     """
     self._run([], lambda: None)
 
