@@ -80,23 +80,13 @@ class ConformerHybrid(ConformerTransducer):
     outputs = super().call(x, training=training)
     return {**outputs, "logits": self.head(outputs["encoded"])}
 
-  def example_losses(
-    self, y: signatures.Inputs, outputs: signatures.Outputs
-  ) -> tf.Tensor:
-    """float32 [B], the weighted sum of both losses in nats.
-
-    Args:
-      y: {"labels": int32 [B, U], "label_length": int32 [B]}.
-      outputs: what `call` returned.
-
-    Returns:
-      float32 [B], nats.
-    """
+  def _lattice_losses(self, y, outputs, pruning):
     weight = self.config["ctc_weight"]
     by_ctc = ctc_loss.ctc_losses(
       y["labels"], y["label_length"], outputs["logits"], outputs["length"]
     )
-    return (1 - weight) * super().example_losses(y, outputs) + weight * by_ctc
+    losses = super()._lattice_losses(y, outputs, pruning)
+    return (1 - weight) * losses + weight * by_ctc
 
   def frame_log_probs(
     self, outputs: signatures.Outputs

@@ -11,6 +11,7 @@ from models import (
   ctc,
   hybrid,
   lstm,
+  pruning,
   recogniser,
   speech_model,
   streaming,
@@ -104,6 +105,10 @@ class Family:
     return self.model(**arguments)
 
 
+_PRUNING = {
+  "pruning": [field.name for field in dataclasses.fields(pruning.PruningConfig)]
+}
+
 MODELS = {
   "conformer_ctc": Family(ctc.ConformerCTC, conformer.SIZES),
   "lstm_ctc": Family(ctc.LSTMCTC, lstm.SIZES),
@@ -113,10 +118,14 @@ MODELS = {
   "conformer_transducer": Family(
     transducer.ConformerTransducer,
     conformer.SIZES,
+    parts=_PRUNING,
     arguments=transducer.SIZES,
   ),
   "hybrid": Family(
-    hybrid.ConformerHybrid, conformer.SIZES, arguments=transducer.SIZES
+    hybrid.ConformerHybrid,
+    conformer.SIZES,
+    parts=_PRUNING,
+    arguments=transducer.SIZES,
   ),
   "best_rq": Family(best_rq.BestRQ, conformer.SIZES),
 }

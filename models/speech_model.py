@@ -210,19 +210,20 @@ class SpeechModel(PerCoreModel):
     sample_weight: tf.Tensor | None = None,
     training: bool = True,
   ) -> tf.Tensor:
-    """Mean of `example_losses` over this core's own examples.
+    """Mean of `training_losses` over this core's own examples.
 
     Args:
       x: ignored.
       y: what `example_losses` takes.
       y_pred: what `call` returned.
       sample_weight: float [B] or None; all zero gives 0.
-      training: ignored.
+      training: whether of `training_losses` or of `example_losses`.
 
     Returns:
       float32 scalar, nats per utterance.
     """
-    return weighted_mean(self.example_losses(y, y_pred), sample_weight)
+    losses = self.training_losses if training else self.example_losses
+    return weighted_mean(losses(y, y_pred), sample_weight)
 
   def example_losses(
     self, y: signatures.Inputs | None, outputs: signatures.Outputs
@@ -237,6 +238,20 @@ class SpeechModel(PerCoreModel):
       float32 [B], nats.
     """
     raise NotImplementedError("a SpeechModel must write example_losses")
+
+  def training_losses(
+    self, y: signatures.Inputs | None, outputs: signatures.Outputs
+  ) -> tf.Tensor:
+    """float32 [B], what training minimises: by default `example_losses`.
+
+    Args:
+      y: what `example_losses` takes.
+      outputs: what `call` returned.
+
+    Returns:
+      float32 [B].
+    """
+    return self.example_losses(y, outputs)
 
   def frames(self, samples: signatures.Counts) -> signatures.Counts:
     """Output frames for `samples` samples (an int or an integer array).

@@ -8,11 +8,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from models import conformer, recogniser, signatures, speech_model
+from models import (
+  conformer,
+  recogniser,
+  signatures,
+  speech_model,
+)
+from models import pruning as _pruning
 from models.decoding import transducer_decoding
-from models.layers import joint
+from models.layers import joint, simple_joint
 from models.layers import prediction as _prediction
-from models.losses import transducer_loss
+from models.losses import transducer_loss, transducer_pruned
 
 # Widths of the prediction network: table 1 of the Conformer paper, arXiv
 # 2005.08100, which does not give the joint network's; tiny is this package's.
@@ -37,6 +43,9 @@ class ConformerTransducer(recogniser.Recogniser):
     prediction_dim: int, its width.
     joint_dim: int, width of the joint network.
     max_symbols: int, labels of a frame after which greedy decoding leaves it.
+    loss: "full", or "pruned", which trains on a few columns of the lattice in
+      each frame and has weights of its own to choose them.
+    pruning: dict of the fields of `pruning.PruningConfig`, or None.
     features: dict of arguments of `features.LogMel`, or None.
     specaugment: dict of arguments of `specaugment.SpecAugment`, or None.
     blank_prior: float, probability of the blank before training, see
@@ -70,6 +79,8 @@ class ConformerTransducer(recogniser.Recogniser):
     prediction_dim: int = 320,
     joint_dim: int = 640,
     max_symbols: int = 3,
+    loss: str = "full",
+    pruning: Mapping[str, Any] | None = None,
     features: dict | None = None,
     specaugment: dict | None = None,
     blank_prior: float = 0.9,
@@ -102,6 +113,9 @@ class ConformerTransducer(recogniser.Recogniser):
     self.config["encoder"] = dict(encoder)
     self.config["prediction"] = prediction
     self.config["blank_prior"] = float(blank_prior)
+    self.pruning = _pruning.of_loss(loss, pruning)
+    self.config["loss"] = loss
+    self.config["pruning"] = dict(pruning or {})
     self.encoder = conformer.ConformerEncoder(
       self.config["encoder"], seed=self.layer_seed(2), dtype=self.dtype_policy
     )
@@ -109,6 +123,8 @@ class ConformerTransducer(recogniser.Recogniser):
       vocab_size, prediction_dim, dtype=self.dtype_policy
     )
     self.joint = joint.Joint(vocab_size, joint_dim, blank_prior)
+    if self.pruning:
+      self.simple_joint = simple_joint.SimpleJoint(vocab_size, blank_prior)
 
   def fits_lengths(
     self,
@@ -116,7 +132,10 @@ class ConformerTransducer(recogniser.Recogniser):
     repeats: np.ndarray,
     samples: np.ndarray,
   ) -> np.ndarray:
-    """Whether greedy search could say the labels: `max_symbols` a frame.
+    """Whether greedy search, and a window of the loss, could hold the labels.
+
+    Greedy search says `max_symbols` a frame, the pruned loss one less than
+    columns of a window.
 
     Args:
       labels: ints [N], how many labels each utterance has.
@@ -126,7 +145,10 @@ class ConformerTransducer(recogniser.Recogniser):
     Returns:
       bool [N].
     """
-    most = self.config["max_symbols"] * self.frames(samples)
+    of_frame = self.config["max_symbols"]
+    if self.pruning:
+      of_frame = min(of_frame, self.pruning.window - 1)
+    most = of_frame * self.frames(samples)
     return super().fits_lengths(labels, repeats, samples) & np.less_equal(
       labels, most
     )
@@ -138,7 +160,10 @@ class ConformerTransducer(recogniser.Recogniser):
       dim: the encoder's width.
     """
     self.prediction.build((None, None))
-    self.joint.build((None, None, dim), (None, None, self.prediction.dim))
+    shapes = (None, None, dim), (None, None, self.prediction.dim)
+    self.joint.build(*shapes)
+    if self.pruning:
+      self.simple_joint.build(*shapes)
 
   def call(
     self, x: signatures.Inputs, training: bool = False
@@ -160,8 +185,28 @@ class ConformerTransducer(recogniser.Recogniser):
     Returns:
       float32 [B], nats.
     """
+    return self._lattice_losses(y, outputs, None)
+
+  def training_losses(
+    self, y: signatures.Inputs, outputs: signatures.Outputs
+  ) -> tf.Tensor:
+    """float32 [B], what training minimises.
+
+    With loss="pruned" the sum of two losses, see `pruning.PruningConfig`; not a
+    likelihood, which `example_losses` gives, all paths counted.
+
+    Args:
+      y: as for `example_losses`.
+      outputs: what `call` returned.
+
+    Returns:
+      float32 [B].
+    """
+    return self._lattice_losses(y, outputs, self.pruning)
+
+  def _lattice_losses(self, y, outputs, pruning):
     labels = tf.convert_to_tensor(y["labels"])
-    return transducer_loss.fused_transducer_losses(
+    arguments = (
       labels,
       y["label_length"],
       outputs["encoded"],
@@ -169,6 +214,22 @@ class ConformerTransducer(recogniser.Recogniser):
       outputs["length"],
       self.joint.joint_weights(),
     )
+    if pruning is None:
+      return transducer_loss.fused_transducer_losses(*arguments)
+    losses = transducer_pruned.pruned_transducer_losses(
+      *arguments,
+      self.simple_joint.simple_weights(),
+      window=pruning.window,
+      lm_only_scale=pruning.lm_only_scale,
+      am_only_scale=pruning.am_only_scale,
+    )
+    optimizer = getattr(self, "optimizer", None)
+    simple_scale, pruned_scale = pruning.scales(
+      optimizer.iterations if optimizer else None
+    )
+    total = simple_scale * losses.simple + pruned_scale * losses.pruned
+    # Without a path inside of the windows: no gradient, as without any path.
+    return tf.where(tf.math.is_inf(losses.pruned), losses.pruned, total)
 
   def decode(self, outputs: signatures.Outputs) -> tuple[tf.Tensor, tf.Tensor]:
     """Greedy token ids int32 [B, T * max_symbols] and their number int32 [B].

@@ -5,7 +5,7 @@
 
 step        a training step with each clipping method
 ctc         CTC losses: this package's and TensorFlow's
-transducer  transducer losses: plain and fused
+transducer  transducer losses: plain, fused and pruned
 streaming   a streaming recogniser, chunk after chunk
 attention   a training step with this package's attention and the formula's
 index       opening records of many utterances, and resuming at any step

@@ -96,6 +96,26 @@ class Targets:
       tokens, [None, None if tf.is_tensor(columns) else columns]
     )
 
+  def masked(
+    self, encoder: tf.Tensor, prediction: tf.Tensor
+  ) -> tuple[tf.Tensor, tf.Tensor]:
+    """0 in place of what is outside of the lengths.
+
+    Padding may be NaN, which a product with 0 would carry into the weights.
+
+    Args:
+      encoder: float [B, T, D].
+      prediction: float [B, U + 1, P].
+
+    Returns:
+      Two tensors like them.
+    """
+    frames, columns = sizes(encoder)[1], sizes(prediction)[1]
+    inside = tf.sequence_mask(self.length, frames)[..., None]
+    encoder = tf.where(inside, encoder, 0.0)
+    inside = tf.sequence_mask(self.label_length + 1, columns)[..., None]
+    return encoder, tf.where(inside, prediction, 0.0)
+
 
 def _integers(name, value, rank):
   value = tf.convert_to_tensor(value)

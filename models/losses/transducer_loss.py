@@ -23,12 +23,16 @@ Eagerly what is wrong is a ValueError; a graph on a TPU cannot raise one.
 
 import tensorflow as tf
 
+from models import signatures
 from models.losses import (
   targets,
+  transducer_arcs,
   transducer_joint,
-  transducer_lattice,
+  transducer_joint_slices,
   transducer_slices,
+  transducer_windows,
 )
+from models.losses.log_zero import LOG_ZERO
 
 
 def transducer_losses(
@@ -74,15 +78,16 @@ def transducer_losses(
   def losses(watched):
     # Or the caller's tape would record, and hold, what is computed here.
     logits = tf.stop_gradient(watched)
-    normalizer, *log_probabilities = transducer_slices.scores(
-      logits, given.tokens, blank_index
+    normalizer, blank, label = transducer_slices.scores(
+      logits, given.tokens[:, None], blank_index
     )
-    loss, log_odds = _losses(given, *log_probabilities)
+    loss, log_odds = transducer_arcs.losses(given, blank, label)
 
     def gradient(upstream):
-      blank, label = _arcs(given, loss, log_odds, upstream, frames)
+      arcs = transducer_arcs.occupancies(given, log_odds, frames)
+      blank, label = transducer_arcs.weigh(arcs, loss, upstream)
       change = transducer_slices.gradient(
-        logits, given.tokens, normalizer, blank, label, blank_index
+        logits, given.tokens[:, None], normalizer, blank, label, blank_index
       )
       return targets.once(change, watched)
 
@@ -143,25 +148,67 @@ def fused_transducer_losses(
   given = targets.Targets(
     labels, label_length, length, batch, frames, columns, vocab, blank_index
   )
-  size = _slice_frames(slice_frames, batch, frames, columns, vocab)
-  # Padding may be NaN, which a product with 0 would carry into the weights.
-  inside = tf.sequence_mask(given.length, frames)[..., None]
-  encoder = tf.where(inside, encoder, 0.0)
-  inside = tf.sequence_mask(given.label_length + 1, columns)[..., None]
-  prediction = tf.where(inside, prediction, 0.0)
+  size = transducer_slices.slice_frames(
+    slice_frames, batch, frames, columns, vocab
+  )
+  encoder, prediction = given.masked(encoder, prediction)
+  return joint_losses(given, encoder, prediction, joint, blank_index, size)
+
+
+def joint_losses(
+  given: targets.Targets,
+  encoder: tf.Tensor,
+  prediction: tf.Tensor,
+  joint: transducer_joint.JointWeights,
+  blank_index: int,
+  slice_frames: signatures.Size,
+  windows: transducer_windows.Windows | None = None,
+) -> tf.Tensor:
+  """`fused_transducer_losses` of what has been checked, of all paths or some.
+
+  Args:
+    given: labels and lengths.
+    encoder: float32 [B, T, D], finite outside of the lengths.
+    prediction: float32 [B, U + 1, P], the same.
+    joint: `transducer_joint.JointWeights` of float32 tensors.
+    blank_index: int.
+    slice_frames: int, frames of a slice.
+    windows: the columns of every frame that paths may use, or None for all.
+
+  Returns:
+    float32 [B].
+  """
+  frames, columns = targets.sizes(encoder)[1], targets.sizes(prediction)[1]
 
   @targets.custom_gradient
   def losses(*watched):
     # Or the caller's tape would record, and hold, what is computed here.
     encoder, prediction, kernel, bias = (tf.stop_gradient(x) for x in watched)
-    normalizer, *log_probabilities = transducer_slices.joint_scores(
-      encoder, prediction, kernel, bias, given.tokens, blank_index, size
+    normalizer, blank, label = transducer_joint_slices.joint_scores(
+      encoder,
+      prediction,
+      kernel,
+      bias,
+      given.tokens,
+      blank_index,
+      slice_frames,
+      windows,
     )
-    loss, log_odds = _losses(given, *log_probabilities)
+    if windows:
+      blank, label = (
+        transducer_windows.spread(x, windows, columns, LOG_ZERO)
+        for x in (blank, label)
+      )
+    loss, log_odds = transducer_arcs.losses(given, blank, label)
 
     def gradient(upstream):
-      blank, label = _arcs(given, loss, log_odds, upstream, frames)
-      changes = transducer_slices.joint_gradient(
+      arcs = transducer_arcs.occupancies(given, log_odds, frames)
+      blank, label = transducer_arcs.weigh(arcs, loss, upstream)
+      if windows:
+        blank, label = (
+          transducer_windows.narrow(x, windows) for x in (blank, label)
+        )
+      changes = transducer_joint_slices.joint_gradient(
         encoder,
         prediction,
         kernel,
@@ -171,7 +218,8 @@ def fused_transducer_losses(
         blank,
         label,
         blank_index,
-        size,
+        slice_frames,
+        windows,
       )
       return [targets.once(change, *watched) for change in changes]
 
@@ -182,44 +230,3 @@ def fused_transducer_losses(
     joint.output_kernel,
     joint.output_bias,
   )
-
-
-def _slice_frames(slice_frames, *sizes):
-  if slice_frames is None:
-    return transducer_slices.default_frames(*sizes)
-  if slice_frames < 1:
-    raise ValueError(
-      "slice_frames must be at least 1, or None. "
-      f"Received: slice_frames={slice_frames}"
-    )
-  frames = sizes[1]
-  if tf.is_tensor(frames):
-    return tf.maximum(1, tf.minimum(slice_frames, frames))
-  return max(1, min(slice_frames, frames))
-
-
-def _losses(given, blank, label):
-  """Losses [B], and what `_arcs` needs, from log probabilities."""
-  log_likelihood, log_odds = transducer_lattice.forward(
-    blank, label, given.length, given.label_length
-  )
-  loss = tf.where(given.wrong, float("nan"), 0.0 - log_likelihood)
-  return loss, log_odds
-
-
-def _arcs(given, loss, log_odds, upstream, frames):
-  """Occupancies of blanks and labels, times the gradient of the loss."""
-  loss = loss[:, None, None]
-  upstream = tf.cast(upstream, tf.float32)[:, None, None]
-  left_out = tf.equal(upstream, 0.0) | tf.math.is_inf(loss)
-  blank, label = (
-    tf.where(
-      left_out,
-      0.0,
-      tf.where(tf.math.is_nan(loss), float("nan"), arc * upstream),
-    )
-    for arc in transducer_lattice.occupancies(
-      log_odds, given.length, given.label_length, frames
-    )
-  )
-  return blank, label

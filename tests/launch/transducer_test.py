@@ -21,7 +21,7 @@ def directory(tmp_path_factory):
 
 @pytest.fixture
 def trained(directory, make_config, train_cores):
-  """Model and tokenizer of a run of three steps."""
+  """Model and tokenizer of a run of three steps, with the pruned loss."""
   if not (directory / "run").exists():
     config = make_config(cores=1)
     config.model.name = "hybrid"
@@ -30,6 +30,8 @@ def trained(directory, make_config, train_cores):
       "prediction": "stateless",
       "prediction_dim": 8,
       "joint_dim": 8,
+      "loss": "pruned",
+      "pruning": {"window": 4, "simple_scale": 0.1},
       # Or three steps would leave a model that says blanks alone.
       "blank_prior": 0.25,
     }

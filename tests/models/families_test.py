@@ -31,6 +31,10 @@ CASES = {
     "conformer_transducer",
     {**_TRANSDUCER, "prediction": "stateless"},
   ),
+  "pruned_transducer": (
+    "conformer_transducer",
+    {**_TRANSDUCER, "loss": "pruned", "pruning": {"window": 3}},
+  ),
   "hybrid": ("hybrid", _TRANSDUCER),
   "best_rq": (
     "best_rq",

@@ -25,6 +25,7 @@ FLAGS = {
     "vocab": 256,
     "dim": 144,
     "hidden": 144,
+    "window": 5,
   },
   "streaming": {"batch": 1, "vocab": 1024},
   "attention": {"rounds": 20, "batch": 8},

@@ -1,6 +1,8 @@
-"""launch.benchmark transducer: both forms of one loss, timed and weighed."""
+"""launch.benchmark transducer: the forms of one loss, timed and weighed."""
 
 import json
+
+import pytest
 
 from launch.benchmark import transducer_cost
 
@@ -11,7 +13,10 @@ SIZES = {
   "vocab": 5,
   "dim": 4,
   "hidden": 4,
+  "window": 4,
 }
+# Bytes for each class that the processes of a test say they took.
+BYTES = {"plain": 1000, "fused": 100, "pruned": 150}
 
 
 def test_a_small_run(tmp_path, monkeypatch):
@@ -24,22 +29,41 @@ def test_a_small_run(tmp_path, monkeypatch):
       _weigh(dict(a[2:].split("=") for a in arguments[1:])),
     ),
   )
-  figures = transducer_cost.measure(SIZES, False, 3)
-  assert list(figures) == ["plain", "fused"]
-  for row in figures.values():
+  figures = transducer_cost.measure(transducer_cost.FORMS, SIZES, False, 3)
+  assert list(figures) == list(transducer_cost.FORMS)
+  for form, row in figures.items():
     low, high = row["quartiles_seconds"]
     assert 0 < low <= row["median_seconds"] <= high
-  plain, fused = figures["plain"], figures["fused"]
-  assert abs(plain["loss"] / fused["loss"] - 1) < 1e-5
-  # What the two forms weigh in the process of their own they are asked for.
-  assert plain["peak_bytes"] == 1000 * 5 and fused["peak_bytes"] == 100 * 5
+    assert row["median_cpu_seconds"] > 0
+    # A window of four columns holds all of three labels.
+    assert abs(row["loss"] / figures["plain"]["loss"] - 1) < 1e-5
+    # What a form weighs in the process of its own that it is asked for.
+    assert row["peak_bytes"] == BYTES[form] * 5
+  assert figures["pruned"]["memory_ratio"] == 0.15
+  low, high = figures["fused"]["quartiles_cpu_ratio"]
+  assert 0 < low <= figures["fused"]["cpu_ratio"] <= high
   json.dumps(figures)
+
+
+def test_a_narrow_window_keeps_fewer_paths():
+  full, pruned = (
+    transducer_cost.make_step(form, {**SIZES, "window": 2}, False)()
+    for form in ("fused", "pruned")
+  )
+  assert pruned > full + 0.01
+
+
+def test_forms_by_name():
+  assert transducer_cost.chosen(["pruned", "fused"]) == ["fused", "pruned"]
+  for names in ([], ["fused", "quick"]):
+    with pytest.raises(ValueError, match="--forms must be some of .*Received"):
+      transducer_cost.chosen(names)
 
 
 def _weigh(flags):
   vocab, form = int(flags["vocab"]), flags["peak_of"]
   with open(flags["json"], "w") as file:
-    json.dump({"peak_bytes": vocab * {"plain": 1000, "fused": 100}[form]}, file)
+    json.dump({"peak_bytes": vocab * BYTES[form]}, file)
 
 
 def test_peak_counts_the_logits(run_program, tmp_path):
@@ -47,7 +71,7 @@ def test_peak_counts_the_logits(run_program, tmp_path):
   flags = ["--batch=8", "--frames=64", "--labels=63", "--vocab=512"]
   flags += ["--dim=4", "--hidden=4"]
   found = {}
-  for form in transducer_cost.FORMS:
+  for form in ("plain", "fused"):
     path = tmp_path / f"{form}.json"
     done = run_program(
       "benchmark.transducer_cost",

@@ -22,14 +22,22 @@ FIELDS = {
   "hybrid": {"prediction": "stateless", "prediction_dim": 8, "joint_dim": 16},
   "best_rq": {"codebook_size": 16, "mask_ms": 80.0},
 }
+_PRUNED = {"loss": "pruned", "pruning": {"window": 3, "warmup_steps": 9}}
 
 
-@pytest.mark.parametrize("name", sorted(registry.MODELS))
-def test_every_family(name):
+@pytest.mark.parametrize(
+  ("name", "fields"),
+  [*((name, {}) for name in sorted(registry.MODELS)), ("hybrid", _PRUNED)],
+)
+def test_every_family(name, fields):
   config = base.get_config()
   config.policy = "mixed_bfloat16"
   config.model.name = name
-  config.model.fields = {**recognisers.CONFORMER, **FIELDS.get(name, {})}
+  config.model.fields = {
+    **recognisers.CONFORMER,
+    **FIELDS.get(name, {}),
+    **fields,
+  }
   text, facts = program.make(config, 4, 2, 8000, 3, 8)
   assert facts.rejected is None and facts.suspects == {}
   assert facts.outside_scope == () and facts.flops_unknown == ()
