@@ -10,6 +10,7 @@ streaming   a streaming recogniser, chunk after chunk
 attention   a training step with this package's attention and the formula's
 index       opening records of many utterances, and resuming at any step
 input       what a host reads a second, from a disk or from gs://
+peers       this package and others that do the same
 """
 
 import runpy
@@ -23,6 +24,7 @@ NAMES = (
   "attention",
   "index",
   "input",
+  "peers",
 )
 
 

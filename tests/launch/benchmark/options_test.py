@@ -31,6 +31,7 @@ FLAGS = {
   "attention": {"rounds": 20, "batch": 8},
   "index": {"batch": 256},
   "input": {"rounds": 8, "batch": 256},
+  "peers": {"rounds": 10},
 }
 
 
