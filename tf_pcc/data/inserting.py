@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -29,8 +29,20 @@ class Inserted:
   read: Callable[[int], np.ndarray]
   rate: int
 
-  def __call__(self, start, stop, sample_rate):
-    """Yields the waveforms from `start` to `stop`."""
+  def __call__(
+    self, start: int, stop: int, sample_rate: int
+  ) -> Iterator[np.ndarray | ValueError]:
+    """Yields waveforms.
+
+    Args:
+      start: The first one.
+      stop: One after the last one.
+      sample_rate: Wanted rate in Hz.
+
+    Yields:
+      int16 or float32 `[samples]`, or the ValueError that says why one of the
+      corpus' own cannot be read.
+    """
     first, last = self._ordinary(start, stop)
     ordinary = iter(self.corpus.waveforms(first, last, sample_rate))
     for row in self.rows[start:stop]:
