@@ -48,6 +48,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     objects = self.server.objects
     if found := re.fullmatch(r"/storage/v1/b/([^/]+)", path):
       return self._json({"name": found[1], "location": "HERE"})
+    if re.fullmatch(r"/storage/v1/b/[^/]+/storageLayout", path):
+      return self._json({"hierarchicalNamespace": {"enabled": False}})
     if found := re.fullmatch(r"/storage/v1/b/([^/]+)/o", path):
       return self._json(self._listing(found[1], query))
     if found := re.fullmatch(r"/storage/v1/b/([^/]+)/o/([^/]+)", path):

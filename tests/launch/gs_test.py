@@ -94,6 +94,33 @@ def test_files_records_and_checkpoints(bucket, corpus):
   }
 
 
+def test_a_corpus_is_prepared_into_a_bucket(
+  bucket, run_program, recordings, tmp_path
+):
+  """Whole, under its own name, and with nothing left of how it was made."""
+  table = [
+    "path\ttext",
+    *(f"{path}\t{text}" for path, text in recordings.items()),
+  ]
+  (tmp_path / "corpus.tsv").write_text("\n".join(table))
+  for output in (str(tmp_path / "made"), "gs://bucket/made"):
+    done = run_program(
+      "prepare",
+      f"--corpus={tmp_path / 'corpus.tsv'}",
+      f"--output={output}",
+      "--shards=2",
+      environment=bucket.environment(),
+    )
+    assert done.code == 0, done.stderr
+  made = {
+    name.rpartition("/")[2]: content
+    for name, (content, *_) in bucket.objects.items()
+    if name.startswith("bucket/made") and not name.endswith("/")
+  }
+  assert made == {p.name: p.read_bytes() for p in (tmp_path / "made").iterdir()}
+  assert not any("partial" in name for name in bucket.objects)
+
+
 def test_a_run_trains_resumes_and_is_evaluated(
   bucket, write_config, run_program
 ):
