@@ -11,6 +11,7 @@ attention   a training step with this package's attention and the formula's
 index       opening records of many utterances, and resuming at any step
 input       what a host reads a second, from a disk or from gs://
 peers       this package and others that do the same
+roofline    a step's rate beside the machine's, and its costliest ops
 """
 
 import runpy
@@ -25,6 +26,7 @@ NAMES = (
   "index",
   "input",
   "peers",
+  "roofline",
 )
 
 

@@ -32,6 +32,7 @@ FLAGS = {
   "index": {"batch": 256},
   "input": {"rounds": 8, "batch": 256},
   "peers": {"rounds": 10},
+  "roofline": {"rounds": 20, "batch": 8},
 }
 
 
