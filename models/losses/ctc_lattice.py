@@ -13,14 +13,14 @@ backward variables.
 
 import tensorflow as tf
 
-from models.losses import scanning, targets
+from models.losses import compiling, scanning, targets
 from models.losses.log_zero import LOG_ZERO
 
 # Second result of `forward`.
 Odds = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
-@tf.function(autograph=False, jit_compile=True)
+@compiling.compiled
 def forward(
   blank: tf.Tensor,
   label: tf.Tensor,
@@ -96,7 +96,7 @@ def forward(
   return log_likelihood, (blank_odds, label_odds, in_blank - in_label)
 
 
-@tf.function(autograph=False, jit_compile=True)
+@compiling.compiled
 def occupancies(
   odds: Odds,
   may_skip: tf.Tensor,

@@ -9,7 +9,7 @@ batches are spared what TensorFlow takes to start each.
 
 import tensorflow as tf
 
-from models.losses import ctc_lattice, targets
+from models.losses import compiling, ctc_lattice, targets
 
 # Labels [B, U], whether the blank before each may be left out, the lengths in
 # frames [B] and in labels [B].
@@ -46,7 +46,7 @@ def checked(
   )
 
 
-@tf.function(autograph=False, jit_compile=True)
+@compiling.compiled
 def forward(
   labels: tf.Tensor,
   label_length: tf.Tensor,
@@ -99,7 +99,7 @@ def forward(
   return loss, scales, odds, (labels, *lattice)
 
 
-@tf.function(autograph=False, jit_compile=True)
+@compiling.compiled
 def gradient(
   logits: tf.Tensor,
   loss: tf.Tensor,

@@ -9,10 +9,15 @@ columns are made.
 import tensorflow as tf
 
 from models import signatures
-from models.losses import targets, transducer_slices, transducer_windows
+from models.losses import (
+  compiling,
+  targets,
+  transducer_slices,
+  transducer_windows,
+)
 
 
-@tf.function(autograph=False, jit_compile=True)
+@compiling.compiled
 def joint_scores(
   encoder: tf.Tensor,
   prediction: tf.Tensor,
@@ -55,7 +60,7 @@ def joint_scores(
   return join(normalizer, frames), join(blank, frames), join(label, frames)
 
 
-@tf.function(autograph=False, jit_compile=True)
+@compiling.compiled
 def joint_gradient(
   encoder: tf.Tensor,
   prediction: tf.Tensor,

@@ -13,11 +13,11 @@ Implementation of Recurrent Neural Network Transducer in TensorFlow", 2018.
 import tensorflow as tf
 
 from models import signatures
-from models.losses import targets
+from models.losses import compiling, targets
 from models.losses.log_zero import LOG_ZERO
 
 
-@tf.function(autograph=False, jit_compile=True)
+@compiling.compiled
 def forward(
   blank: tf.Tensor, label: tf.Tensor, length: tf.Tensor, label_length: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -68,7 +68,7 @@ def forward(
   return tf.where(unknown, float("nan"), log_likelihood), log_odds
 
 
-@tf.function(autograph=False, jit_compile=True)
+@compiling.compiled
 def occupancies(
   log_odds: tf.Tensor,
   length: tf.Tensor,

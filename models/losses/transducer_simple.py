@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from models import signatures
 from models.losses import (
+  compiling,
   targets,
   transducer_arcs,
   transducer_joint_slices,
@@ -194,7 +195,7 @@ def _normalizer(encoder, kernel, rows, slice_frames):
   return normalizer(encoder, kernel, rows)
 
 
-@tf.function(autograph=False, jit_compile=True)
+@compiling.compiled
 def _normalizer_value(encoder, kernel, rows, slice_frames):
   row_scale, row_exps = _exponentials(rows)
 
@@ -211,7 +212,7 @@ def _normalizer_value(encoder, kernel, rows, slice_frames):
   return transducer_joint_slices.join(slices, targets.sizes(encoder)[1])
 
 
-@tf.function(autograph=False, jit_compile=True)
+@compiling.compiled
 def _normalizer_gradient(encoder, kernel, rows, upstream, slice_frames):
   batch, frames, width = targets.sizes(encoder)
   _, row_exps = _exponentials(rows)

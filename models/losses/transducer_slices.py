@@ -12,7 +12,7 @@ gradient, where TensorFlow would hold an array for every operation.
 import tensorflow as tf
 
 from models import signatures
-from models.losses import targets
+from models.losses import compiling, targets
 
 # Logits of a slice, unless the caller says how many frames: 4 MiB of float32.
 _SLICE_ELEMENTS = 2**20
@@ -53,7 +53,7 @@ def slice_frames(
   return tf.maximum(1, tf.minimum(wanted, frames))
 
 
-@tf.function(autograph=False, jit_compile=True)
+@compiling.compiled
 def scores(
   logits: tf.Tensor,
   tokens: tf.Tensor,
@@ -86,7 +86,7 @@ def scores(
   )
 
 
-@tf.function(autograph=False, jit_compile=True)
+@compiling.compiled
 def gradient(
   logits: tf.Tensor,
   tokens: tf.Tensor,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from models import signatures
-from models.losses import targets
+from models.losses import compiling, targets
 
 
 class Windows(NamedTuple):
@@ -30,7 +30,7 @@ class Windows(NamedTuple):
   size: int
 
 
-@tf.function(autograph=False, jit_compile=True)
+@compiling.compiled
 def choose(
   blank: tf.Tensor,
   label: tf.Tensor,
@@ -125,7 +125,7 @@ def put_back(
   )
 
 
-@tf.function(autograph=False, jit_compile=True)
+@compiling.compiled
 def spread(
   inside: tf.Tensor, windows: Windows, columns: signatures.Size, fill: float
 ) -> tf.Tensor:
@@ -147,7 +147,7 @@ def spread(
   return result
 
 
-@tf.function(autograph=False, jit_compile=True)
+@compiling.compiled
 def narrow(nodes: tf.Tensor, windows: Windows) -> tf.Tensor:
   """The inverse of `spread`, 0 beyond column U.
 
