@@ -100,17 +100,21 @@ class Beam:
     """Makes shards.
 
     Args:
-      tasks: Of all shards to make.
+      tasks: Of all shards to make, at least one, in one folder.
       report: Called as shards are finished.
 
     Raises:
       ValueError: If a worker, or Beam itself, ended before all were made.
     """
-    waiting = {task.part: task for task in tasks}
+    from tensorflow.io import gfile
+
+    waiting = {os.path.basename(task.part): task for task in tasks}
+    folder = os.path.dirname(tasks[0].path)
 
     def look():
-      for task in [task for task in waiting.values() if task.is_finished()]:
-        del waiting[task.part]
+      # One listing: in a bucket each question is a request.
+      for name in waiting.keys() & set(gfile.listdir(folder)):
+        task = waiting.pop(name)
         report(task.count, task.skipped())
 
     remote = any(files.is_remote(task.path) for task in tasks)
