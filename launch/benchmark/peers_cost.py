@@ -34,11 +34,6 @@ from launch.benchmark.peers import (
 )
 from tf_pcc import files
 
-_ROWS = flags.DEFINE_list("rows", None, "Comparisons; default: all there are.")
-_SETUP = flags.DEFINE_bool("setup", False, "Installs the peers, and ends.")
-_ENVIRONMENT = flags.DEFINE_string(
-  "environment", None, "Where the peers are installed."
-)
 _CORES = 2
 
 
@@ -200,15 +195,23 @@ def _line(row):
   )
 
 
+def _define_flags():
+  """Not when this is imported: other programs have flags of these names."""
+  flags.DEFINE_list("rows", None, "Comparisons; default: all there are.")
+  flags.DEFINE_bool("setup", False, "Installs the peers, and ends.")
+  flags.DEFINE_string("environment", None, "Where the peers are installed.")
+
+
 def main(arguments: Sequence[str]) -> None:
   cli.no_arguments(arguments)
-  if _SETUP.value:
-    print(f"ready: {packages.setup(_ENVIRONMENT.value)}")
+  asked: Any = flags.FLAGS
+  if asked.setup:
+    print(f"ready: {packages.setup(asked.environment)}")
     return
-  comparisons = chosen(_ROWS.value)
+  comparisons = chosen(asked.rows)
   path, rounds = options.json_path(), options.rounds()
   _limit_threads()
-  packages.use(_ENVIRONMENT.value)
+  packages.use(asked.environment)
   rows = []
   for name, comparison in comparisons.items():
     found = compare(name, comparison, rounds)
@@ -231,4 +234,5 @@ def main(arguments: Sequence[str]) -> None:
 
 if __name__ == "__main__":
   options.define_rounds(10)
+  _define_flags()
   cli.run("launch.benchmark peers", main, verbosity=logging.WARNING)
