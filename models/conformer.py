@@ -113,8 +113,7 @@ class ConformerEncoder(keras.layers.Layer):
     x, lengths = self.subsampling(features, lengths)
     x = self.dropout(x, training=training)
     time = x.shape[1] if x.shape[1] is not None else tf.shape(x)[1]
-    positions = attention.relative_positions(time, self.config.dim)
-    positions = tf.cast(positions, x.dtype)
+    positions = tf.cast(self._positions(time, time), x.dtype)
     mask, seen = tf.sequence_mask(lengths, time), None
     if self.config.chunk_frames:
       seen = mask[:, None, :] & attention.chunk_mask(
@@ -176,8 +175,7 @@ class ConformerEncoder(keras.layers.Layer):
       config.chunk_frames,
       config.left_chunks * config.chunk_frames,
     )
-    positions = attention.relative_positions(before + chunk, config.dim)
-    positions = tf.cast(positions[: before + 2 * chunk - 1], x.dtype)
+    positions = tf.cast(self._positions(before + chunk, chunk), x.dtype)
     mask = tf.sequence_mask(lengths, chunk)
     started = tf.range(before) >= before - state["frames"][:, None]
     seen = tf.concat([started, mask], axis=1)
@@ -190,6 +188,10 @@ class ConformerEncoder(keras.layers.Layer):
     # More than the attention can see need not be counted.
     following["frames"] = tf.minimum(state["frames"] + lengths, before)
     return x, lengths, following
+
+  def _positions(self, frames, asking):
+    """What all blocks' attention has to know of the frames' places."""
+    return self.blocks[0].attention.positions(frames, asking)
 
   @property
   def dim(self) -> int:

@@ -6,10 +6,9 @@ import keras
 import tensorflow as tf
 
 from models import signatures
+from models.layers import self_attention
 from tf_pcc import replicas
 
-# Large enough to switch a key off, small enough for bfloat16 and float32.
-_MASKED = -1e9
 # Turned queries are so wide for every head: wider ones are no smaller than the
 # scores by distance of a few hundred frames that they replace.
 _WIDEST_TURNED = 256
@@ -109,13 +108,8 @@ def chunk_mask(
   return (behind >= 0) & (behind <= left_chunks)
 
 
-def _exchange(tensor):
-  """Heads and batch, the first two axes, one for the other."""
-  return tf.transpose(tensor, [1, 0, 2, 3])
-
-
 @keras.saving.register_keras_serializable(package="tf_pcc_models")
-class RelativeSelfAttention(keras.layers.Layer):
+class RelativeSelfAttention(self_attention.SelfAttention):
   """Multi-head self-attention over content and relative position.
 
   score(i, j) = ((q_i + u) . k_j + (q_i + v) . r_{i-j}) / sqrt(head width), the
@@ -145,91 +139,49 @@ class RelativeSelfAttention(keras.layers.Layer):
     shift_free: bool | None = None,
     **kwargs: Any,
   ):
-    super().__init__(**kwargs)
+    super().__init__(dim, heads, **kwargs)
     self.shift_free = shift_free
-    if dim % heads:
-      raise ValueError(
-        f"heads must divide dim. Received: heads={heads}, dim={dim}"
-      )
-    self.dim, self.heads = int(dim), int(heads)
-    self.width = self.dim // self.heads
-    dense = keras.layers.Dense
-    self.query_key_value = dense(3 * self.dim, dtype=self.dtype_policy)
-    self.position = dense(self.dim, use_bias=False, dtype=self.dtype_policy)
-    self.output_projection = dense(self.dim, dtype=self.dtype_policy)
 
-  def build(
-    self,
-    x_shape: signatures.Shape,
-    positions_shape: signatures.Shape | None = None,
-    mask_shape: signatures.Shape | None = None,
-  ) -> None:
-    shape = (None, None, self.dim)
-    self.query_key_value.build(shape)
-    self.position.build(shape[1:])
-    self.output_projection.build(shape)
+  def make_position_layers(self) -> None:
+    self.position = keras.layers.Dense(
+      self.dim, use_bias=False, dtype=self.dtype_policy
+    )
+
+  def build_positions(self) -> None:
+    self.position.build((None, self.dim))
     for name in ("content_bias", "position_bias"):
       bias = self.add_weight(
         name=name, shape=[self.heads, self.width], initializer="zeros"
       )
       setattr(self, name, bias)
-    self.built = True
 
-  def call(
-    self, x: tf.Tensor, positions: tf.Tensor, mask: tf.Tensor
+  def positions(
+    self, frames: signatures.Size, asking: signatures.Size
   ) -> tf.Tensor:
-    """Attends.
+    """Sinusoids of the distances from the last frames to all.
 
     Args:
-      x: float [B, T, dim].
-      positions: float [2T - 1, dim], `relative_positions(T, dim)`.
-      mask: bool [B, T], the valid frames, or [B, T, T], those frame i sees.
+      frames: int, K, all frames.
+      asking: int, T, the last of them.
 
     Returns:
-      float [B, T, dim].
+      float32 [K + T - 1, dim].
     """
-    query, key, value = self._project(x)
-    mask = mask[:, None] if len(mask.shape) == 2 else mask
-    return self._attend(query, key, value, positions, mask)
+    return relative_positions(frames, self.dim)[: frames + asking - 1]
 
-  def step(
-    self,
-    x: tf.Tensor,
-    positions: tf.Tensor,
-    mask: tf.Tensor,
-    past: tuple[tf.Tensor, tf.Tensor],
-  ) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
-    """Attends from the next T frames of a stream to them and P before them.
+  def scores(
+    self, query: tf.Tensor, key: tf.Tensor, positions: tf.Tensor
+  ) -> tf.Tensor:
+    """By content and by distance, before they are scaled.
 
     Args:
-      x: float [B, T, dim].
-      positions: float [P + 2T - 1, dim], the first of
-        `relative_positions(P + T, dim)`.
-      mask: bool [B, P + T], the frames seen.
-      past: pair of float [B, heads, P, width], keys and values before.
+      query: float [heads, B, T, width].
+      key: float [heads, B, K, width].
+      positions: what `positions` gave for K and T.
 
     Returns:
-      float [B, T, dim], and the next `past`.
+      float [heads, B, T, K].
     """
-    query, *now = self._project(x)
-    key, value = (
-      tf.concat([_exchange(tf.cast(before, new.dtype)), new], axis=2)
-      for before, new in zip(past, now)
-    )
-    y = self._attend(query, key, value, positions, mask[:, None])
-    time = tf.shape(x)[1]
-    return y, (_exchange(key[:, :, time:]), _exchange(value[:, :, time:]))
-
-  def _project(self, x):
-    """Queries, keys and values [heads, B, T, width]."""
-    batch, time = tf.unstack(tf.shape(x)[:2])
-    heads = tf.reshape(
-      self.query_key_value(x), [batch, time, 3, self.heads, self.width]
-    )
-    return tf.unstack(tf.transpose(heads, [2, 3, 0, 1, 4]))
-
-  def _attend(self, query, key, value, positions, mask):
-    """Mixes values [heads, B, K, width]; the mask is [B, 1 or T, K]."""
     content_bias = tf.cast(self.content_bias, query.dtype)[:, None, None]
     position_bias = tf.cast(self.position_bias, query.dtype)[:, None, None]
     by_content, by_position = query + content_bias, query + position_bias
@@ -237,16 +189,9 @@ class RelativeSelfAttention(keras.layers.Layer):
     if free is None:
       free = replicas.on_tpu() and self.dim <= _WIDEST_TURNED
     if free:
-      scores = self._of_places(by_content, by_position, key, positions)
-    else:
-      scores = tf.matmul(by_content, key, transpose_b=True)
-      scores += self._by_position(by_position, positions)
-    scores *= self.width**-0.5
-    scores = tf.where(mask, tf.cast(scores, tf.float32), _MASKED)
-    weights = tf.cast(tf.nn.softmax(scores), value.dtype)
-    mixed = tf.transpose(tf.matmul(weights, value), [1, 2, 0, 3])
-    batch, time = tf.unstack(tf.shape(mixed)[:2])
-    return self.output_projection(tf.reshape(mixed, [batch, time, self.dim]))
+      return self._of_places(by_content, by_position, key, positions)
+    scores = tf.matmul(by_content, key, transpose_b=True)
+    return scores + self._by_position(by_position, positions)
 
   def _of_places(self, by_content, by_position, key, positions):
     """Scores [heads, B, T, K], by content and position in one product.
@@ -294,9 +239,4 @@ class RelativeSelfAttention(keras.layers.Layer):
     )
 
   def get_config(self) -> dict[str, Any]:
-    return {
-      **super().get_config(),
-      "dim": self.dim,
-      "heads": self.heads,
-      "shift_free": self.shift_free,
-    }
+    return {**super().get_config(), "shift_free": self.shift_free}

@@ -12,7 +12,19 @@ import keras
 import tensorflow as tf
 
 from models import signatures
-from models.layers import attention, convolution, dropout, feed_forward
+from models.layers import (
+  attention,
+  convolution,
+  dropout,
+  feed_forward,
+  rotary,
+)
+
+# By the name that `ConformerConfig.position` takes.
+ATTENTIONS = {
+  "relative": attention.RelativeSelfAttention,
+  "rotary": rotary.RotarySelfAttention,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +44,12 @@ class ConformerConfig:
     chunk_frames: frames (after subsampling) of a chunk, whose frames see each
       other and `left_chunks` chunks before theirs; 0: all see all.
     left_chunks: chunks before its own that a frame sees.
+    position: how attention knows places: "relative" (the paper's) or "rotary",
+      which has no weights for them.
 
   Raises:
-    ValueError: If a size is below 1, or a number of chunks or frames negative.
+    ValueError: If a size is below 1, a number of chunks or frames negative, or
+      a name not known.
   """
 
   dim: int
@@ -48,6 +63,7 @@ class ConformerConfig:
   causal: bool = False
   chunk_frames: int = 0
   left_chunks: int = 0
+  position: str = "relative"
 
   def __post_init__(self):
     sizes = ("dim", "blocks", "heads", "kernel", "feed_forward_factor")
@@ -58,6 +74,11 @@ class ConformerConfig:
         raise ValueError(
           f"{name} must be at least {least}. Received: {name}={value}"
         )
+    if self.position not in ATTENTIONS:
+      raise ValueError(
+        f"position must be one of {sorted(ATTENTIONS)}. "
+        f"Received: position={self.position!r}"
+      )
 
 
 @keras.saving.register_keras_serializable(package="tf_pcc_models")
@@ -87,7 +108,7 @@ class ConformerBlock(keras.layers.Layer):
     factor = config.feed_forward_factor
     self.first = feed_forward.FeedForward(dim, factor, rate, seed, dtype=policy)
     self.attention_norm = keras.layers.LayerNormalization(dtype=policy)
-    self.attention = attention.RelativeSelfAttention(
+    self.attention = ATTENTIONS[config.position](
       dim, config.heads, dtype=policy
     )
     self.attention_dropout = dropout.ReplicaDropout(
@@ -136,7 +157,7 @@ class ConformerBlock(keras.layers.Layer):
 
     Args:
       x: float [B, T, dim].
-      positions: float [2T - 1, dim].
+      positions: `attention.positions(T, T)`.
       mask: bool [B, T], the valid frames.
       seen: bool [B, T, T], the frames that frame i sees, or None for all the
         valid ones.
@@ -185,7 +206,7 @@ class ConformerBlock(keras.layers.Layer):
 
     Args:
       x: float [B, T, dim].
-      positions: float [P + 2T - 1, dim] for P frames before the chunk.
+      positions: `attention.positions(P + T, T)` for P frames before the chunk.
       mask: bool [B, T], the valid frames.
       seen: bool [B, P + T], the valid frames, those before included.
       past: what `initial_state` or the last step returned.

@@ -146,6 +146,13 @@ def test_sizes_out_of_range(name, value):
     conformer.ConformerConfig(**fields)
 
 
+def test_unknown_position():
+  with pytest.raises(
+    ValueError, match=r"position must be .*'rotary'.*Received: position='sine'"
+  ):
+    conformer.ConformerConfig(dim=8, blocks=1, heads=2, position="sine")
+
+
 @pytest.mark.parametrize("name", ["chunk_frames", "left_chunks"])
 def test_chunks_out_of_range(name):
   fields = {"dim": 8, "blocks": 1, "heads": 2, name: -1}

@@ -23,11 +23,11 @@ CASES = {
       "features": {"normalization": "global", "mels": 40},
     },
   ),
-  "conformer_ctc_conv2d": (
+  "conformer_ctc_conv2d_rotary": (
     "conformer_ctc",
     {
       "size": "S",
-      "encoder": {**_SMALL, "dropout": 0.0},
+      "encoder": {**_SMALL, "dropout": 0.0, "position": "rotary"},
       "specaugment": {"time_masks": 2},
     },
   ),

@@ -74,6 +74,7 @@ def _stream(model, audio, lengths, step=None):
     {"chunk_frames": 5, "kernel": 8, "subsampling_factor": 6},
     {"subsampling": "conv2d", "blocks": 1},
     {"chunk_frames": 40, "left_chunks": 1},
+    {"chunk_frames": 3, "left_chunks": 2, "position": "rotary"},
   ],
   ids=str,
 )

@@ -58,7 +58,9 @@ def _numpy_attention(layer, x, before, lengths):
 
 
 @pytest.mark.parametrize(
-  ("policy", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.1)]
+  # Values are up to 10, of which bfloat16 knows 1 in 256.
+  ("policy", "tolerance"),
+  [("float32", 1e-5), ("mixed_bfloat16", 0.3)],
 )
 @pytest.mark.parametrize("time", [1, 2, 7])
 @pytest.mark.parametrize("shift_free", [False, True])
@@ -76,7 +78,9 @@ def test_a_whole_equals_numpy(shift_free, time, policy, tolerance):
 
 
 @pytest.mark.parametrize(
-  ("policy", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.1)]
+  # Values are up to 10, of which bfloat16 knows 1 in 256.
+  ("policy", "tolerance"),
+  [("float32", 1e-5), ("mixed_bfloat16", 0.3)],
 )
 @pytest.mark.parametrize("time", [1, 2, 7])
 @pytest.mark.parametrize("shift_free", [False, True])
