@@ -4,6 +4,8 @@ Data and model: as in desk_transducer.py. Loss: of five columns of the lattice
 in each frame, chosen by an additive joint network whose loss is trained with
 it. Error rates are those of the real joint network, and losses that are
 reported count all paths.
+Result: 3.4% WER with --config.cores=1, one seed (RESULTS.md, "What the fused
+transducer loss saves").
 Source: Kuang et al., Interspeech 2022, arXiv 2206.13236.
 
   python -m launch.train --config=launch/configs/desk_pruned_transducer.py \\

@@ -16,6 +16,7 @@ FIELDS = {
       **recognisers.CONFORMER["encoder"],
       "chunk_frames": 2,
       "left_chunks": 1,
+      "position": "rotary",
     }
   },
   "conformer_transducer": {"prediction_dim": 8, "joint_dim": 16},
