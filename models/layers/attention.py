@@ -142,12 +142,12 @@ class RelativeSelfAttention(self_attention.SelfAttention):
     super().__init__(dim, heads, **kwargs)
     self.shift_free = shift_free
 
-  def make_position_layers(self) -> None:
+  def _make_position_layers(self) -> None:
     self.position = keras.layers.Dense(
       self.dim, use_bias=False, dtype=self.dtype_policy
     )
 
-  def build_positions(self) -> None:
+  def _build_positions(self) -> None:
     self.position.build((None, self.dim))
     for name in ("content_bias", "position_bias"):
       bias = self.add_weight(

@@ -23,7 +23,7 @@ class SelfAttention(keras.layers.Layer):
   """Queries, keys and values, and their mixture; a subclass gives the scores.
 
   It writes `positions` and `scores`, and, where it has weights of its own,
-  `make_position_layers` and `build_positions`.
+  `_make_position_layers` and `_build_positions`.
 
   Args:
     dim: int, width of input and output.
@@ -44,14 +44,14 @@ class SelfAttention(keras.layers.Layer):
     dense = keras.layers.Dense
     self.query_key_value = dense(3 * self.dim, dtype=self.dtype_policy)
     # Here, as the order in which layers are made is that of the weights.
-    self.make_position_layers()
+    self._make_position_layers()
     self.output_projection = dense(self.dim, dtype=self.dtype_policy)
 
-  def make_position_layers(self) -> None:
+  def _make_position_layers(self) -> None:
     """Makes the layers that positions go through: none."""
 
-  def build_positions(self) -> None:
-    """Builds what `make_position_layers` made, and weights beside it."""
+  def _build_positions(self) -> None:
+    """Builds what `_make_position_layers` made, and weights beside it."""
 
   def positions(
     self, frames: signatures.Size, asking: signatures.Size
@@ -90,7 +90,7 @@ class SelfAttention(keras.layers.Layer):
   ) -> None:
     shape = (None, None, self.dim)
     self.query_key_value.build(shape)
-    self.build_positions()
+    self._build_positions()
     self.output_projection.build(shape)
     self.built = True
 
