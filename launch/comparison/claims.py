@@ -15,7 +15,7 @@ import numpy as np
 
 from launch.comparison import training_jobs
 from launch.comparison.training_jobs import Job
-from tf_pcc.audit import cells, matching, results, sequential
+from tf_pcc.audit import audit_entries, cells, matching, sequential
 
 # Points of word error rate: how much more is not worse, how close is equal.
 MARGIN = 0.3
@@ -46,12 +46,12 @@ def last_steps(jobs: Iterable[Job]) -> dict[tuple[str, int], dict[str, float]]:
   for job in jobs:
     entry = job.last_checkpoint()
     table = entry["summary"]
-    cer = results.figure_of(table, "cer_all")
+    cer = audit_entries.figure_of(table, "cer_all")
     found[job.method, job.seed] = {
       "wer": 100 * entry["wer"],
-      "exposure": results.figure_of(table, "exposure_all"),
+      "exposure": audit_entries.figure_of(table, "exposure_all"),
       "cer": 100 * (cer - table["holdout"]["cer"]["estimate"]),
-      "extraction": 100 * results.figure_of(table, "extraction_all"),
+      "extraction": 100 * audit_entries.figure_of(table, "extraction_all"),
     }
   return found
 

@@ -8,7 +8,7 @@ from typing import Any
 from launch.comparison import choosing, claims, training_jobs
 from launch.comparison.training_jobs import Job
 from tf_pcc import audit
-from tf_pcc.audit import cells, matching, results
+from tf_pcc.audit import audit_entries, cells, matching
 
 # What a table's empty cell holds.
 _NONE = "–"
@@ -77,7 +77,7 @@ def write_report(
     family,
   )
   if found["comparison"]:
-    runs = results.training_runs(found["checkpoints"], figures[:1])
+    runs = audit_entries.training_runs(found["checkpoints"], figures[:1])
     converged = matching.matched_wer(
       runs, figures[0], baseline, targets=[claims.CONVERGED]
     )

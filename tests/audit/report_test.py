@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tf_pcc import audit
-from tf_pcc.audit import results
+from tf_pcc.audit import audit_entries
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -249,7 +249,9 @@ def test_plots_are_real_images(compared):
 
 
 def test_curves_of_runs(compared):
-  runs = results.training_runs(compared["checkpoints"], ("cer_x8", "auc_all"))
+  runs = audit_entries.training_runs(
+    compared["checkpoints"], ("cer_x8", "auc_all")
+  )
   assert [(r.method, r.seed) for r in runs] == [
     ("batch", 0),
     ("batch", 1),
@@ -279,7 +281,7 @@ def test_bad_input(plan, compared):
   with pytest.raises(ValueError, match="wer must be.*wer=nan.*at step 100"):
     audit.audit_results(plan, [unknown])
   with pytest.raises(ValueError, match="figure='cer_x3'"):
-    results.figure_of(compared["checkpoints"][0]["summary"], "cer_x3")
+    audit_entries.figure_of(compared["checkpoints"][0]["summary"], "cer_x3")
 
 
 def test_names_of_a_strangers_corpus_are_no_markup(tmp_path, plan):

@@ -7,13 +7,13 @@ from typing import Any
 
 from tf_pcc import extras
 from tf_pcc.audit import (
+  audit_entries,
   cells,
   exposure,
   figures,
   page_comparison,
   page_front,
   page_privacy,
-  results,
 )
 from tf_pcc.audit.sections import Fold, Picture, Section, Table
 from tf_pcc.audit.summary import COLUMNS
@@ -114,7 +114,7 @@ def _setting(name, value):
 
 
 def _runs_section(audit):
-  runs = results.by_run(audit["checkpoints"])
+  runs = audit_entries.by_run(audit["checkpoints"])
   folds = []
   for name, members in runs.items():
     entry = members[-1]

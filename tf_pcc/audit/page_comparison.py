@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tf_pcc.audit import cells, matching, results
+from tf_pcc.audit import audit_entries, cells, matching
 from tf_pcc.audit.sections import Fold, Section, Table
 
 # Figures in the first table; more do not fit a screen.
@@ -24,12 +24,14 @@ def in_short(audit: Mapping[str, Any]) -> Section:
   """
   comparison = audit["comparison"]
   baseline = comparison["baseline"]
-  runs = results.training_runs(audit["checkpoints"], ())
+  runs = audit_entries.training_runs(audit["checkpoints"], ())
   lowest = min(row["target"] for row in comparison["matched_wer"])
   target = f"WER {lowest:.2%}"
   headings = ["method", "last WER, %", f"steps to {target}"]
   names = comparison["figures"][:_IN_SHORT]
-  headings += [f"{results.meaning(name)[0]}, at {target}" for name in names]
+  headings += [
+    f"{audit_entries.meaning(name)[0]}, at {target}" for name in names
+  ]
   rows = []
   for method in dict.fromkeys(run.method for run in runs):
     last = [100 * run.wer[-1] for run in runs if run.method == method]
@@ -43,7 +45,7 @@ def in_short(audit: Mapping[str, Any]) -> Section:
       ]
       if len(row) == 2:
         row.append(cells.number(found["step"], 1, 0))
-      cell = cells.number(found["value"], results.meaning(name)[1], 1)
+      cell = cells.number(found["value"], audit_entries.meaning(name)[1], 1)
       if found["verdict"]:
         cell += f", {_verdict(found, name)}"
       row.append(cell)
@@ -86,7 +88,7 @@ def in_full(audit: Mapping[str, Any]) -> list[Section]:
   def folds(names, rows, what, form):
     return [
       Fold(
-        results.meaning(name)[0],
+        audit_entries.meaning(name)[0],
         _table(
           name, what, [r for r in rows if r["figure"] == name], headings, form
         ),
@@ -128,7 +130,7 @@ def _verdict(row, name):
 
 
 def _table(name, what, rows, headings, form):
-  scale = results.meaning(name)[1]
+  scale = audit_entries.meaning(name)[1]
   lines = []
   breaks = [
     index

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tf_pcc.audit import cells, figures, results
+from tf_pcc.audit import audit_entries, cells, figures
 from tf_pcc.audit.sections import Front, Table
 
 # What the sides of the verdict's box look like; the words say the same.
@@ -21,7 +21,7 @@ def front(audit: Mapping[str, Any]) -> Front:
   Returns:
     Front.
   """
-  last = results.last_of_runs(audit["checkpoints"])
+  last = audit_entries.last_of_runs(audit["checkpoints"])
   methods: dict[str, list[Mapping[str, Any]]] = {}
   for entry in last:
     methods.setdefault(entry["method"], []).append(entry)
@@ -138,7 +138,8 @@ def _compared(comparison):
     return []
   return [
     f"Compared with {comparison['baseline']} where both are equally good "
-    f"({results.meaning(name)[0]}, at a word error rate of {lowest:.1%}): "
+    f"({audit_entries.meaning(name)[0]}, at a word error rate of "
+    f"{lowest:.1%}): "
     f"{'; '.join(parts)}."
   ]
 

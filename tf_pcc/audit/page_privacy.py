@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tf_pcc.audit import cells, references, results, speakers
+from tf_pcc.audit import audit_entries, cells, references, speakers
 from tf_pcc.audit.sections import Section, Table
 
 
@@ -16,7 +16,7 @@ def sections(audit: Mapping[str, Any]) -> list[Section]:
   Returns:
     A list of Section, empty where the audit has nothing of it.
   """
-  last = results.last_of_runs(audit["checkpoints"])
+  last = audit_entries.last_of_runs(audit["checkpoints"])
   return [
     *_speakers([entry for entry in last if entry.get("speakers")]),
     *_coins([entry for entry in last if entry.get("one_run")]),

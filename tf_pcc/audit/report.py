@@ -11,11 +11,11 @@ import numpy as np
 
 from tf_pcc import files
 from tf_pcc.audit import (
+  audit_entries,
   curves,
   exposure,
   figures,
   page,
-  results,
   score_table,
   scoring,
 )
@@ -110,12 +110,12 @@ def draw_figures(audit: Mapping[str, Any]) -> list[figures.Figure]:
 
 
 def _curves(audit):
-  names = results.FIGURES
+  names = audit_entries.FIGURES
   if audit["comparison"]:
     names = audit["comparison"]["figures"]
   runs = [
     run
-    for run in results.training_runs(audit["checkpoints"], names)
+    for run in audit_entries.training_runs(audit["checkpoints"], names)
     if len(run.steps) > 1
   ]
   if not runs:
@@ -134,7 +134,7 @@ def _curves(audit):
     )
   ]
   for name in names:
-    meaning, scale = results.meaning(name)
+    meaning, scale = audit_entries.meaning(name)
     more = "lower" if name.startswith("cer") else "higher"
     memorized = [scale * np.array(r.memorization[name]) for r in runs]
     drawn.append(
@@ -172,6 +172,6 @@ def _curves(audit):
 def _last_of_each_method(audit):
   """The last checkpoint of the first run of every method."""
   chosen = {}
-  for entry in results.last_of_runs(audit["checkpoints"]):
+  for entry in audit_entries.last_of_runs(audit["checkpoints"]):
     chosen.setdefault(entry["method"], entry)
   return list(chosen.values())

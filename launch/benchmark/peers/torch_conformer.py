@@ -3,6 +3,7 @@
 The same mathematics, layer by layer, with the same weights: relative attention,
 the convolution module with LayerNorm, subsampling by centred convolutions,
 dropout in the same places. Scores by position are shifted as in Transformer-XL.
+Long, because it is one network, to be read beside the files of models/layers.
 """
 
 import math
