@@ -18,7 +18,9 @@ What it gives to unusual input, in training code and in a compiled graph alike:
 | lengths beyond the tensor, labels that are no class or blank | NaN | NaN |
 | left out: the gradient of its loss is 0 | as it is | 0, never NaN |
 
-Eagerly what is wrong is a ValueError; a graph on a TPU cannot raise one.
+Eagerly what is wrong is a ValueError; a graph on a TPU cannot raise one. Where
+the joint network is part of the loss, a NaN in a valid frame also reaches the
+gradients of its weights if that utterance is left out.
 """
 
 import tensorflow as tf

@@ -8,6 +8,7 @@ Long, because it is one network, to be read beside the files of models/layers.
 
 import math
 
+import keras
 import numpy as np
 import torch
 from torch import nn
@@ -311,7 +312,9 @@ def sinusoids(time: int, dim: int) -> torch.Tensor:
 
 
 def copy_weights(
-  encoder: conformer.ConformerEncoder, head, twin: Recogniser
+  encoder: conformer.ConformerEncoder,
+  head: keras.layers.Dense,
+  twin: Recogniser,
 ) -> None:
   """Gives the twin the weights of a built encoder and its output layer.
 

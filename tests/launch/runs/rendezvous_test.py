@@ -86,7 +86,7 @@ def test_a_line_says_who_is_missing(addresses, monkeypatch):
     rendezvous.logging, "info", lambda text, *v: lines.append(text % v)
   )
   monkeypatch.setattr(rendezvous, "_SECONDS_BETWEEN_LINES", 0)
-  clock = rendezvous._Clock(addresses, 9)
+  clock = rendezvous._Waiting(addresses, 9)
   clock.missing = [2]
   clock.tell()
   assert lines == [f"waiting since 0 s for worker 2 ({addresses[2]})"]
