@@ -268,18 +268,14 @@ def own_help(required: Sequence[str] = ()) -> str:
     # Not the modules' names, which stand at the margin.
     if line.startswith(" ")
   ]
-  needed = f", of which {_listed(required)} must be given" if required else ""
+  listed = " and ".join(f"--{name}" for name in required)
+  needed = f", of which {listed} must be given" if required else ""
   remarks = ["--verbosity=1 shows what TensorFlow logs, too."]
   if "config" in flags.FLAGS:
     remarks.append("launch/configs/base.py explains the fields of --config.")
   remarks.append("--helpfull shows the flags of all libraries.")
   title = (main.__doc__ or "").strip()
   return "\n".join([title, "", f"Flags{needed}:", *lines, "", *remarks])
-
-
-def _listed(names):
-  """Names of flags in a sentence."""
-  return " and ".join(f"--{name}" for name in names)
 
 
 def _program():

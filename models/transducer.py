@@ -8,12 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from models import (
-  conformer,
-  recogniser,
-  signatures,
-  speech_model,
-)
+from models import conformer, recogniser, signatures, speech_model
 from models import pruning as _pruning
 from models.decoding import transducer_decoding
 from models.layers import joint, simple_joint

@@ -269,7 +269,7 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
   path = os.fspath(path)
   if is_remote(path):
     # Two machines that write it at once may have processes of one number.
-    temporary = f"{path}.tmp{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = f"{path}.tmp{os.getpid()}{secrets.token_hex(4)}"
     try:
       yield temporary
       _gfile().rename(temporary, path, overwrite=True)

@@ -77,8 +77,7 @@ def tensorflow_asrs(**_: Any) -> turns.Side:
   """
   raise packages.Missing(
     "TensorFlowASR's releases on PyPI, up to 2.1.0, need TensorFlow 2.15 or "
-    'earlier: beside Keras 3 its import ends with "No module named '
-    "'keras.src.engine'\""
+    "earlier: its import asks for a module that Keras 3 has not"
   )
 
 

@@ -1,5 +1,6 @@
 """Checkpoints are found by what is in the folder, or missed aloud."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -8,7 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from launch.runs import checkpoints, cluster, experiment, opening, resuming
+from launch.runs import (
+  checkpoint_files,
+  checkpoints,
+  cluster,
+  experiment,
+  opening,
+  resuming,
+)
 from tf_pcc import files
 
 
@@ -218,6 +226,20 @@ def test_what_a_killed_process_left_is_swept(saved):
   assert not any(path.exists() for path in left)
   assert not (folder / "ckpt-3_temp").exists()
   assert all(path.read_text() == "mine" for path in kept)
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_what_a_killed_writer_left_is_swept(tmp_path, remote):
+  """Whatever name the writer gives to what is not whole yet."""
+  folder = "ram://swept" if remote else str(tmp_path)
+  with contextlib.suppress(Exception), files.replacing(f"{folder}/a") as new:
+    files.make_folder(folder)
+    files.append_text(new, "half")
+    raise RuntimeError
+  # As if the writer had not come to remove it.
+  files.append_text(new, "half")
+  checkpoint_files.sweep(folder, ["a"])
+  assert not tf.io.gfile.exists(new)
 
 
 def test_a_first_save_that_was_interrupted_starts_again(saved_run, tmp_path):
