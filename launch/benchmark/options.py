@@ -4,6 +4,7 @@ Their defaults are the benchmark's own, so they are defined when one starts, not
 when it is imported: two benchmarks can be imported in one process.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from absl import flags
@@ -34,6 +35,24 @@ def define_rounds(default: int) -> None:
   flags.DEFINE_integer(
     "rounds", default, "Steps of each that are timed.", lower_bound=_MIN_ROUNDS
   )
+
+
+def require_rows(names: Sequence[str], known: Iterable[str]) -> None:
+  """Refuses --rows with a name that is none.
+
+  Args:
+    names: what was given.
+    known: the names that there are.
+
+  Raises:
+    ValueError: If there is no such row.
+  """
+  known = list(known)
+  if set(names) - set(known):
+    raise ValueError(
+      f"--rows must be some of {', '.join(known)}. Received: "
+      f"rows={','.join(names)}"
+    )
 
 
 def define_sound(sizes: list[str], size: str, seconds: float) -> None:

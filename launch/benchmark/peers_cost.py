@@ -125,11 +125,8 @@ def chosen(names: Sequence[str] | None) -> dict[str, Comparison]:
   """
   if names is None:
     return COMPARISONS
-  if not names or set(names) - set(COMPARISONS):
-    raise ValueError(
-      f"--rows must be some of {', '.join(COMPARISONS)}. Received: "
-      f"rows={','.join(names)}"
-    )
+  # None at all is no name.
+  options.require_rows(names or [""], COMPARISONS)
   return {name: COMPARISONS[name] for name in dict.fromkeys(names)}
 
 

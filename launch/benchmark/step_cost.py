@@ -53,12 +53,9 @@ def chosen(names: Sequence[str] | None) -> dict[str, dict[str, Any]]:
   Raises:
     ValueError: If there is no such method.
   """
-  if names is not None and set(names) - set(METHODS):
-    raise ValueError(
-      f"--rows must be some of {', '.join(METHODS)}. Received: "
-      f"rows={','.join(names)}"
-    )
-  wanted = ["none", *(METHODS if names is None else names)]
+  names = list(METHODS if names is None else names)
+  options.require_rows(names, METHODS)
+  wanted = ["none", *names]
   return {name: METHODS[name] for name in dict.fromkeys(wanted)}
 
 

@@ -57,7 +57,23 @@ def setup(directory: str | os.PathLike | None = None) -> str:
   if not python.exists():
     venv.create(directory, with_pip=True)
   # pip skips what an interrupted installation finished.
-  command = [str(python), "-m", "pip", "install", *PACKAGES]
+  install([str(python), "-m", "pip", "install", *PACKAGES], directory, PACKAGES)
+  return str(directory)
+
+
+def install(
+  command: Sequence[str], directory: pathlib.Path, packages: Sequence[str]
+) -> None:
+  """Runs pip to its end, and notes in the directory that it came there.
+
+  Args:
+    command: of pip.
+    directory: that it fills.
+    packages: what it installs, NAME==VERSION.
+
+  Raises:
+    OSError: If pip cannot install the packages, with its last words.
+  """
   with interruptible():
     done = subprocess.run(
       command, stderr=subprocess.PIPE, text=True, check=False
@@ -67,8 +83,24 @@ def setup(directory: str | os.PathLike | None = None) -> str:
       f"{' '.join(command)} ended with exit code {done.returncode}: "
       f"{done.stderr.strip()[-500:]}"
     )
-  files.write_json(directory / _READY, {"packages": PACKAGES})
-  return str(directory)
+  files.write_json(directory / _READY, {"packages": list(packages)})
+
+
+def holds(directory: str | os.PathLike, packages: Sequence[str]) -> bool:
+  """Whether `install` came to its end there, with these packages.
+
+  Args:
+    directory: that it filled.
+    packages: as of `install`.
+
+  Returns:
+    bool.
+  """
+  path = pathlib.Path(directory) / _READY
+  try:
+    return files.read_json(path)["packages"] == list(packages)
+  except (OSError, ValueError, KeyError):
+    return False
 
 
 def is_ready(directory: str | os.PathLike | None = None) -> bool:
@@ -80,11 +112,7 @@ def is_ready(directory: str | os.PathLike | None = None) -> bool:
   Returns:
     bool.
   """
-  path = pathlib.Path(directory or default_directory()) / _READY
-  try:
-    return files.read_json(path)["packages"] == list(PACKAGES)
-  except (OSError, ValueError, KeyError):
-    return False
+  return holds(directory or default_directory(), PACKAGES)
 
 
 def require(directory: str | os.PathLike | None = None) -> str | os.PathLike:

@@ -1,6 +1,5 @@
 """A training step of a Conformer: features, CTC, gradients, Adam."""
 
-import importlib
 from typing import Any
 
 from launch.benchmark.peers import packages, recogniser, turns
@@ -81,7 +80,5 @@ def tensorflow_asrs(**_: Any) -> turns.Side:
   )
 
 
-def _torch_steps() -> Any:
-  for name in ("torch", "torchaudio"):
-    packages.require(name)
-  return importlib.import_module("launch.benchmark.peers.torch_steps")
+def _torch_steps():
+  return packages.side("torch_steps", "torch", "torchaudio")

@@ -13,12 +13,11 @@ import importlib.metadata
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import types
+from typing import Any
 
 from launch.plan import environment
-from tf_pcc import files
 
 PACKAGES = (
   "torch==2.11.0",
@@ -29,7 +28,6 @@ PACKAGES = (
   "lhotse==1.33.0",
   "opacus==1.6.0",
 )
-_READY = "ready.json"
 
 
 class Missing(ImportError):
@@ -68,16 +66,7 @@ def setup(directory: str | os.PathLike | None = None) -> str:
   shutil.rmtree(partial, ignore_errors=True)
   command = [sys.executable, "-m", "pip", "install", "--no-cache-dir"]
   command += ["--target", str(partial), *PACKAGES]
-  with environment.interruptible():
-    done = subprocess.run(
-      command, stderr=subprocess.PIPE, text=True, check=False
-    )
-  if done.returncode:
-    raise OSError(
-      f"{' '.join(command)} ended with exit code {done.returncode}: "
-      f"{done.stderr.strip()[-500:]}"
-    )
-  files.write_json(partial / _READY, {"packages": PACKAGES})
+  environment.install(command, partial, PACKAGES)
   if path.exists():
     path.rmdir()
   os.replace(partial, path)
@@ -93,11 +82,7 @@ def is_ready(directory: str | os.PathLike | None = None) -> bool:
   Returns:
     bool.
   """
-  path = pathlib.Path(directory or default_directory()) / _READY
-  try:
-    return files.read_json(path)["packages"] == list(PACKAGES)
-  except (OSError, ValueError, KeyError):
-    return False
+  return environment.holds(directory or default_directory(), PACKAGES)
 
 
 def use(directory: str | os.PathLike | None = None) -> None:
@@ -141,6 +126,24 @@ def require(module: str) -> types.ModuleType:
       f"--setup once. Received: {type(error).__name__}: "
       f"{(str(error).strip().splitlines() or [''])[0]}"
     ) from error
+
+
+def side(name: str, *needed: str) -> Any:
+  """Imports a module of this folder that imports peers itself.
+
+  Args:
+    name: of the module.
+    *needed: the peers' modules.
+
+  Returns:
+    The module.
+
+  Raises:
+    Missing: If a peer cannot be imported, with the remedy.
+  """
+  for module in needed:
+    require(module)
+  return importlib.import_module(f"launch.benchmark.peers.{name}")
 
 
 def version(package: str) -> str:

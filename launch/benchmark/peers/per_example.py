@@ -1,8 +1,5 @@
 """What clipping every example costs, over the plain step of the same side."""
 
-import importlib
-from typing import Any
-
 import tf_pcc
 from launch.benchmark.peers import packages, recogniser, turns
 
@@ -58,12 +55,8 @@ def ghost(size: str, utterances: int, seconds: float) -> turns.Side:
 
 
 def _opacus(kind, size, utterances, seconds):
-  for name in ("torch", "torchaudio", "opacus"):
-    packages.require(name)
-  steps: Any = importlib.import_module("launch.benchmark.peers.torch_steps")
-  opacus_step: Any = importlib.import_module(
-    "launch.benchmark.peers.opacus_step"
-  )
+  steps = packages.side("torch_steps", "torch", "torchaudio")
+  opacus_step = packages.side("opacus_step", "opacus")
   batch = recogniser.Batch.make(utterances, seconds)
   model = recogniser.make(size, batch)
   clipped, plain = steps.twin(model, of_each=True), steps.twin(model)
