@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from absl import logging
 
 from tf_pcc import extras, files
-from tf_pcc.data.shard_task import Report, ShardTask, pickled
+from tf_pcc.data.shard_task import Report, ShardTask, pickled, unfinished
 
 # Of the file of a task, after the name of its shard.
 TASK = ".task"
@@ -106,16 +106,15 @@ class Beam:
     Raises:
       ValueError: If a worker, or Beam itself, ended before all were made.
     """
-    from tensorflow.io import gfile
-
-    waiting = {os.path.basename(task.part): task for task in tasks}
-    folder = os.path.dirname(tasks[0].path)
+    waiting = list(tasks)
 
     def look():
-      # One listing: in a bucket each question is a request.
-      for name in waiting.keys() & set(gfile.listdir(folder)):
-        task = waiting.pop(name)
-        report(task.count, task.skipped())
+      nonlocal waiting
+      before, waiting = waiting, unfinished(waiting)
+      left = {task.path for task in waiting}
+      for task in before:
+        if task.path not in left:
+          report(task.count, task.skipped())
 
     remote = any(files.is_remote(task.path) for task in tasks)
     self._run([stage(task) for task in tasks], look, remote)
@@ -124,7 +123,7 @@ class Beam:
         "Beam's workers must write where this process reads: on a file system "
         "that all of them share, or gs://. Received: the pipeline ended, and "
         f"{len(waiting)} of {len(tasks)} shards are not there, such as "
-        f"{min(waiting)}"
+        f"{os.path.basename(waiting[0].part)}"
       )
 
   def _run(self, places, look, remote=False):

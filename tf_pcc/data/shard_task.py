@@ -8,8 +8,9 @@ time, does no harm.
 
 import dataclasses
 import hashlib
+import os
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tf_pcc import files
@@ -157,6 +158,25 @@ class ShardTask:
         offset += BEFORE + len(data) + AFTER
     found = {"rows": rows, "skipped": skipped, "sha256": content.hexdigest()}
     partial.write_json(self.part, sealed(found))
+
+
+def unfinished(tasks: Sequence[ShardTask]) -> list[ShardTask]:
+  """Those whose shards are not there yet.
+
+  They are found by one listing: in a bucket each question is a request.
+
+  Args:
+    tasks: Of shards in one folder.
+
+  Returns:
+    List of them, in their order.
+  """
+  from tensorflow.io import gfile
+
+  if not tasks:
+    return []
+  there = set(gfile.listdir(os.path.dirname(tasks[0].path)))
+  return [task for task in tasks if os.path.basename(task.part) not in there]
 
 
 def pickled(task: ShardTask) -> bytes:

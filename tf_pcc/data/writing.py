@@ -21,7 +21,7 @@ from tf_pcc.data import audio, running
 from tf_pcc.data import index as index_
 from tf_pcc.data import partial as partial_
 from tf_pcc.data.index import COLUMNS, ENCODINGS, FORMAT, digest, shard_name
-from tf_pcc.data.shard_task import CorpusRows, Rows, ShardTask
+from tf_pcc.data.shard_task import CorpusRows, Rows, ShardTask, unfinished
 from tf_pcc.data.utterances import Corpus
 
 
@@ -262,8 +262,11 @@ def _write_alone(
 
 def _run(runner, tasks, name, progress):
   """Makes the shards that are not there, with a bar of all utterances."""
+  waiting = unfinished(tasks)
+  total, left = (sum(task.count for task in each) for each in (tasks, waiting))
   bar = bars.make(
-    total=sum(task.count for task in tasks),
+    total=total,
+    initial=total - left,
     unit=" utterances",
     disable=not progress,
   )
@@ -274,12 +277,6 @@ def _run(runner, tasks, name, progress):
     for skip in skipped:
       logging.warning("skipped %s: %s", skip["id"], skip["reason"])
 
-  waiting = []
-  for task in tasks:
-    if task.is_finished():
-      bar.update(task.count)
-    else:
-      waiting.append(task)
   try:
     if waiting:
       runner(waiting, report)
