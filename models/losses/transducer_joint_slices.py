@@ -11,6 +11,7 @@ import tensorflow as tf
 from models import signatures
 from models.losses import (
   compiling,
+  frame_slices,
   targets,
   transducer_slices,
   transducer_windows,
@@ -53,11 +54,14 @@ def joint_scores(
 
   normalizer, blank, label = tf.map_fn(
     of_slice,
-    [cut(x, slice_frames) for x in (encoder, *_starts(windows))],
+    [frame_slices.cut(x, slice_frames) for x in (encoder, *_starts(windows))],
     parallel_iterations=1,
     fn_output_signature=(tf.float32,) * 3,
   )
-  return join(normalizer, frames), join(blank, frames), join(label, frames)
+  normalizer, blank, label = (
+    frame_slices.join(x, frames) for x in (normalizer, blank, label)
+  )
+  return normalizer, blank, label
 
 
 @compiling.compiled
@@ -96,14 +100,10 @@ def joint_gradient(
   Returns:
     Four tensors, like encoder, prediction, kernel and bias.
   """
-  batch, frames, width = targets.sizes(encoder)
+  width = targets.sizes(encoder)[2]
   columns, vocab = targets.sizes(prediction)[1], targets.sizes(kernel)[1]
-  given = (encoder, normalizer, blank, label, *_starts(windows))
-  slices = [cut(x, slice_frames) for x in given]
-  count = targets.sizes(slices[0])[0]
 
-  def body(index, parts, prediction_sum, kernel_sum, bias_sum):
-    part, normalizer, blank, label, *starts = (x[index] for x in slices)
+  def of_slice(part, normalizer, blank, label, *starts):
     kept = _part(windows, starts)
     rows, next_tokens = _columns(kept, prediction, tokens)
     hidden = _hidden(part, rows)
@@ -112,45 +112,26 @@ def joint_gradient(
       logits, next_tokens, normalizer, blank, label, blank_index, bias
     )
     change = tf.reshape(change, [-1, vocab])
-    kernel_sum += tf.matmul(
+    of_kernel = tf.matmul(
       tf.reshape(hidden, [-1, width]), change, transpose_a=True
     )
-    bias_sum += tf.matmul(
-      tf.ones_like(change[:, :1]), change, transpose_a=True
-    )[0]
+    of_bias = tf.matmul(tf.ones_like(change[:, :1]), change, transpose_a=True)
     change = tf.matmul(change, kernel, transpose_b=True)
     change = tf.reshape(change, tf.shape(hidden)) * (1.0 - tf.square(hidden))
-    parts = parts.write(index, tf.reduce_sum(change, axis=2))
-    prediction_sum += (
+    of_prediction = (
       transducer_windows.put_back(change, kept, columns)
       if kept
       else tf.reduce_sum(change, axis=1)
     )
-    return index + 1, parts, prediction_sum, kernel_sum, bias_sum
+    return tf.reduce_sum(change, axis=2), of_prediction, of_kernel, of_bias[0]
 
-  def more(index, *_):
-    return index < count
-
-  _, parts, *sums = tf.while_loop(
-    more,
-    body,
-    (
-      0,
-      tf.TensorArray(
-        tf.float32,
-        count,
-        element_shape=[batch, slice_frames, width]
-        if not tf.is_tensor(batch) and not tf.is_tensor(slice_frames)
-        else None,
-      ),
-      tf.zeros_like(prediction),
-      tf.zeros_like(kernel),
-      tf.zeros_like(bias),
-    ),
-    parallel_iterations=1,
-    maximum_iterations=count,
+  by_encoder, by_prediction, by_kernel, by_bias = frame_slices.accumulate(
+    of_slice,
+    (encoder, normalizer, blank, label, *_starts(windows)),
+    slice_frames,
+    (prediction, kernel, bias),
   )
-  return join(parts.stack(), frames), *sums
+  return by_encoder, by_prediction, by_kernel, by_bias
 
 
 def _starts(windows):
@@ -158,7 +139,7 @@ def _starts(windows):
 
 
 def _part(windows, starts):
-  """The windows of a slice, given what `cut` made of `_starts`."""
+  """The windows of a slice, given what was cut of `_starts`."""
   return windows._replace(starts=starts[0]) if windows else None
 
 
@@ -175,36 +156,3 @@ def _columns(windows, prediction, tokens):
 def _hidden(encoder, rows):
   """[B, T, H] and [B, 1 or T, columns, H] to [B, T, columns, H]."""
   return tf.tanh(encoder[:, :, None] + rows)
-
-
-def cut(x: tf.Tensor, slice_frames: signatures.Size) -> tf.Tensor:
-  """Slices of the frames, the last one filled with 0.
-
-  Args:
-    x: [B, T, ...].
-    slice_frames: int, frames of a slice.
-
-  Returns:
-    [slices, B, slice_frames, ...].
-  """
-  batch, frames, *rest = targets.sizes(x)
-  count = -(-frames // slice_frames)
-  count = tf.maximum(1, count) if tf.is_tensor(count) else max(1, count)
-  padding = [[0, 0], [0, count * slice_frames - frames], *[[0, 0]] * len(rest)]
-  x = tf.reshape(tf.pad(x, padding), [batch, count, slice_frames, *rest])
-  return tf.transpose(x, [1, 0, *range(2, len(rest) + 3)])
-
-
-def join(x: tf.Tensor, frames: signatures.Size) -> tf.Tensor:
-  """The inverse of `cut`.
-
-  Args:
-    x: [slices, B, slice_frames, ...].
-    frames: int, T.
-
-  Returns:
-    [B, T, ...].
-  """
-  count, batch, slice_frames, *rest = targets.sizes(x)
-  x = tf.transpose(x, [1, 0, *range(2, len(rest) + 3)])
-  return tf.reshape(x, [batch, count * slice_frames, *rest])[:, :frames]

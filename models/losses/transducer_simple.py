@@ -23,9 +23,9 @@ import tensorflow as tf
 from models import signatures
 from models.losses import (
   compiling,
+  frame_slices,
   targets,
   transducer_arcs,
-  transducer_joint_slices,
 )
 
 # Added to sums of exponentials whose largest factors are 1: where the classes
@@ -206,54 +206,30 @@ def _normalizer_value(encoder, kernel, rows, slice_frames):
 
   slices = tf.map_fn(
     of_slice,
-    transducer_joint_slices.cut(encoder, slice_frames),
+    frame_slices.cut(encoder, slice_frames),
     parallel_iterations=1,
   )
-  return transducer_joint_slices.join(slices, targets.sizes(encoder)[1])
+  return frame_slices.join(slices, targets.sizes(encoder)[1])
 
 
 @compiling.compiled
 def _normalizer_gradient(encoder, kernel, rows, upstream, slice_frames):
-  batch, frames, width = targets.sizes(encoder)
   _, row_exps = _exponentials(rows)
-  slices = [
-    transducer_joint_slices.cut(x, slice_frames) for x in (encoder, upstream)
-  ]
-  count = targets.sizes(slices[0])[0]
 
-  def body(index, parts, kernel_sum, rows_sum):
-    part, upstream = (x[index] for x in slices)
+  def of_slice(part, upstream):
     _, exps = _exponentials(tf.tensordot(part, kernel, 1))
     total = tf.matmul(exps, row_exps, transpose_b=True) + _TINY
     weight = upstream / total
-    rows_sum += tf.matmul(weight, exps, transpose_a=True)
     change = exps * tf.matmul(weight, row_exps)
-    kernel_sum += tf.tensordot(part, change, [[0, 1], [0, 1]])
-    parts = parts.write(index, tf.tensordot(change, kernel, [[2], [1]]))
-    return index + 1, parts, kernel_sum, rows_sum
+    return (
+      tf.tensordot(change, kernel, [[2], [1]]),
+      tf.tensordot(part, change, [[0, 1], [0, 1]]),
+      tf.matmul(weight, exps, transpose_a=True),
+    )
 
-  def more(index, *_):
-    return index < count
-
-  _, parts, kernel_sum, rows_sum = tf.while_loop(
-    more,
-    body,
-    (
-      0,
-      tf.TensorArray(
-        tf.float32,
-        count,
-        element_shape=[batch, slice_frames, width]
-        if not tf.is_tensor(batch) and not tf.is_tensor(slice_frames)
-        else None,
-      ),
-      tf.zeros_like(kernel),
-      tf.zeros_like(rows),
-    ),
-    parallel_iterations=1,
-    maximum_iterations=count,
+  encoder_change, kernel_sum, rows_sum = frame_slices.accumulate(
+    of_slice, (encoder, upstream), slice_frames, (kernel, rows)
   )
-  encoder_change = transducer_joint_slices.join(parts.stack(), frames)
   return encoder_change, kernel_sum, rows_sum * row_exps
 
 
