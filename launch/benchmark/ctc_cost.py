@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from launch import cli
-from launch.benchmark import options
+from launch.benchmark import options, untrained
 from models.losses import ctc_loss
 from tf_pcc import bars, files
 
@@ -58,15 +58,9 @@ def make_step(
   Returns:
     function without arguments; the mean loss, float.
   """
-  rng = np.random.default_rng(0)
-  batch, frames, vocab = sizes["batch"], sizes["frames"], sizes["vocab"]
-  logits = rng.normal(size=[batch, frames, vocab]) / 2
-  logits[..., 0] += np.log(9 * (vocab - 1))
-  logits = tf.constant(logits, tf.float32)
-  labels = rng.integers(1, vocab, [batch, sizes["labels"]])
-  labels = tf.constant(labels, tf.int32)
-  label_length = tf.fill([batch], sizes["labels"])
-  length = tf.fill([batch], frames)
+  logits, labels, length, label_length = map(
+    tf.constant, untrained.batch(**sizes)
+  )
 
   @tf.function(autograph=False)
   def losses_and_gradient(logits):

@@ -141,20 +141,55 @@ def fused_transducer_losses(
     >>> print(f"{loss[0]:.4f}")
     3.4657
   """
+  given, encoder, prediction, joint, sizes = checked(
+    labels, label_length, encoder, prediction, length, joint, blank_index
+  )
+  size = transducer_slices.slice_frames(slice_frames, *sizes)
+  return joint_losses(given, encoder, prediction, joint, blank_index, size)
+
+
+def checked(
+  labels: tf.types.experimental.TensorLike,
+  label_length: tf.types.experimental.TensorLike,
+  encoder: tf.types.experimental.TensorLike,
+  prediction: tf.types.experimental.TensorLike,
+  length: tf.types.experimental.TensorLike,
+  joint: transducer_joint.JointWeights,
+  blank_index: int,
+) -> tuple[
+  targets.Targets,
+  tf.Tensor,
+  tf.Tensor,
+  transducer_joint.JointWeights,
+  list[signatures.Size],
+]:
+  """What `joint_losses` takes, from the arguments of `fused_transducer_losses`.
+
+  Args:
+    labels: int [B, U].
+    label_length: int [B].
+    encoder: float [B, T, D].
+    prediction: float [B, U + 1, P].
+    length: int [B].
+    joint: `transducer_joint.JointWeights`.
+    blank_index: int.
+
+  Returns:
+    `Targets`; encoder, prediction and weights in float32, the first two 0
+    outside of the lengths; the sizes B, T, U + 1 and V.
+
+  Raises:
+    ValueError: If shapes, labels or lengths do not fit, see the module.
+  """
   encoder, prediction, joint = transducer_joint.as_float32(
     encoder, prediction, joint
   )
   batch, frames, _ = targets.sizes(encoder)
   columns = targets.sizes(prediction)[1]
   vocab = targets.sizes(joint.output_kernel)[1]
-  given = targets.Targets(
-    labels, label_length, length, batch, frames, columns, vocab, blank_index
-  )
-  size = transducer_slices.slice_frames(
-    slice_frames, batch, frames, columns, vocab
-  )
-  encoder, prediction = given.masked(encoder, prediction)
-  return joint_losses(given, encoder, prediction, joint, blank_index, size)
+  sizes = [batch, frames, columns, vocab]
+  given = targets.Targets(labels, label_length, length, *sizes, blank_index)
+  return given, *given.masked(encoder, prediction), joint, sizes
 
 
 def joint_losses(

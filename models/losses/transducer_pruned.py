@@ -14,7 +14,6 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from models.losses import (
-  targets,
   transducer_joint,
   transducer_loss,
   transducer_simple,
@@ -92,17 +91,11 @@ def pruned_transducer_losses(
     3.4657 3.4657
   """
   check(window, lm_only_scale, am_only_scale)
-  encoder, prediction, joint = transducer_joint.as_float32(
-    encoder, prediction, joint
+  given, encoder, prediction, joint, sizes = transducer_loss.checked(
+    labels, label_length, encoder, prediction, length, joint, blank_index
   )
+  batch, frames, columns, vocab = sizes
   simple = _as_float32(simple, encoder, prediction, joint)
-  batch, frames, _ = targets.sizes(encoder)
-  columns = targets.sizes(prediction)[1]
-  vocab = targets.sizes(joint.output_kernel)[1]
-  given = targets.Targets(
-    labels, label_length, length, batch, frames, columns, vocab, blank_index
-  )
-  encoder, prediction = given.masked(encoder, prediction)
   simple_losses, arcs = transducer_simple.simple_losses(
     given,
     encoder,

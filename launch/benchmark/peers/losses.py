@@ -1,10 +1,9 @@
 """CTC and transducer losses with their gradients, of given logits."""
 
-from typing import Any
-
 import numpy as np
 import tensorflow as tf
 
+from launch.benchmark import untrained
 from launch.benchmark.peers import packages, turns
 from models.losses import ctc_loss, transducer_loss
 
@@ -22,7 +21,7 @@ def ours(kind: str, **sizes: int) -> turns.Side:
   Returns:
     The side; its outputs are the losses and their gradient.
   """
-  logits, labels, lengths, counts = map(tf.constant, _batch(kind, **sizes))
+  logits, labels, lengths, counts = map(tf.constant, _batch(kind, sizes))
   function = {
     "ctc": ctc_loss.ctc_losses,
     "transducer": transducer_loss.transducer_losses,
@@ -49,7 +48,7 @@ def torchs(kind: str, **sizes: int) -> turns.Side:
     The side.
   """
   torch = packages.require("torch")
-  logits, labels, lengths, counts = map(torch.from_numpy, _batch(kind, **sizes))
+  logits, labels, lengths, counts = map(torch.from_numpy, _batch(kind, sizes))
   logits.requires_grad_()
   if kind == "ctc":
     ctc = torch.nn.CTCLoss(reduction="none")
@@ -87,7 +86,7 @@ def optaxs(kind: str, **sizes: int) -> turns.Side:
   """
   jax = packages.require("jax")
   optax = packages.require("optax")
-  logits, labels, *_ = map(jax.numpy.asarray, _batch(kind, **sizes))
+  logits, labels, *_ = map(jax.numpy.asarray, _batch(kind, sizes))
   # 1 where there is no frame, or no label: all are of one length.
   paddings = (jax.numpy.zeros(x.shape[:2]) for x in (logits, labels))
   no_frames, no_labels = paddings
@@ -109,17 +108,5 @@ def _side(run):
   return turns.Side(run, outputs=[np.asarray(x) for x in run()])
 
 
-def _batch(
-  kind: str, batch: int, frames: int, labels: int, vocab: int
-) -> tuple[Any, ...]:
-  """Logits that prefer the blank, as of an untrained output layer."""
-  rng = np.random.default_rng(0)
-  columns = [labels + 1] if kind == "transducer" else []
-  logits = rng.normal(size=[batch, frames, *columns, vocab]) / 2
-  logits[..., 0] += np.log(9 * (vocab - 1))
-  return (
-    logits.astype(np.float32),
-    rng.integers(1, vocab, [batch, labels]).astype(np.int32),
-    np.full([batch], frames, np.int32),
-    np.full([batch], labels, np.int32),
-  )
+def _batch(kind, sizes):
+  return untrained.batch(**sizes, columns=kind == "transducer")

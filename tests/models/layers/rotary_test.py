@@ -5,20 +5,16 @@ import pytest
 import tensorflow as tf
 
 from models.layers import rotary
+from tests.models.layers import attentions
+from tests.models.layers.attentions import DIM, HEADS, WIDTH
 
-_DIM, _HEADS = 12, 3
-_WIDTH = _DIM // _HEADS
-# Values are up to 10, of which bfloat16 knows 1 in 256.
-POLICIES = [("float32", 1e-5), ("float64", 1e-5), ("mixed_bfloat16", 0.3)]
+POLICIES = [attentions.FLOAT32, attentions.FLOAT64, attentions.BFLOAT16]
 
 
 def _layer(policy="float32"):
-  layer = rotary.RotarySelfAttention(_DIM, _HEADS, dtype=policy)
-  layer.build((None, None, _DIM))
-  rng = np.random.default_rng(0)
-  for variable in layer.trainable_variables:
-    variable.assign(0.5 * rng.normal(size=variable.shape))
-  return layer
+  return attentions.with_weights(
+    rotary.RotarySelfAttention(DIM, HEADS, dtype=policy)
+  )
 
 
 def _numpy_attention(layer, x, before, seen):
@@ -38,12 +34,12 @@ def _numpy_attention(layer, x, before, seen):
     for dense in (layer.query_key_value, layer.output_projection)
     for w in dense.weights
   )
-  half = _WIDTH // 2
+  half = WIDTH // 2
   rate = 10000.0 ** (-np.arange(half) / half)
   places = np.arange(x.shape[1])[:, None]
-  mixed = np.zeros([len(x), x.shape[1] - before, _DIM])
-  for b, h in np.ndindex(len(x), _HEADS):
-    part = slice(h * _WIDTH, (h + 1) * _WIDTH)
+  mixed = np.zeros([len(x), x.shape[1] - before, DIM])
+  for b, h in np.ndindex(len(x), HEADS):
+    part = slice(h * WIDTH, (h + 1) * WIDTH)
     query, key, value = (
       y[:, part] for y in np.split(x[b] @ kernel + bias, 3, axis=-1)
     )
@@ -51,7 +47,7 @@ def _numpy_attention(layer, x, before, seen):
       (y[:, :half] + 1j * y[:, half:]) * np.exp(-1j * places * rate)
       for y in (query, key)
     )
-    scores = (query @ key.conj().T).real / np.sqrt(_WIDTH)
+    scores = (query @ key.conj().T).real / np.sqrt(WIDTH)
     weights = np.where(seen[b], np.exp(scores), 0.0)
     weights /= weights.sum(axis=1, keepdims=True)
     mixed[b, :, part] = (weights @ value)[before:]
@@ -62,7 +58,7 @@ def _numpy_attention(layer, x, before, seen):
 @pytest.mark.parametrize("time", [1, 2, 7])
 def test_a_whole_equals_numpy(time, policy, tolerance):
   layer = _layer(policy)
-  x = np.random.default_rng(1).normal(size=[3, time, _DIM])
+  x = attentions.normal([3, time, DIM], seed=1)
   lengths = [time, max(1, time - 3), 1]
   got = layer(
     tf.constant(x, layer.compute_dtype),
@@ -81,8 +77,8 @@ def test_a_whole_equals_numpy(time, policy, tolerance):
 def test_a_stream_equals_numpy(time, policy, tolerance):
   """Keys of frames before are kept as they were, and turned anew."""
   layer, before = _layer(policy), 2 * time
-  x = np.random.default_rng(2).normal(size=[2, 3 * time, _DIM])
-  past = (tf.zeros([2, _HEADS, before, _WIDTH]),) * 2
+  x = attentions.normal([2, 3 * time, DIM], seed=2)
+  past = (tf.zeros([2, HEADS, before, WIDTH]),) * 2
   for part in range(3):
     # Of the frames before, only those that were there are seen.
     seen = tf.range(3 * time) >= before - part * time
@@ -99,7 +95,7 @@ def test_a_stream_equals_numpy(time, policy, tolerance):
 def test_only_distances_matter():
   """The same sound later, after frames that are not seen."""
   layer = _layer()
-  x = np.random.default_rng(3).normal(size=[1, 5, _DIM]).astype(np.float32)
+  x = np.random.default_rng(3).normal(size=[1, 5, DIM]).astype(np.float32)
   later = np.pad(x, [[0, 0], [700, 0], [0, 0]])
   first = layer(x, layer.positions(5, 5), tf.ones([1, 5], bool))
   seen = tf.range(705)[None] >= 700
@@ -113,7 +109,7 @@ def test_only_distances_matter():
 def test_config_and_odd_widths():
   layer = _layer()
   again = rotary.RotarySelfAttention.from_config(layer.get_config())
-  assert (again.dim, again.heads) == (_DIM, _HEADS)
+  assert (again.dim, again.heads) == (DIM, HEADS)
   with pytest.raises(ValueError, match="must be even .*Received: dim=9, heads"):
     rotary.RotarySelfAttention(9, 3)
   with pytest.raises(
