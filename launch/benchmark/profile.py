@@ -21,7 +21,8 @@ from google.protobuf import (
 )
 
 # An op's event is called name:kind.
-_OP = re.compile(r"[^:]:([A-Z]\w*)$")
+# oneDNN's kernels are kinds of their own, such as _MklMatMul.
+_OP = re.compile(r"[^:]:(?:_Mkl)?(_?[A-Z]\w*)$")
 # They last as long as the ops that they call, which have events of their own.
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall", "While", "If")
 # Message: its fields, each a number, a type, and whether there are many.

@@ -26,7 +26,13 @@ def test_a_profile_names_the_kinds_that_ran():
 def test_what_is_no_op_is_left_out():
   space = profile._message("Space")()
   plane = space.planes.add()
-  names = ["a/b:MatMul", "c:MatMul", "ExecutorState::Process", "run", "f:While"]
+  names = [
+    "a/b:MatMul",
+    "c:_MklMatMul",
+    "ExecutorState::Process",
+    "run",
+    "f:While",
+  ]
   line = plane.lines.add()
   for key, name in enumerate(names):
     entry = plane.event_metadata.add(key=key)
