@@ -4,7 +4,6 @@ The devices must exist before TensorFlow runs its first op, so they are made at
 import time, before any test module is collected.
 """
 
-import gc
 import os
 import pathlib
 from unittest import mock
@@ -17,13 +16,17 @@ import pytest
 import tensorflow as tf
 
 from models.losses import compiling
-from tests import memory
+from tests import module_processes
 
 CORES = 8
 tf.config.set_logical_device_configuration(
   tf.config.list_physical_devices("CPU")[0],
   [tf.config.LogicalDeviceConfiguration()] * CORES,
 )
+
+
+def pytest_configure(config):
+  module_processes.register(config)
 
 
 def mirrored(cores):
@@ -47,13 +50,6 @@ def make_strategy():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _imports_are_not_collected():
-  """What the imports made stays, so the collector need not walk through it."""
-  gc.collect()
-  gc.freeze()
-
-
-@pytest.fixture(scope="session", autouse=True)
 def _xla_compiles_quickly():
   """Without the passes of LLVM, which take a third of the time of compiling.
 
@@ -66,12 +62,6 @@ def _xla_compiles_quickly():
   with mock.patch.dict(os.environ, XLA_FLAGS=flags):
     # Compiles one program.
     compiling.host_compiles()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_module_leaves_graphs():
-  yield
-  memory.forget_graphs()
 
 
 @pytest.fixture(autouse=True)

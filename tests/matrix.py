@@ -36,7 +36,7 @@ OLDEST = {
   "3.13": "2.20.0",
 }
 # The core suite: clipping, bounds, both APIs, saving, models, audio with
-# tensorflow-io, records, training and audits.
+# tensorflow-io, records, training, and steps traced for TPUs, run on the CPU.
 CORE = (
   "tests/bounds_test.py",
   "tests/clipping_test.py",
@@ -48,6 +48,8 @@ CORE = (
   "tests/edge_cases_test.py",
   "tests/extras_test.py",
   "tests/launch/gs_test.py",
+  "tests/launch/plan/copies_test.py",
+  "tests/launch/plan/tracing_test.py",
   "tests/launch/train_test.py",
   "tests/microbatches_test.py",
   "tests/models/families_test.py",

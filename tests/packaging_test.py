@@ -2,6 +2,7 @@
 
 import configparser
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -51,6 +52,8 @@ def _run(*command, cwd):
   done = subprocess.run(
     [str(word) for word in command],
     cwd=cwd,
+    # Or a checkout on the path would be imported instead of the wheel.
+    env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
     capture_output=True,
     text=True,
     timeout=900,

@@ -20,7 +20,9 @@ from typing import Any
 
 from tf_pcc import files
 
-# Compiled with these was the StableHLO of TensorFlow 2.17.1 and 2.21.0.
+# The newest JAX for whose `tpu` extra there is a libtpu, and the newest libtpu
+# that the extra allows. Compiled with these was the StableHLO of TensorFlow
+# 2.17.1 and 2.21.0.
 PACKAGES = ("jax==0.10.2", "jaxlib==0.10.2", "libtpu==0.0.42.1")
 _WORKER = pathlib.Path(__file__).with_name("xla_worker.py")
 _READY = "ready.json"

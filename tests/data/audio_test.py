@@ -10,8 +10,10 @@ import scipy.io.wavfile
 from tf_pcc.data import audio
 
 soundfile = pytest.importorskip("soundfile", reason="writes the test files")
+# A string, which pytest evaluates when the test runs: the library starts
+# TensorFlow.
 native = pytest.mark.skipif(
-  audio.tensorflow_io() is None,
+  "audio.tensorflow_io() is None",
   reason="tensorflow-io's native library does not load with this TensorFlow",
 )
 BACKENDS = [pytest.param("tensorflow-io", marks=native), "soundfile"]

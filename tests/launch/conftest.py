@@ -111,26 +111,48 @@ class Finished:
     return named[0]
 
 
+class _Programs:
+  """The process that runs programs, one for all modules of a session."""
+
+  def __init__(self):
+    self._server = subprocess.Popen(
+      [sys.executable, "-m", "tests.launch.programs_main"],
+      cwd=ROOT,
+      env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+    )
+
+  def run(self, program, *arguments, environment=None):
+    request = [environment or {}, program, *map(str, arguments)]
+    self._server.stdin.write(json.dumps(request) + "\n")
+    self._server.stdin.flush()
+    return Finished(*json.loads(self._server.stdout.readline()))
+
+  def end(self):
+    self._server.stdin.close()
+    self._server.wait()
+
+
+_PROGRAMS = []
+
+
+def pytest_collection_finish(session):
+  # Before modules get processes of their own, or each would start another.
+  if any("run_program" in item.fixturenames for item in session.items):
+    _PROGRAMS.append(_Programs())
+
+
+def pytest_sessionfinish():
+  while _PROGRAMS:
+    _PROGRAMS.pop().end()
+
+
 @pytest.fixture(scope="session")
 def run_program():
   """A function (program, *arguments, environment={}) -> `Finished`."""
-  with subprocess.Popen(
-    [sys.executable, "-m", "tests.launch.programs_main"],
-    cwd=ROOT,
-    env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    stdin=subprocess.PIPE,
-    stdout=subprocess.PIPE,
-    text=True,
-  ) as server:
-
-    def run(program, *arguments, environment=None):
-      request = [environment or {}, program, *map(str, arguments)]
-      server.stdin.write(json.dumps(request) + "\n")
-      server.stdin.flush()
-      return Finished(*json.loads(server.stdout.readline()))
-
-    yield run
-    server.stdin.close()
+  return _PROGRAMS[0].run
 
 
 @pytest.fixture

@@ -208,7 +208,7 @@ def test_wrong_values(field, labels, count, length):
     ({"labels": [[1.0, 2.0]]}, "labels must be integers"),
     ({"length": [3, 3]}, "length must have one row for each of 1"),
     ({"label_length": [[2]]}, "label_length must be integers"),
-    ({"logits": tf.zeros([3, 4])}, "logits must have the shape"),
+    ({"logits": np.zeros([3, 4])}, "logits must have the shape"),
   ],
 )
 def test_wrong_shapes(changes, message):
