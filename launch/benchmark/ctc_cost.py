@@ -59,7 +59,7 @@ def make_step(
     function without arguments; the mean loss, float.
   """
   logits, labels, length, label_length = map(
-    tf.constant, untrained.batch(**sizes)
+    tf.constant, untrained.batch(sizes)
   )
 
   @tf.function(autograph=False)

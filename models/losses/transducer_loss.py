@@ -187,9 +187,11 @@ def checked(
   batch, frames, _ = targets.sizes(encoder)
   columns = targets.sizes(prediction)[1]
   vocab = targets.sizes(joint.output_kernel)[1]
-  sizes = [batch, frames, columns, vocab]
-  given = targets.Targets(labels, label_length, length, *sizes, blank_index)
-  return given, *given.masked(encoder, prediction), joint, sizes
+  given = targets.Targets(
+    labels, label_length, length, batch, frames, columns, vocab, blank_index
+  )
+  encoder, prediction = given.masked(encoder, prediction)
+  return given, encoder, prediction, joint, [batch, frames, columns, vocab]
 
 
 def joint_losses(

@@ -109,4 +109,4 @@ def _side(run):
 
 
 def _batch(kind, sizes):
-  return untrained.batch(**sizes, columns=kind == "transducer")
+  return untrained.batch(sizes, columns=kind == "transducer")
