@@ -330,7 +330,6 @@ def test_kaldi_recordings_without_a_segment_are_skipped(tmp_path):
 @pytest.mark.parametrize(
   ("name", "line"),
   [
-    ("segments", "u00 rec 0.5 0.4"),
     ("segments", "u00 rec a b"),
     ("segments", "u00 rec"),
     ("text", "u01 AGAIN"),

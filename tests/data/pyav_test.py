@@ -97,6 +97,8 @@ def test_channels_and_parts(channels):
     assert len(found) == len(expected) and _rms(found - expected) < 1e-4
   with pytest.raises(ValueError, match="must lie in the recording"):
     audio.decode(data, segment=Segment(2.0, 0.5))
+  with pytest.raises(ValueError, match="must lie in the recording"):
+    audio.decode(data, segment=Segment(1e308, 1.0))
   with pytest.raises(ValueError, match="channels must be in the recording"):
     audio.decode(data, segment=Segment(channels=(6,)))
 

@@ -42,22 +42,25 @@ def describe(
     seconds: Lengths.
 
   Returns:
-    Dict of JSON values: utterances, hours, speakers, seconds (quantiles),
-    words, characters (dict from each to how many utterances have it, the
-    commonest first), repeated_texts (how many utterances have the text of an
-    earlier one), most_repeated (up to five [text, count]), characters_a_second
-    (quantiles) and correlation (of lengths of transcripts and of sounds; None
-    for fewer than ten, and where the transcripts are of one length). Shifted
-    transcripts have a correlation near 0.
+    Dict of JSON values: utterances, hours, speakers, without_speaker (how many
+    utterances), seconds (quantiles), words, characters (dict from each to how
+    many utterances have it, the commonest first), repeated_texts (how many
+    utterances have the text of an earlier one), most_repeated (up to five
+    [text, count]), characters_a_second (quantiles) and correlation (of lengths
+    of transcripts and of sounds; None for fewer than ten, and where the
+    transcripts are of one length). Shifted transcripts have a correlation near
+    0.
   """
   seconds = np.asarray(seconds, np.float64)
   letters = np.array([_letters(text) for text in texts], np.float64)
   counts = collections.Counter(texts)
+  voices = collections.Counter(speakers)
   characters = collections.Counter(c for text in texts for c in set(text))
   return {
     "utterances": len(texts),
     "hours": float(seconds.sum() / 3600),
-    "speakers": len(set(speakers) - {""}),
+    "speakers": len(voices.keys() - {""}),
+    "without_speaker": voices[""],
     "seconds": _quantiles(seconds),
     "words": sum(len(text.split()) for text in texts),
     "characters": dict(characters.most_common()),
@@ -90,6 +93,10 @@ def summary(result: dict[str, Any]) -> str:
     f"characters a second: median {rates['median']:.1f}, 5% below "
     f"{rates['5%']:.1f}, 5% above {rates['95%']:.1f}",
   ]
+  if result["speakers"] and result["without_speaker"]:
+    lines.append(
+      f"{result['without_speaker']} utterances have no speaker, the others do"
+    )
   correlation = result["correlation"]
   if correlation is not None and correlation < 0.5:
     lines.append(

@@ -10,9 +10,11 @@
 
 Without segments an utterance is the recording of its name. A wav.scp entry that
 is a command (it ends with `|`) or a place in an archive is skipped with that
-reason: commands are never run.
+reason: commands are never run. So is a segment that ends where it begins, or
+before.
 """
 
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -52,26 +54,34 @@ def read_rows(root: str | os.PathLike) -> Iterator[manifests.Row]:
     ValueError: If a line of a file cannot be used; it is named.
   """
   sources = {key: (rest, where) for key, rest, where in _lines(root, "wav.scp")}
-  speakers = {key: rest for key, rest, _ in _lines(root, "utt2spk")}
+  speakers = dict(_speakers(root))
   channels = dict(_channels(root))
   segments = dict(_segments(root))
+  whole = {key: (key, WHOLE, "") for key in sources}
+  parts, lost = whole, ("", WHOLE, "")
+  if os.path.exists(os.path.join(root, "segments")):
+    parts, lost = segments, ("", WHOLE, "no line of segments has this name")
   named = set()
   for key, text, where in _lines(root, "text"):
-    recording, part, reason = key, WHOLE, ""
-    if segments:
-      recording, part = segments.get(key, ("", WHOLE))
-      if not recording:
-        reason = "no line of segments has this name"
+    recording, part, reason = parts.get(key, lost)
     named.add(key)
     yield _row(
-      where, key, text, recording, part, reason, sources, speakers, channels
+      where,
+      key,
+      text,
+      recording or key,
+      part,
+      reason,
+      sources,
+      speakers,
+      channels,
     )
-  named |= {recording for recording, _ in segments.values()}
-  for key, (recording, part) in {**_whole(sources), **segments}.items():
+  named |= {recording for recording, _, _ in segments.values()}
+  for key, (recording, part, reason) in {**whole, **segments}.items():
     if key not in named:
       where = sources.get(recording, ("", root))[1]
       yield _row(
-        where, key, None, recording, part, "", sources, speakers, channels
+        where, key, None, recording, part, reason, sources, speakers, channels
       )
 
 
@@ -121,21 +131,35 @@ def _lines(root, name):
 
 
 def _segments(root):
+  """(utterance, (recording, part, why it is not read)) of each line."""
   for key, rest, where in _lines(root, "segments"):
     fields = rest.split()
     try:
       recording, start, end = fields[0], float(fields[1]), float(fields[2])
       channels = tuple(int(field) for field in fields[3:4])
-      bad = not 0 <= start < float("inf") or not (end == -1 or end > start)
+      bad = not (start >= 0 and math.isfinite(start) and math.isfinite(end))
     except (ValueError, IndexError):
-      start, end, channels, bad = 0.0, 0.0, (), True
+      recording, start, end, channels, bad = "", 0.0, 0.0, (), True
     if bad or len(fields) > 4 or any(channel < 0 for channel in channels):
       raise ValueError(
-        f"{where} must be UTTERANCE RECORDING BEGIN END, in seconds. "
+        f"{where} must be UTTERANCE RECORDING BEGIN END, in seconds from 0. "
         f"Received: {key} {rest[:200]}"
       )
     length = None if end == -1 else end - start
-    yield key, (recording, Segment(start, length, channels))
+    reason = ""
+    if length is not None and length <= 0:
+      length = None
+      reason = f"its segment ends where it begins or before: {rest[:200]}"
+    yield key, (recording, Segment(start, length, channels), reason)
+
+
+def _speakers(root):
+  for key, rest, where in _lines(root, "utt2spk"):
+    if len(rest.split()) != 1:
+      raise ValueError(
+        f"{where} must be UTTERANCE SPEAKER. Received: {key} {rest[:200]}"
+      )
+    yield key, rest
 
 
 def _channels(root):
@@ -146,7 +170,3 @@ def _channels(root):
         f"{where} must end with a channel, A or B. Received: {rest[:200]}"
       )
     yield key, _CHANNELS[channel[0]]
-
-
-def _whole(sources):
-  return {key: (key, WHOLE) for key in sources}

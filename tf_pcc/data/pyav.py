@@ -67,10 +67,7 @@ def _decode(container, segment, longest):
     form = (frame.sample_rate, len(frame.layout.channels))
     if not rate:
       rate, channels = form
-      first = round(segment.start * rate)
-      last = np.inf
-      if segment.seconds is not None:
-        last = round((segment.start + segment.seconds) * rate)
+      first, last = segment.places(rate)
     if form != (rate, channels):
       raise ValueError(
         "The rate and the channels of the audio must not change: convert it. "

@@ -6,10 +6,13 @@ that the transcript and the sound are not the same, or the sound is cut.
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
 _SECONDS, _SHARE = 0.25, 0.05
+# A corpus may state 1e308 seconds.
+_FURTHEST = 2.0**62
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +29,23 @@ class Segment:
   seconds: float | None = None
   channels: tuple[int, ...] = ()
 
+  def places(self, rate: int) -> tuple[float, float]:
+    """Where it is stated to be, in samples.
+
+    Args:
+      rate: Sample rate in Hz.
+
+    Returns:
+      (first sample, one after the last sample); infinite where that is to the
+      end, or further than any recording reaches.
+    """
+    end = math.inf if self.seconds is None else self.start + self.seconds
+    first, last = (
+      round(place) if place < _FURTHEST else math.inf
+      for place in (self.start * rate, end * rate)
+    )
+    return first, last
+
   def bounds(self, samples: int, rate: int) -> tuple[int, int]:
     """Where it is in a recording.
 
@@ -40,18 +60,17 @@ class Segment:
       ValueError: If the recording ends before it, or in it by more than the
         tolerance.
     """
-    first = round(self.start * rate)
-    last = samples
-    if self.seconds is not None:
-      last = min(round((self.start + self.seconds) * rate), samples)
-    if last <= first:
+    first, last = (int(min(place, samples)) for place in self.places(rate))
+    there = (last - first) / rate
+    if there <= 0 or not _agree(
+      there if self.seconds is None else self.seconds, there
+    ):
+      length = "" if self.seconds is None else f", duration={self.seconds:g}"
       raise ValueError(
         "The segment must lie in the recording and not be empty: repair its "
-        f"offset and duration. Received: {self}, recording of "
-        f"{samples / rate:.3f} seconds."
+        f"offset and duration. Received: offset={self.start:g}{length}, "
+        f"recording of {samples / rate:.3f} seconds."
       )
-    if self.seconds is not None:
-      check_length(self.seconds, (last - first) / rate)
     return first, last
 
   def mix(self, waveform: np.ndarray) -> np.ndarray:
@@ -92,9 +111,13 @@ def check_length(stated: float, actual: float) -> None:
   Raises:
     ValueError: If they differ by more than the tolerance of the module.
   """
-  if abs(stated - actual) > max(_SECONDS, _SHARE * stated):
+  if not _agree(stated, actual):
     raise ValueError(
       f"The sound must be as long as the corpus states, within {_SECONDS} "
       f"seconds or {_SHARE:.0%}: repair the stated length, or the file. "
       f"Received: stated={stated:.3f}, sound={actual:.3f} seconds."
     )
+
+
+def _agree(stated, actual):
+  return abs(stated - actual) <= max(_SECONDS, _SHARE * stated)

@@ -1,0 +1,86 @@
+"""Kaldi directories whose files do not agree, or say what cannot be."""
+
+import numpy as np
+import pytest
+import scipy.io.wavfile
+
+from tf_pcc.data import corpora, inspection
+
+FILES = {
+  "wav.scp": "r x.wav\n",
+  "text": "a-1 hello\na-2 world\nb-1 again\n",
+  "utt2spk": "a-1 a\na-2 a\nb-1 b\n",
+  "segments": "a-1 r 0 0.5\na-2 r 0.5 1.25\nb-1 r 1.5 -1\n",
+}
+
+
+def _directory(root, **changes):
+  samples = np.random.default_rng(0).integers(-9000, 9000, 32000, np.int16)
+  scipy.io.wavfile.write(root / "x.wav", 16000, samples)
+  for name, content in FILES.items():
+    content = changes.get(name, content)
+    if content is not None:
+      (root / name).write_text(content, encoding="utf-8", newline="")
+  return root
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(("blank", "end"), [(" ", "\n"), ("\t", "\r\n")])
+def test_marks_tabs_and_ends_of_line(tmp_path, mark, blank, end):
+  changes = {
+    name: mark + content.replace(" ", blank).replace("\n", end)
+    for name, content in FILES.items()
+  }
+  corpus = corpora.read_corpus(_directory(tmp_path, **changes))
+  assert [(u.id, u.text, u.speaker) for u in corpus] == [
+    ("a-1", "HELLO", "a"),
+    ("a-2", "WORLD", "a"),
+    ("b-1", "AGAIN", "b"),
+  ]
+  assert list(map(len, corpus.waveforms())) == [8000, 12000, 8000]
+
+
+@pytest.mark.parametrize("part", ["1.25 0.5", "0.5 0.5"])
+def test_a_segment_that_ends_before_it_begins_is_skipped(tmp_path, part):
+  changes = {"segments": FILES["segments"].replace("0.5 1.25", part)}
+  corpus = corpora.read_corpus(_directory(tmp_path, **changes), 0.5)
+  assert [u.id for u in corpus] == ["a-1", "b-1"]
+  (skip,) = corpus.skips
+  assert (skip.id, skip.lacks) == ("a-2", "audio")
+  assert skip.reason.endswith(f"ends where it begins or before: r {part}")
+
+
+@pytest.mark.parametrize(
+  ("name", "content"),
+  [
+    ("segments", "a-1 r 0 0.5\na-2 r 0 inf\n"),
+    ("segments", "a-1 r 0 0.5\na-2 r nan 1\n"),
+    ("segments", "a-1 r 0 0.5\na-2 r -1 1\n"),
+    ("segments", "a-1 r 0 0.5\na-2 r 0,5 1\n"),
+    ("utt2spk", "a-1 a\na-2\n"),
+    ("utt2spk", "a-1 a\na-2 a b\n"),
+  ],
+)
+def test_lines_that_cannot_be_used(tmp_path, name, content):
+  _directory(tmp_path, **{name: content})
+  with pytest.raises(ValueError, match=f"Line 2 of {tmp_path}/{name} must be"):
+    corpora.read_corpus(tmp_path)
+
+
+def test_a_file_of_segments_that_is_empty_is_there(tmp_path):
+  _directory(tmp_path, segments="")
+  with pytest.raises(ValueError, match="3 transcripts without audio") as caught:
+    corpora.read_corpus(tmp_path)
+  assert "a-1, no line of segments has this name" in str(caught.value)
+  assert "1 recordings without a transcript (r, no tr" in str(caught.value)
+
+
+def test_utterances_without_a_speaker_are_counted(tmp_path):
+  corpus = corpora.read_corpus(_directory(tmp_path, utt2spk="a-1 a\nc-1 c\n"))
+  speakers = [u.speaker for u in corpus]
+  assert speakers == ["a", "", ""]
+  found = inspection.describe([u.text for u in corpus], speakers, [1, 1, 1])
+  assert found["speakers"] == 1 and found["without_speaker"] == 2
+  assert "\n2 utterances have no speaker, the others do" in inspection.summary(
+    found
+  )
