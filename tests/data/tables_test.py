@@ -87,3 +87,42 @@ def test_other_names_of_columns(tmp_path):
   assert _read(tmp_path, content, "x.csv") == [("", "x.wav", "hello", "", None)]
   content = "file_name,transcription,duration\nx.wav,hello,1.5\n"
   assert _read(tmp_path, content, "x.CSV") == [("", "x.wav", "hello", "", 1.5)]
+
+
+@pytest.mark.parametrize(
+  ("name", "header", "rows", "swallowed"),
+  [
+    ("x.tsv", "path,text", ["a.wav,%sHE", "b.wav,SAID", "c.wav,SO%s"], "b.wav"),
+    ("x.csv", "path,text", ["a.wav,%sHE", "b.wav,SO%s"], "b.wav"),
+    ("x.csv", "text,path,n", ["%sHE,a.wav,1", "SO%s,b.wav,2"], "b.wav"),
+  ],
+)
+def test_an_open_quote_does_not_swallow_rows(
+  tmp_path, name, header, rows, swallowed
+):
+  rows[0], rows[-1] = rows[0] % '"', rows[-1] % '"'
+  good = rows[0].replace('"', "")
+  content = "\n".join([header, good, *rows, good])
+  if name.endswith(".tsv"):
+    content = content.replace(",", "\t")
+  with pytest.raises(ValueError, match="rows of their own") as caught:
+    _read(tmp_path, content, name)
+  assert str(caught.value).startswith(f"Line 3 of {tmp_path}/{name} begins")
+  assert swallowed in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  "content",
+  ['text,path\n"TWO\nLINES",x.wav\n', 'path,text\nx.wav,"TWO\nLINES"\n'],
+)
+def test_a_text_of_two_lines_is_one(tmp_path, content):
+  (row,) = _read(tmp_path, content, "x.csv")
+  assert row[1:3] == ("x.wav", "TWO\nLINES")
+
+
+def test_another_delimiter_than_the_extension_says(tmp_path):
+  content = "client_id\tpath\tsentence\ns\tx.wav\tHELLO, WORLD\n"
+  with pytest.raises(ValueError, match="and commas between the fields"):
+    _read(tmp_path, content, "x.csv")
+  with pytest.raises(ValueError, match="and tabs between the fields"):
+    _read(tmp_path, "path;text\nx.wav;HELLO\n", "x.tsv")

@@ -1,8 +1,9 @@
 """Tables of utterances: TSV and CSV files with a header, by the csv rules.
 
-A field between double quotes may hold tabs, commas and ends of line; a double
-quote in it is doubled. A row has as many fields as the header. Common Voice
-(columns client_id and sentence) quotes nothing, and its audio is in clips/.
+A field between double quotes may hold tabs, commas and ends of line, but not
+whole rows; a double quote in it is doubled. A row has as many fields as the
+header. Common Voice (columns client_id and sentence) quotes nothing, and its
+audio is in clips/.
 A file without a header has the columns path, text; id, path, text; or id, path,
 speaker, seconds, text: the path is known by its extension.
 
@@ -61,15 +62,7 @@ def read_rows(path: str | os.PathLike) -> list[manifests.Row]:
       rules of the module or has a field that cannot be used; the line is named.
   """
   delimiter = DELIMITERS[extension(os.fspath(path))]
-  columns, rows = _parse(path, delimiter)
-  names = {}
-  for what, choices in COLUMNS.items():
-    names[what] = next((name for name in choices if name in columns), None)
-  if not names["path"] or not names["text"]:
-    raise ValueError(
-      "A manifest must have the columns path and text, and may have id, "
-      f"speaker, seconds and offset. Received: columns={columns}, path={path}"
-    )
+  names, rows = _parse(path, delimiter)
   return [_row(where, fields, names) for where, fields in rows]
 
 
@@ -122,14 +115,31 @@ def _row(where, fields, names):
   )
 
 
+def _names(path, delimiter, columns):
+  """Which column says what, or None."""
+  names = {}
+  for what, choices in COLUMNS.items():
+    names[what] = next((name for name in choices if name in columns), None)
+  if names["path"] and names["text"]:
+    return names
+  hint = ""
+  if len(columns) == 1 and any(d in columns[0] for d in "\t,;|"):
+    kind = "tabs" if delimiter == "\t" else "commas"
+    hint = f", and {kind} between the fields in a file of this extension"
+  raise ValueError(
+    "A manifest must have the columns path and text, and may have id, speaker, "
+    f"seconds and offset{hint}. Received: columns={columns}, path={path}"
+  )
+
+
 def _parse(path, delimiter):
-  """The columns of a table, and its rows: where each is, and its fields."""
+  """Which column says what, and the rows: where each is, and its fields."""
   lines = list(read_lines(path))
   # The limit is the process's; the default refuses fields of 128 KiB.
   limit = csv.field_size_limit(_LONGEST)
   try:
     records = _records(path, lines, delimiter)
-    where, header = next(records, (None, []))
+    where, header, _ = next(records, (None, [], 0))
     columns = [name.strip().strip("\"'").strip() for name in header]
     headless = _WITHOUT_HEADER.get(len(columns), [])
     if _is_row(columns, headless):
@@ -141,39 +151,66 @@ def _parse(path, delimiter):
         f"{where} must name each column once. Received: repeated="
         f"{sorted(repeated)}"
       )
+    names = _names(path, delimiter, columns)
     if {"client_id", "sentence"} <= set(columns):
       records = _records(path, lines, delimiter, quoting=csv.QUOTE_NONE)
       next(records)
     rows = []
-    for where, fields in records:
+    place = columns.index(names["path"])
+    for where, fields, span in records:
       if len(fields) != len(columns):
         raise ValueError(
           f"{where} must have as many fields as the header, {len(columns)}; "
           "a field that holds the delimiter goes between double quotes. "
           f"Received: {len(fields)} fields, {_shortened(fields)}"
         )
+      if span.stop - span.start > 1:
+        _check_span(where, lines[span], delimiter, len(columns), place)
       rows.append((where, dict(zip(columns, fields))))
-    return columns, rows
+    return names, rows
   finally:
     csv.field_size_limit(limit)
+
+
+def _check_span(where, lines, delimiter, columns, place):
+  """Refuses a field that was never closed and goes on over the next rows."""
+  rows = [line.rstrip("\r\n").split(delimiter) for line in lines]
+  whole = [
+    fields
+    for fields in rows
+    if len(fields) == columns and _is_audio(fields[place].strip('"'))
+  ]
+  # A row in several lines has its path in one of them.
+  if len(whole) > 1:
+    raise ValueError(
+      f"{where} begins a field between double quotes that ends "
+      f"{len(lines) - 1} lines on, and holds what must be rows of their own: "
+      "a double quote that belongs to the text is doubled, and its field is "
+      f"between double quotes. Received: {_shortened(whole[1])}"
+    )
+
+
+def _is_audio(path):
+  return path.lower().endswith(_AUDIO)
 
 
 def _is_row(fields, columns):
   """Whether the first line is no header, but a row of such columns."""
   if "path" not in columns or COLUMNS["path"][0] in fields:
     return False
-  return fields[columns.index("path")].lower().endswith(_AUDIO)
+  return _is_audio(fields[columns.index("path")])
 
 
 def _records(path, lines, delimiter, quoting: Any = csv.QUOTE_MINIMAL):
-  """The rows that are not blank, each with the line on which it begins."""
+  """The rows that are not blank, each with where it begins and its lines."""
   reader = csv.reader(lines, delimiter=delimiter, strict=True, quoting=quoting)
-  where = f"Line 1 of {path}"
+  where, first = f"Line 1 of {path}", 0
   try:
     for fields in reader:
       if any(field.strip() for field in fields):
-        yield where, fields
-      where = f"Line {reader.line_num + 1} of {path}"
+        yield where, fields, slice(first, reader.line_num)
+      first = reader.line_num
+      where = f"Line {first + 1} of {path}"
   except csv.Error as error:
     raise ValueError(
       f"{where} must follow the csv rules: a field that begins with a double "
