@@ -20,7 +20,8 @@ def read_objects(path: str | os.PathLike) -> Iterator[tuple[Any, str]]:
     (what was parsed, where it stands). Blank lines are passed over.
 
   Raises:
-    ValueError: If something is not JSON; the line is named.
+    ValueError: If something is not JSON, or an object has a field twice; the
+      line is named.
   """
   lines = list(read_lines(path))
   content = "".join(lines)
@@ -32,13 +33,23 @@ def read_objects(path: str | os.PathLike) -> Iterator[tuple[Any, str]]:
   for number, line in enumerate(lines, 1):
     if line.strip():
       where = f"Line {number} of {path}"
-      yield _parse(line, where, "a JSON object"), where
+      yield _parse(line, where, "a JSON object, whole in its line"), where
 
 
 def _parse(content, where, what):
   try:
-    return json.loads(content)
+    return json.loads(content, object_pairs_hook=_object)
   except (ValueError, RecursionError) as error:
     raise ValueError(
       f"{where} must be {what} ({error!r}). Received: {content.strip()[:80]}"
     ) from error
+
+
+def _object(pairs):
+  """A dict, but json lets the last one of two equal fields win."""
+  found = dict(pairs)
+  if len(found) < len(pairs):
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    raise ValueError(f"there more than once: {', '.join(twice)}")
+  return found
