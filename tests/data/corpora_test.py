@@ -114,8 +114,10 @@ def test_repeated_ids(tmp_path):
   _manifest(tmp_path / "two")
   path = tmp_path / "two/manifest.tsv"
   path.write_text(path.read_text().replace("u1", "u0"))
-  with pytest.raises(ValueError, match="repeated=.'u0'."):
+  with pytest.raises(ValueError, match="repeated=.'u0'.") as caught:
     corpora.read_corpus(path)
+  places = f"the first at Line 2 of {path} and Line 3 of {path}"
+  assert str(caught.value).endswith(places)
 
 
 @pytest.mark.parametrize(

@@ -141,19 +141,22 @@ def _checked(corpus, max_missing_share):
       f"`path` must hold transcribed recordings; none found. "
       f"Received: path={corpus.root}"
     )
-  unfound = [
-    f"{skip.id}, {skip.reason}"
-    for skip in corpus.skips
-    if skip.lacks == "audio"
-  ]
   share = missing / (len(corpus) + missing)
   if share > max_missing_share or not len(corpus):
     raise ValueError(
-      f"{corpus.root} has {len(corpus.missing_audio)} transcripts without audio"
-      f" ({'; '.join(unfound[:_SHOWN])}) and "
-      f"{len(corpus.missing_text)} recordings without a transcript "
-      f"({', '.join(corpus.missing_text[:_SHOWN])}) beside {len(corpus)} whole "
-      f"utterances. Received: max_missing_share={max_missing_share}"
+      "At least one utterance must be whole, and no more than "
+      "`max_missing_share` may lack their audio or their transcript: repair "
+      f"the corpus, or allow more. Received: {len(corpus)} whole utterances, "
+      f"{_counted(corpus, 'audio', 'transcripts without audio')}, "
+      f"{_counted(corpus, 'text', 'recordings without a transcript')}, "
+      f"path={corpus.root}, max_missing_share={max_missing_share}"
     )
   logging.info("%s: %d utterances", corpus.root, len(corpus))
   return corpus
+
+
+def _counted(corpus, lacks, what):
+  """How many lack something, and the first of them with their reasons."""
+  skips = [skip for skip in corpus.skips if skip.lacks == lacks]
+  shown = "; ".join(f"{skip.id}, {skip.reason}" for skip in skips[:_SHOWN])
+  return f"{len(skips)} {what}" + (f" ({shown})" if shown else "")

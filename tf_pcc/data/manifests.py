@@ -80,7 +80,8 @@ def corpus_of_rows(
   rows = list(rows)
   finder = Finder(folders or [], reading.allow_outside)
   utterances, skips, dropped = [], [], Dropped()
-  for key, row in zip(_ids(rows), rows):
+  keys = list(_ids(rows))
+  for key, row in zip(keys, rows):
     path, reason = row.path, row.refused
     if folders and not reason:
       path, reason = finder.find(row.path)
@@ -94,19 +95,27 @@ def corpus_of_rows(
     dropped.add(key, row.text or "", text)
     speaker, stated = row.speaker, row.seconds
     utterances.append(Utterance(key, path, text, speaker, stated, row.segment))
-  counts = collections.Counter(item.id for item in (*utterances, *skips))
-  repeated = [key for key, count in counts.items() if count > 1]
-  if repeated:
-    raise ValueError(
-      f"Utterance ids must be unique in {root}. "
-      f"Received: repeated={sorted(repeated)[:_SHOWN]}"
-    )
+  _check_unique(root, keys, rows)
   return Corpus(
     name=os.path.basename(os.path.normpath(root)),
     root=os.fspath(root),
     utterances=tuple(sorted(utterances, key=lambda item: item.id)),
     skips=tuple(sorted(skips, key=lambda item: item.id)),
     dropped=dropped,
+  )
+
+
+def _check_unique(root, keys, rows):
+  counts = collections.Counter(keys)
+  repeated = sorted(key for key, count in counts.items() if count > 1)
+  if not repeated:
+    return
+  places = [row.where for key, row in zip(keys, rows) if key == repeated[0]]
+  raise ValueError(
+    f"Utterance ids must be unique in {root}: take out what is there twice, or "
+    "give each an id of its own (without one it is made of the path and the "
+    f"part of the file). Received: repeated={repeated[:_SHOWN]}, the first at "
+    f"{places[0]} and {places[1]}"
   )
 
 
