@@ -2,7 +2,7 @@
 
   python -m launch.inspect LibriSpeech/train-clean-100
   python -m launch.inspect data/train --json=look.json --png=look.png
-  python -m launch.inspect cv/tr/train.tsv --normalizer=lower \\
+  python -m launch.inspect cv/hi/train.tsv --normalizer=lower \\
     --play_list=listen.m3u
 
 The path is a corpus (see launch.prepare) or a directory of records. All sound
@@ -70,12 +70,13 @@ def inspect(
   Returns:
     (dict of JSON values, `utterances.Corpus`). The dict has path, normalizer,
     all of `inspection.describe`, histogram (edges in seconds and counts), rates
-    (dict from the files' rates in Hz to how many there are), dropped (what the
-    normalizer leaves out: dict from characters to counts), unknown (characters
-    that the tokenizer lacks: dict to how many utterances have them, or None),
-    unencodable (how many utterances have no labels, or None), repeated_sounds,
-    silent, clipped, skipped (list of [id, reason]), and suspicious (list of
-    dicts with id, weight, reasons, text and path).
+    (dict from the files' rates in Hz to how many utterances have them), dropped
+    (what the normalizer leaves out: dict from characters to counts), advice (on
+    the choice of a normalizer, or ""), unknown (characters that the tokenizer
+    lacks: dict to how many utterances have them, or None), unencodable (how
+    many utterances have no labels, or None), repeated_sounds, silent, clipped,
+    skipped (list of [id, reason]), and suspicious (list of dicts with id,
+    weight, reasons, text and path).
 
   Raises:
     ValueError: If there is no corpus at `path`.
@@ -112,13 +113,16 @@ def inspect(
     }
     labels = tokenizer.encode_batch(texts, strict=False)
   place = dict(zip(ids, corpus))
+  # "unknown" after the numbers, with which it does not compare.
+  of_rates = sorted(rates, key=lambda rate: (isinstance(rate, str), rate))
   return {
     "path": str(path),
     "normalizer": normalizer,
     **result,
     "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
-    "rates": {str(rate): rates[rate] for rate in sorted(rates)},
+    "rates": {str(rate): rates[rate] for rate in of_rates},
     "dropped": dict(dropped.counts.most_common()),
+    "advice": dropped.advice(normalizer),
     "unknown": unknown,
     "unencodable": labels.count(None) if tokenizer else None,
     "repeated_sounds": len(sounds) - len({sound.digest for sound in sounds}),

@@ -285,7 +285,10 @@ def main(arguments: Sequence[str]) -> None:
   seconds = opened.samples / opened.sample_rate
   found = inspection.describe(opened.texts, opened.speakers, seconds)
   print(inspection.summary(found))
-  print(f"look closer: python -m launch.inspect {cli.given(_OUTPUT)}")
+  print(
+    f"look closer: python -m launch.inspect {cli.given(_OUTPUT)}"
+    + (f" --normalizer={normalizer}" if normalizer != "upper" else "")
+  )
   if corpus.dropped.counts:
     print(
       f"the normalizer {normalizer} left out or changed: {corpus.dropped}; "
@@ -293,6 +296,8 @@ def main(arguments: Sequence[str]) -> None:
     )
     for key, before, after in corpus.dropped.examples:
       print(f"  {key}: {before} -> {after}")
+  if advice := corpus.dropped.advice(normalizer):
+    print(advice)
   if canaries:
     plan = canaries.plan
     print(

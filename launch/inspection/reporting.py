@@ -30,7 +30,7 @@ def report(result: dict[str, Any]) -> str:
     f"{count} at {rate}{' Hz' if rate.isdigit() else ' rate'}"
     for rate, count in result["rates"].items()
   )
-  lines.append(f"files: {rates}")
+  lines.append(f"utterances by the rate of their file: {rates}")
   lines.append(
     f"{result['silent']} silent, {result['clipped']} clipped, "
     f"{result['repeated_sounds']} with the sound of another one"
@@ -44,6 +44,8 @@ def report(result: dict[str, Any]) -> str:
       f"the normalizer {result['normalizer']} leaves out or changes: "
       f"{_counted(result['dropped'])}"
     )
+  if result["advice"]:
+    lines.append(result["advice"])
   if result["unknown"] is not None:
     lines.append(
       f"{result['unencodable']} utterances are outside the vocabulary; it "

@@ -111,7 +111,9 @@ def open_splits(
     dropped = normalizing.normalize(split, data.normalizer)
     if dropped.counts:
       logging.warning(
-        "data.%s: the normalizer %s leaves out of its transcripts %s",
+        "data.%s: the normalizer %s leaves out or changes %s in its "
+        "transcripts; if the records were prepared with another one, "
+        "data.normalizer must be that one",
         name,
         data.normalizer,
         dropped,

@@ -94,6 +94,20 @@ def test_case_by_the_rules_of_turkish_loses_nothing():
   assert dropped.counts == {"\u015f": 1, "\u0131": 1}
 
 
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("text", ["I\u015f\u0131k", "\u0130zmir"])
+def test_turkish_texts_want_its_normalizer(text, form):
+  text = unicodedata.normalize(form, text)
+  for name in ("upper", "lower", "basic"):
+    dropped = normalizers.Dropped()
+    dropped.add("u", "DI\u015f", normalizers.get(name)("DI\u015f"))
+    assert not dropped.advice(name)
+    dropped.add("v", text, normalizers.get(name)(text))
+    assert "tf_pcc.data.normalizers:turkish" in dropped.advice(name)
+  for name in ("none", "tf_pcc.data.normalizers:turkish"):
+    assert not dropped.advice(name)
+
+
 @pytest.mark.parametrize("given", SCRIPTS)
 @pytest.mark.parametrize("kind", ["character", "word", "wordpiece"])
 def test_vocabularies_are_learnt_and_come_back(given, kind):

@@ -9,7 +9,7 @@ import soundfile
 
 from launch import inspect
 from launch.inspection import reporting
-from tf_pcc.data import corpora, records, text
+from tf_pcc.data import audio, corpora, records, text
 
 
 def _corpus(folder, count=40):
@@ -70,7 +70,14 @@ def test_faults_are_found(run_program, tmp_path):
   assert "brackets: [beep]" in reasons["u03"] and "digits: 5" in reasons["u03"]
   assert "the same sound as u04, which has" in reasons["u06"]
   assert set(reasons) == {"u00", "u01", "u02", "u03", "u06"}
-  for part in ("39 utterances", "####", "u06: the same sound", "lost: not at"):
+  assert found["advice"] == ""
+  for part in (
+    "39 utterances",
+    "####",
+    "u06: the same sound",
+    "lost: not at",
+    "utterances by the rate of their file: 19 at 8000 Hz, 20 at 16000 Hz",
+  ):
     assert part in done.stdout
   assert "40/40" in done.stderr
   assert paths["a.png"].read_bytes()[:4] == b"\x89PNG"
@@ -92,6 +99,23 @@ def test_records_are_looked_at_as_the_corpus_is(tmp_path):
   assert "39 at unknown rate" in reporting.report(of_records)
   # Records are in no file that a player plays.
   assert reporting.play_list(of_records, opened) == "#EXTM3U\n"
+
+
+def test_files_whose_rate_is_not_known_beside_others(tmp_path, monkeypatch):
+  corpus = _corpus(tmp_path / "corpus", 10)
+  # As of m4a, which soundfile does not read.
+  header = audio.header
+  monkeypatch.setattr(
+    audio,
+    "header",
+    lambda path: None if str(path).endswith("5.wav") else header(path),
+  )
+  found, _ = inspect.inspect(corpus, progress=False)
+  assert list(found["rates"].items()) == [
+    ("8000", 3),
+    ("16000", 5),
+    ("unknown", 1),
+  ]
 
 
 @pytest.mark.parametrize(

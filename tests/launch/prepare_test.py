@@ -169,6 +169,10 @@ def test_what_the_normalizer_leaves_out_is_printed(run_program, tmp_path):
     assert records.Records(output).normalizer == normalizers.signature(name)
     assert (f"the normalizer {name} left out" in done.stdout) == bool(said)
     assert said in done.stdout
+    assert ("take the normalizer" in done.stdout) == (name == "upper")
+    look = f"launch.inspect {output}"
+    look += "" if name == "upper" else f" --normalizer={name}"
+    assert f"{look}\n" in done.stdout
     assert not said or f"u00: {text} -> {expected}" in done.stdout
 
 

@@ -109,6 +109,8 @@ def none(text: str) -> str:
 
 
 NAMES = {"upper": upper, "lower": lower, "basic": basic, "none": none}
+# Those that know no case but that of English.
+_CASING = ("upper", "lower", "basic")
 # Of their results: another number where one of them gives another text.
 _VERSION = 1
 
@@ -187,6 +189,7 @@ class Dropped:
   def __init__(self):
     self.counts = collections.Counter()
     self.examples = []
+    self._turkish = False
 
   def add(self, key: str, before: str, after: str) -> None:
     """Compares a text before and after.
@@ -196,6 +199,9 @@ class Dropped:
       before: The transcript.
       after: What the normalizer made of it.
     """
+    if not self._turkish and not before.isascii():
+      letters = set(unicodedata.normalize("NFC", before))
+      self._turkish = not letters.isdisjoint("\u0131\u0130")
     if before.casefold() == after.casefold():
       return
     there, left = _characters(before), _characters(after)
@@ -207,6 +213,23 @@ class Dropped:
     if lost and len(self.examples) < _EXAMPLES and lost.keys() - self.counts:
       self.examples.append((key, before, after))
     self.counts += lost
+
+  def advice(self, normalizer: str) -> str:
+    """What to think of where the texts seem to be of another language.
+
+    Args:
+      normalizer: Name of the one they went through.
+
+    Returns:
+      A sentence, or "" where there is nothing to say.
+    """
+    if not self._turkish or normalizer not in _CASING:
+      return ""
+    return (
+      "some texts have \u0131 or \u0130: if they are Turkish or Azerbaijani, "
+      "take the normalizer tf_pcc.data.normalizers:turkish, because "
+      f"{normalizer} makes I and i one letter"
+    )
 
   def __str__(self) -> str:
     most = self.counts.most_common(_EXAMPLES)
