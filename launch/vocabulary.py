@@ -38,9 +38,14 @@ _IDS = flags.DEFINE_bool("ids", False, "Lines of a .txt begin with an id.")
 
 def main(arguments: Sequence[str]) -> None:
   cli.no_arguments(arguments)
-  normalize = normalizers.get(_NORMALIZER.value or "upper")
-  reading = Reading(normalize, _OUTSIDE.value)
-  texts = datasets.read_texts(cli.given(_CORPUS), _IDS.value, reading)
+  name = _NORMALIZER.value or "upper"
+  normalize = normalizers.get(name)
+  # As they are written, so that it can be told what the normalizer leaves out.
+  reading = Reading(normalizers.none, _OUTSIDE.value)
+  texts, dropped = [], normalizers.Dropped()
+  for written in datasets.read_texts(cli.given(_CORPUS), _IDS.value, reading):
+    texts.append(normalize(written))
+    dropped.add("", written, texts[-1])
   tokenizer = text.build_tokenizer(_KIND.value, texts, _SIZE.value)
   tokenizer.save(cli.given(_OUTPUT))
   labels = sum(map(len, tokenizer.encode_batch(texts)))
@@ -49,6 +54,10 @@ def main(arguments: Sequence[str]) -> None:
     f"{tokenizer.vocab_size} labels with the blank, from {len(texts)} texts; "
     f"{labels / words:.2f} labels a word: {cli.given(_OUTPUT)}"
   )
+  if dropped.counts:
+    print(f"the normalizer {name} left out or changed: {dropped}")
+  if advice := dropped.advice(name):
+    print(advice)
 
 
 if __name__ == "__main__":

@@ -69,3 +69,23 @@ def test_user_errors_are_one_line(run_program, tmp_path, arguments, message):
   done = run_program("vocabulary", *replaced)
   assert done.code == 1 and message in done.complaint
   assert not list(tmp_path.glob("out*"))
+
+
+def test_what_the_normalizer_leaves_out_is_printed(run_program, tmp_path):
+  (tmp_path / "x.txt").write_text("I\u015f\u0131k 5%\n\u0130zmir\n")
+  for name, letters, said in (
+    ("upper", "5IKMRSZ", "1 \u015f, 1 \u0131, 1 %"),
+    ("tf_pcc.data.normalizers:turkish", "5ikmrz\u0131\u015f", "1 %"),
+  ):
+    done = run_program(
+      "vocabulary",
+      f"--corpus={tmp_path / 'x.txt'}",
+      "--kind=character",
+      f"--normalizer={name}",
+      f"--output={tmp_path / 'v.json'}",
+    )
+    assert done.code == 0, done.stderr
+    known = set("".join(text.load_tokenizer(tmp_path / "v.json").surfaces))
+    assert known - {" "} == set(letters)
+    assert f"the normalizer {name} left out or changed: {said}\n" in done.stdout
+    assert ("take the normalizer" in done.stdout) == (name == "upper")

@@ -126,6 +126,8 @@ def require_batch(
   if kept < global_batch:
     counts = {why: len(ids) for why, ids in filtered.items()}
     raise ValueError(
-      "`records` must leave a full batch after filtering. Received: "
+      "`records` must leave a full batch after filtering: take a smaller "
+      "batch, a larger limit or, for unknown characters, a tokenizer that was "
+      "learnt from transcripts of the same normalizer. Received: "
       f"global_batch={global_batch}, utterances={count}, filtered={counts}"
     )
