@@ -234,7 +234,7 @@ def main():
     rows.append([python, *row])
     print(f"Python {python}, TensorFlow {tensorflow}", *remarks, sep="\n  ")
     # Whoever stops the rest has this one.
-    print(table(rows[-1:]).rpartition("\n")[2])
+    print(table(rows[-1:]).rpartition("\n")[2], flush=True)
     failed = any(line.startswith("failed") for line in remarks)
     bad = bad or failed
     log = home / "report.log"

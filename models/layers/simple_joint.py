@@ -13,7 +13,7 @@ from models.losses import transducer_simple
 class SimpleJoint(keras.layers.Layer):
   """Weights of logits = encoder E + prediction P + bias.
 
-  Only the loss has a use for them; nothing that is heard depends on them. In
+  Only the loss has a use for them; no transcript depends on them. In
   float32 whatever the dtype policy says, as the loss is.
 
   Args:

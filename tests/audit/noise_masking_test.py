@@ -113,18 +113,18 @@ def test_noise_has_the_asked_level_and_the_same_seed_the_same_noise():
 
 
 def test_same_seed_same_noise_in_the_attack():
-  heard = []
+  seen = []
 
   def transcribe(waveforms, sample_rate):
-    heard.append(np.stack(waveforms))
+    seen.append(np.stack(waveforms))
     return [""] * len(waveforms)
 
   for seed in (0, 0, 1):
     noise_masking.noise_masking_attack(
       utterances(), transcribe, RATE, seed=seed, progress=False
     )
-  np.testing.assert_array_equal(heard[0], heard[1])
-  assert not np.array_equal(heard[0], heard[2])
+  np.testing.assert_array_equal(seen[0], seen[1])
+  assert not np.array_equal(seen[0], seen[2])
 
 
 @pytest.mark.parametrize(

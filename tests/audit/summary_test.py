@@ -126,7 +126,7 @@ def test_error_rates_rank_where_there_are_no_losses():
 
 
 def test_a_holdout_all_wrong_gives_ranks_but_no_fit():
-  """A recogniser that hears nothing: every hold-out has error rate 1."""
+  """A recogniser that recognises nothing: every hold-out has error rate 1."""
   inserted = scoring.score_transcripts(["ABC"] * 60, ["ABC"] * 60)
   holdout = scoring.score_transcripts(["ABC"] * 30, [""] * 30)
   table = summary.summarise(COUNTS, inserted, holdout)

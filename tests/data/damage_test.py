@@ -47,7 +47,7 @@ def _batches(opened, limit, **kwargs):
 
 
 def _rows(batches, step):
-  """Numbers of the utterances heard and the lengths of their labels."""
+  """Numbers of the utterances seen and the lengths of their labels."""
   audio, length, _, labels = batches.batch(step)
   number = audio[:, 0].astype(int) - 1
   return list(zip(number.tolist(), length.tolist(), labels.tolist()))

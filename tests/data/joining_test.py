@@ -76,7 +76,7 @@ def test_a_string_is_its_words_of_one_speaker_with_pauses(spec, tmp_path):
       assert all(320 <= pause <= 3200 for pause in pauses)
       used[split] |= set(spoken)
       lengths[len(words)] += 1
-  # No recording is heard both in training and in the test.
+  # No recording is seen both in training and in the test.
   assert {take for *_, take in used["train"]} == set(range(8))
   assert {take for *_, take in used["test"]} == {8, 9}
   assert set(lengths) == {2, 3, 4, 5, 6}
@@ -177,5 +177,5 @@ def test_words_that_are_segments_of_one_file(tmp_path):
   opened = records.Records(paths["train"])
   for i, text in enumerate(opened.texts):
     assert opened.samples[i] == 1600 * len(text.split())
-  heard = set(np.concatenate([opened.read(i) for i in range(20)]))
-  assert heard == {1000, 2000, 3000, 4000}
+  seen = set(np.concatenate([opened.read(i) for i in range(20)]))
+  assert seen == {1000, 2000, 3000, 4000}

@@ -66,8 +66,8 @@ def test_dataset_in_the_graph(tmp_path, encoding):
     pytest.skip("tensorflow-io's native library does not load here")
   pairs = _pairs()
   _write(pairs, tmp_path / "r", shards=3, encoding=encoding)
-  heard = records.Records(tmp_path / "r").dataset().as_numpy_iterator()
-  for (utterance, samples), record in zip(pairs, heard, strict=True):
+  seen = records.Records(tmp_path / "r").dataset().as_numpy_iterator()
+  for (utterance, samples), record in zip(pairs, seen, strict=True):
     np.testing.assert_array_equal(record["audio"], audio.to_float(samples))
     assert record["id"].decode() == utterance.id
 
@@ -130,7 +130,7 @@ def _sizes(content):
     place += size + shards.BEFORE + shards.AFTER
 
 
-def test_zeroes_in_a_shard_are_not_heard(tmp_path):
+def test_zeroes_in_a_shard_are_not_trained_on(tmp_path):
   _write(_pairs(), tmp_path / "r", shards=2)
   shard = _shard(tmp_path / "r")
   shard.write_bytes(bytes(shard.stat().st_size))

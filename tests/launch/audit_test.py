@@ -128,7 +128,9 @@ def test_all_checkpoints_with_losses_and_error_rates(
   assert "--overwrite" in again.complaint
 
 
-def test_its_saved_model_is_heard_alike(run_directory, run_program, tmp_path):
+def test_its_saved_model_gives_the_same_transcripts(
+  run_directory, run_program, tmp_path
+):
   def talkative(head):
     random = np.random.default_rng(0)
     head.kernel.assign(random.normal(size=head.kernel.shape))
@@ -149,8 +151,8 @@ def test_its_saved_model_is_heard_alike(run_directory, run_program, tmp_path):
   (own,), _, _ = scores.audit_run(directory, of_run.load(directory))
   assert len(set(own.inserted.transcripts)) > 1
   for group in ("inserted", "holdout"):
-    heard = tuple(entry["scores"][group]["transcripts"])
-    assert heard == getattr(own, group).transcripts
+    recognised = tuple(entry["scores"][group]["transcripts"])
+    assert recognised == getattr(own, group).transcripts
   assert entry["wer"] == pytest.approx(own.wer)
   assert entry["summary"]["score"] == "cer"
 

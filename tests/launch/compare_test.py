@@ -141,8 +141,8 @@ def test_laboratory_clips_many_small_units(tmp_path):
     assert settings.job("batch", 0).config.clipping.microbatches == 1
   config = _settings(None, tmp_path).job("pcc", 0).config
   assert config.clipping.microbatches * config.cores >= 16
-  heard = config.steps * config.batch
-  assert 0.95 < heard / config.data.utterances["train"] < 1.05
+  seen = config.steps * config.batch
+  assert 0.95 < seen / config.data.utterances["train"] < 1.05
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def speech():
 
 @pytest.fixture(scope="module")
 def transcripts(saved_run, speech):
-  """What the run itself hears in the utterances."""
+  """The transcripts of the run itself."""
   model, tokenizer, *_ = opening.load_model(str(saved_run))
   found = driver.Driver(model, tokenizer).transcribe(speech)
   assert len(set(found)) > 5
@@ -114,7 +114,7 @@ def test_fifty_utterances_where_only_tensorflow_is_installed(
   assert found["transcripts"] == transcripts
 
 
-def test_litert_hears_the_same(phone, speech, transcripts):
+def test_litert_gives_the_same_transcripts(phone, speech, transcripts):
   transcribe = functions.saved_model_function(str(phone))
   assert transcribe(sounds(speech)[:20], 16000) == transcripts[:20]
   assert sorted(p.name for p in phone.iterdir()) == [
@@ -312,11 +312,13 @@ def test_programs_use_it(
   assert f"{output}: saved_model of step 7" in done.stdout
   assert "serving_default: lengths, waveforms -> " in done.stdout
   paths = [str(path) for path in recordings]
-  heard = [
+  recognised = [
     run_program("transcribe", flag, "--batch=3", *paths).stdout
     for flag in (f"--saved_model={output}", f"--workdir={saved_run}")
   ]
-  assert heard[0] == heard[1] and len(heard[0].splitlines()) == len(paths)
+  assert recognised[0] == recognised[1] and len(
+    recognised[0].splitlines()
+  ) == len(paths)
   data = str(corpus / "test")
   trained = evaluate.evaluate(str(saved_run), data)
   found = evaluate.evaluate(None, data, exported=str(exported), batch_size=2)

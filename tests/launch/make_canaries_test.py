@@ -68,8 +68,8 @@ def planned(folder, make):
 def test_another_toolkit_reads_wavs_and_manifest(planned):
   plan = of_run.load_plan(str(planned / "canaries.json")).plan
   corpus = corpora.read_corpus(planned)
-  heard = collections.Counter(u.id.split("#")[0] for u in corpus)
-  assert heard == {c.id: c.repetitions for c in plan.canaries}
+  seen = collections.Counter(u.id.split("#")[0] for u in corpus)
+  assert seen == {c.id: c.repetitions for c in plan.canaries}
   wavs = {path.stem for path in (planned / "wav").iterdir()}
   assert wavs == {canary.id for canary in plan.canaries}
   texts = {canary.id: canary.text for canary in plan.canaries}
@@ -183,10 +183,10 @@ def prepared(folder, planned, run_program):
 def test_records_hold_each_canary_as_often_as_planned(prepared, planned):
   plan = of_run.load_plan(str(planned / "canaries.json")).plan
   opened = records.Records(prepared)
-  heard = collections.Counter(
+  seen = collections.Counter(
     name.split("#")[0] for name in opened.ids if "#" in name
   )
-  assert heard == {c.id: c.repetitions for c in plan.canaries}
+  assert seen == {c.id: c.repetitions for c in plan.canaries}
   sound = records.Records(planned / "canaries")
   for row, name in enumerate(opened.ids):
     if "#" in name:

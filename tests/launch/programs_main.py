@@ -1,4 +1,4 @@
-"""Runs programs of `launch` as processes that need not import TensorFlow anew.
+"""Runs programs of `launch` as processes that need not import TensorFlow again.
 
 Usage: python -m tests.launch.programs_main
 

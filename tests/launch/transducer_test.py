@@ -1,4 +1,4 @@
-"""The programs' parts on a transducer with a CTC layer: train, hear, score."""
+"""The parts of the programs on a transducer with a CTC layer."""
 
 import math
 
@@ -55,12 +55,12 @@ def search(loaded, speech, **fields):
   return [found[row] for row in range(len(speech))]
 
 
-def test_trains_is_restored_and_is_heard(trained, directory, speech):
+def test_trains_is_restored_and_is_searched(trained, directory, speech):
   rows = metrics.read(str(directory / "run"))
   losses = [row["loss"] for row in rows if "loss" in row]
   assert len(losses) == 3 and all(map(math.isfinite, losses))
-  heard = search(trained, speech)
-  greedy = [h.text for h in heard]
+  recognised = search(trained, speech)
+  greedy = [h.text for h in recognised]
   assert greedy == driver.Driver(*trained).transcribe(speech) and any(greedy)
   # What the audit asks for.
   losses, transcripts = driver.Driver(*trained).score(speech)
@@ -77,9 +77,9 @@ def test_pure_transducers_tell_times_too(speech):
     "conformer_transducer", fields, tokenizer.vocab_size
   )
   model.build_from_signature()
-  heard = search((model, tokenizer), speech, timestamps=True)
-  assert any(h.text for h in heard)
-  for h, samples in zip(heard, speech.samples):
+  recognised = search((model, tokenizer), speech, timestamps=True)
+  assert any(h.text for h in recognised)
+  for h, samples in zip(recognised, speech.samples):
     assert [w["word"] for w in h.words] == h.text.split()
     times = [t for w in h.words for t in (w["start"], w["end"])]
     assert times == sorted(times)

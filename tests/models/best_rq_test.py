@@ -98,12 +98,12 @@ def test_spans():
   assert np.sum(uniform, axis=0).min() > 2
 
 
-def test_what_is_masked_is_not_heard_and_what_is_told_is_the_clean_code():
+def test_what_is_masked_is_hidden_and_what_is_told_is_the_clean_code():
   model, x = _build(), _x()
-  heard = []
+  seen = []
   encode = model.encoder.call
   model.encoder.call = lambda features, *args, **kwargs: (
-    heard.append(features.numpy()) or encode(features, *args, **kwargs)
+    seen.append(features.numpy()) or encode(features, *args, **kwargs)
   )
   for training in (True, False):
     outputs = model(x, training=training)
@@ -111,8 +111,8 @@ def test_what_is_masked_is_not_heard_and_what_is_told_is_the_clean_code():
     codes = model.quantizer(quantizer.stack_frames(clean, 4))
     np.testing.assert_array_equal(outputs["codes"], codes)
     hidden = np.repeat(outputs["masked"], 4, axis=1)[:, : clean.shape[1]]
-    noise = heard[-1][hidden]
-    np.testing.assert_array_equal(heard[-1][~hidden], clean.numpy()[~hidden])
+    noise = seen[-1][hidden]
+    np.testing.assert_array_equal(seen[-1][~hidden], clean.numpy()[~hidden])
     np.testing.assert_allclose(noise.mean(), 0, atol=0.02)
     np.testing.assert_allclose(noise.std(), 0.1 * training, atol=0.02)
     assert outputs["logits"].shape == (*codes.shape, 32)

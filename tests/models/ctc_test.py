@@ -69,13 +69,13 @@ def test_bfloat16_policy_leaves_the_waveform_alone():
     "audio_length": tf.constant([8000]),
   }
   want, _ = model.log_mel(x["audio"], x["audio_length"])
-  heard = []
+  recognised = []
   specaugment = model.specaugment.call
   model.specaugment.call = lambda features, *args, **kwargs: (
-    heard.append(features) or specaugment(features, *args, **kwargs)
+    recognised.append(features) or specaugment(features, *args, **kwargs)
   )
   model(x)
-  np.testing.assert_array_equal(heard[0], want)
+  np.testing.assert_array_equal(recognised[0], want)
 
 
 def test_frames_on_many_lengths():
@@ -131,9 +131,9 @@ def test_n_best_and_frame_log_probs():
   y = {"labels": ids[:, 0], "label_length": counts[:, 0]}
   losses = model.example_losses(y, outputs)
   np.testing.assert_allclose(scores[0, 0], -losses[0], atol=1e-2)
-  *heard, scores = model.decode_scored(outputs)
-  np.testing.assert_array_equal(heard[0], model.decode(outputs)[0])
-  assert scores[1] == -np.inf and heard[1][1] == 0
+  *recognised, scores = model.decode_scored(outputs)
+  np.testing.assert_array_equal(recognised[0], model.decode(outputs)[0])
+  assert scores[1] == -np.inf and recognised[1][1] == 0
   log_probs, length = model.frame_log_probs(outputs)
   assert length.numpy().tolist() == [model.frames(6000), 0, model.frames(6000)]
   total = np.exp(log_probs).sum(-1)

@@ -60,7 +60,7 @@ def test_encoder_equals_loops(bidirectional, policy, tolerance):
     np.testing.assert_allclose(valid, x, atol=tolerance)
 
 
-def test_one_direction_hears_the_past_only():
+def test_one_direction_sees_the_past_only():
   features = tf.random.stateless_normal([1, 40, 5], [1, 2])
   changed = tf.concat([features[:, :20], -features[:, 20:]], axis=1)
   differs = {}

@@ -105,7 +105,7 @@ def test_masks_of_the_whole_keep_to_chunks():
     other[:, changed * chunk + 50] += 0.3
     got = model({**x, "audio": other})["logits"][0].numpy()
     differs = np.abs(got - want).max(axis=1) > 1e-5
-    # Its own chunk changes, one behind hears it, the carried samples and frames
+    # Its own chunk changes, one behind sees it, the carried samples and frames
     # reach into the next; nothing before does.
     assert not differs[: changed * 2].any()
     assert differs[changed * 2 : (changed + 1) * 2].any()
@@ -205,7 +205,7 @@ def test_same_label_across_chunks_is_one_token():
   assert said == [1, 2, 2, 3]
 
 
-def test_what_is_not_finite_is_heard_as_silence():
+def test_what_is_not_finite_counts_as_silence():
   model, audio = _build(), _audio()
   lengths = np.full(3, SAMPLES, np.int32)
   audio[1, 10:20] = 0

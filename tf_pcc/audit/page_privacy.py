@@ -60,8 +60,8 @@ def _references(entries):
     ]
   first = entries[0]["against_references"]["calibrated"]
   text = (
-    f"{first['references']} reference runs tell how hard a canary is to one "
-    f"who never heard it: {first['canaries']} inserted and {first['holdout']} "
+    f"{first['references']} reference runs tell how hard a canary is without "
+    f"training on it: {first['canaries']} inserted and {first['holdout']} "
     "held-out canaries were out of one. AUC 0.5 is guessing."
   )
   text += "".join(f" Left out: {reason}." for reason in dict.fromkeys(why))

@@ -59,13 +59,13 @@ def test_each_canary_as_often_as_planned_and_no_hold_out(planned):
   corpus, _ = _corpus()
   mixed = in_corpus.insert(corpus, planned)
   assert [u for u in mixed if u.id.startswith("u")] == list(corpus)
-  heard = collections.defaultdict(list)
+  seen = collections.defaultdict(list)
   for utterance in mixed:
     name, _, repetition = utterance.id.partition("#")
     if repetition:
-      heard[name].append(int(repetition))
+      seen[name].append(int(repetition))
   plan = planned.plan
-  assert heard == {
+  assert seen == {
     c.id: list(range(1, c.repetitions + 1)) for c in plan.canaries
   }
   by_id = {c.id: c for c in plan.canaries}

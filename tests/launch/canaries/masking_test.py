@@ -136,13 +136,13 @@ def _silent(waveforms, sample_rate):
 def test_one_that_learnt_what_was_repeated_says_it(planned, located, mask):
   """By construction: it knows the third of a second that is never hidden."""
   plan = planned.plan
-  heard = []
+  seen = []
 
   def transcribe(waveforms, sample_rate):
     assert sample_rate == 16000
     said = []
     for waveform in waveforms:
-      heard.append(waveform)
+      seen.append(waveform)
       canary = plan.all[round(float(waveform[0]) * 2**15)]
       said.append(canary.text.lower() if canary.repetitions == 3 else "my")
     return said
@@ -155,8 +155,8 @@ def test_one_that_learnt_what_was_repeated_says_it(planned, located, mask):
   assert by_count == {1: 0, 3: 1}
   assert inserted["exact"]["estimate"] == 0.5
   assert held["exact"]["estimate"] == held["any_secret"]["estimate"] == 0
-  # It never heard a secret: the stretch has other sound, the rest has its own.
-  for utterance, waveform in zip(located, heard):
+  # It never seen a secret: the stretch has other sound, the rest has its own.
+  for utterance, waveform in zip(located, seen):
     first, last = (round(s * 16000) for s in (utterance.start, utterance.end))
     hidden = np.zeros(16000, bool)
     hidden[first:last] = True
@@ -231,7 +231,7 @@ def test_the_program_writes_rates_and_no_transcripts(
   assert any("step 7" in note for note in written["notes"])
 
 
-def test_it_hears_the_masked_sound(run_directory):
+def test_it_transcribes_the_masked_sound(run_directory):
   found = of_run.load(str(run_directory))
   said = [
     masking.attack_run(str(run_directory), found, mask)[0]["hold-out"]

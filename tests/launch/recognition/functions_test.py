@@ -19,8 +19,8 @@ class _Exported(tf.Module):
 
     def answer(count):
       count = tf.cast(count, tf.int32)
-      heard = tf.strings.as_string(count) if strings else count
-      return {"transcripts": heard, "scores": tf.cast(count, tf.float32)}
+      recognised = tf.strings.as_string(count) if strings else count
+      return {"transcripts": recognised, "scores": tf.cast(count, tf.float32)}
 
     if with_lengths:
 
@@ -57,10 +57,10 @@ def test_saved_model_without_strings_is_refused(tmp_path):
 
 
 def test_functions_by_name(tmp_path, monkeypatch):
-  (tmp_path / "heard_elsewhere.py").write_text("def hear(w, r): return []\n")
+  (tmp_path / "elsewhere.py").write_text("def transcribe(w, r): return []\n")
   monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-  hear = functions.import_function("heard_elsewhere:hear")
-  assert hear([], 16000) == []
-  for wrong in ("heard_elsewhere", "heard_elsewhere:no", "nowhere:f", ""):
+  transcribe = functions.import_function("elsewhere:transcribe")
+  assert transcribe([], 16000) == []
+  for wrong in ("elsewhere", "elsewhere:no", "nowhere:f", ""):
     with pytest.raises(ValueError, match="MODULE:FUNCTION.*transcribe="):
       functions.import_function(wrong)

@@ -51,17 +51,19 @@ def arpa(tmp_path):
   return tmp_path / "words.arpa"
 
 
-def hear(loaded, speech, batch=3, **search):
+def transcribe(loaded, speech, batch=3, **search):
   found = driver.Driver(*loaded, batch)
   searcher = searching.Searcher(found, searching.Search(**search))
   found = dict(searcher(driver.sounds_of(speech), speech.sample_rate))
   return [found[row] for row in range(len(speech))]
 
 
-def test_greedy_is_what_scoring_hears(loaded, speech):
-  heard = hear(loaded, speech)
-  assert [h.text for h in heard] == driver.Driver(*loaded).transcribe(speech)
-  assert heard[0].to_dict() == {"transcript": heard[0].text}
+def test_greedy_gives_the_transcripts_of_scoring(loaded, speech):
+  recognised = transcribe(loaded, speech)
+  assert [h.text for h in recognised] == driver.Driver(*loaded).transcribe(
+    speech
+  )
+  assert recognised[0].to_dict() == {"transcript": recognised[0].text}
 
 
 def _spellings(loaded, speech, row, width):
@@ -79,8 +81,8 @@ def _spellings(loaded, speech, row, width):
 
 
 def test_n_best_adds_up_the_spellings_of_a_text(loaded, speech):
-  heard = hear(loaded, speech, nbest=4, beam_width=24)
-  for row, one in enumerate(heard):
+  recognised = transcribe(loaded, speech, nbest=4, beam_width=24)
+  for row, one in enumerate(recognised):
     want = {}
     for score, text in _spellings(loaded, speech, row, 24):
       want[text] = np.logaddexp(want.get(text, -math.inf), score)
@@ -96,8 +98,8 @@ def test_n_best_adds_up_the_spellings_of_a_text(loaded, speech):
 
 def test_words_are_those_of_the_transcript_in_order(loaded, speech):
   for search in ({}, {"beam_width": 8}):
-    heard = hear(loaded, speech, timestamps=True, **search)
-    for row, one in enumerate(heard):
+    recognised = transcribe(loaded, speech, timestamps=True, **search)
+    for row, one in enumerate(recognised):
       assert [w["word"] for w in one.words] == one.text.split()
       times = [t for w in one.words for t in (w["start"], w["end"])]
       assert times == sorted(times)
@@ -110,8 +112,8 @@ def test_frames_are_40_ms_apart(loaded):
 
 
 def test_a_language_model_without_weight_changes_nothing(loaded, speech, arpa):
-  plain = hear(loaded, speech, nbest=1, beam_width=200)
-  fused = hear(
+  plain = transcribe(loaded, speech, nbest=1, beam_width=200)
+  fused = transcribe(
     loaded,
     speech,
     nbest=1,
@@ -129,7 +131,7 @@ def test_a_language_model_without_weight_changes_nothing(loaded, speech, arpa):
 
 
 def test_a_strong_language_model_decides(loaded, speech, arpa):
-  heard = hear(
+  recognised = transcribe(
     loaded,
     speech,
     nbest=3,
@@ -138,14 +140,14 @@ def test_a_strong_language_model_decides(loaded, speech, arpa):
     lm_weight=30.0,
     word_bonus=0.0,
   )
-  for one in heard:
+  for one in recognised:
     assert set(one.text.split()) <= {"AB", "B"}
     best = one.nbest[0]
     words = len(one.text.split())
     lm = -(0.6 + 0.7 * words) * math.log(10)
     assert best["lm"] == pytest.approx(lm, abs=1e-4)
     assert best["score"] == pytest.approx(best["acoustic"] + 30 * lm)
-  scores = [[e["score"] for e in one.nbest] for one in heard]
+  scores = [[e["score"] for e in one.nbest] for one in recognised]
   assert all(s == sorted(s, reverse=True) for s in scores)
 
 
@@ -178,7 +180,7 @@ def test_what_needs_ctc_says_so(loaded, speech):
     has_ctc = False
 
   with pytest.raises(ValueError, match="CTC output.*arpa=words.arpa"):
-    hear((Other(), loaded[1]), speech, arpa="words.arpa")
+    transcribe((Other(), loaded[1]), speech, arpa="words.arpa")
 
 
 def test_evaluate_searches(saved_run, tmp_path, speech, recordings, arpa):
@@ -189,8 +191,8 @@ def test_evaluate_searches(saved_run, tmp_path, speech, recordings, arpa):
     beam_width=400, arpa=str(arpa), lm_weight=30.0, word_bonus=0.0
   )
   found = evaluate.evaluate(str(saved_run), data, search=search, step=7)
-  heard = " ".join(entry["transcript"] for entry in found["worst"])
-  assert set(heard.split()) <= {"AB", "B"}
+  recognised = " ".join(entry["transcript"] for entry in found["worst"])
+  assert set(recognised.split()) <= {"AB", "B"}
   assert found["search"]["lm_weight"] == 30.0
   with pytest.raises(ValueError, match=r"\[7\].*step=8"):
     evaluate.evaluate(str(saved_run), data, step=8)
@@ -209,8 +211,10 @@ def test_json_lines(run_program, saved_run, recordings, loaded, speech):
   assert done.code == 0, done.stderr
   lines = [json.loads(line) for line in done.stdout.splitlines()]
   assert [line["id"] for line in lines] == paths
-  heard = hear(loaded, speech, nbest=2, beam_width=8, timestamps=True)
-  for line, one in itertools.zip_longest(lines, heard):
+  recognised = transcribe(
+    loaded, speech, nbest=2, beam_width=8, timestamps=True
+  )
+  for line, one in itertools.zip_longest(lines, recognised):
     assert line["transcript"] == one.text and line["words"] == one.words
     assert [e["text"] for e in line["nbest"]] == [e["text"] for e in one.nbest]
     assert line["nbest"][0]["score"] > line["nbest"][1]["score"]

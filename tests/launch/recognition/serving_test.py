@@ -111,9 +111,9 @@ def test_unusual_input_is_the_same_in_the_model_and_served(
   assert found["token_counts"].numpy()[[0, 1, 3]].tolist() == [0, 0, 0]
   assert found["scores"].numpy()[[0, 1, 3]].tolist() == [-np.inf, -np.inf, 0]
   outputs = model({"audio": audio, "audio_length": given})
-  for heard in (model.decode(outputs), model.decode_scored(outputs)):
-    np.testing.assert_array_equal(heard[0], found["token_ids"])
-    np.testing.assert_array_equal(heard[1], found["token_counts"])
+  for recognised in (model.decode(outputs), model.decode_scored(outputs)):
+    np.testing.assert_array_equal(recognised[0], found["token_ids"])
+    np.testing.assert_array_equal(recognised[1], found["token_counts"])
   # Alone, with its true length, and beside what is not finite: all the same.
   alone = serve(
     waveforms=tf.constant(clean[2:3]), lengths=tf.constant([8000], tf.int32)
@@ -185,7 +185,7 @@ def test_a_stream_goes_on_after_what_is_not_finite(
   spoiled = clean.copy()
   spoiled[0, chunk + 100], spoiled[0, chunk + 7] = value, -value
 
-  def hear(audio):
+  def transcribe(audio):
     state = functions["streaming_start"](batch=tf.constant(2))
     for start in range(0, 6 * chunk, chunk):
       found = functions["streaming_step"](
@@ -196,12 +196,14 @@ def test_a_stream_goes_on_after_what_is_not_finite(
       state = {k: v for k, v in found.items() if k.startswith("state_")}
       yield {k: v.numpy() for k, v in found.items()}
 
-  for i, (want, found) in enumerate(zip(hear(clean), hear(spoiled))):
+  for i, (want, found) in enumerate(
+    zip(transcribe(clean), transcribe(spoiled))
+  ):
     assert want.pop("finite").tolist() == [True, True]
     assert found.pop("finite").tolist() == [i != 1, True]
     for name in want:
       np.testing.assert_array_equal(found[name], want[name])
-  # Behind a stream's end nothing is heard.
+  # Behind a stream's end nothing is recognised.
   found = functions["streaming_step"](
     waveforms=tf.fill([2, chunk], value),
     lengths=tf.constant([0, 5]),
@@ -309,13 +311,13 @@ def test_every_tokenizer_without_its_library(kind):
     waveforms=tf.constant(padded, tf.float32),
     lengths=tf.constant([len(row) for row in ids]),
   )
-  heard = [t.decode() for t in found["transcripts"].numpy()]
-  assert heard == [tokenizer.decode(row) for row in ids]
-  assert heard[:20] == texts[:20] and heard[-1] == ""
+  recognised = [t.decode() for t in found["transcripts"].numpy()]
+  assert recognised == [tokenizer.decode(row) for row in ids]
+  assert recognised[:20] == texts[:20] and recognised[-1] == ""
 
 
 @each_family
-def test_litert_hears_the_same(name, make_phone):
+def test_litert_gives_the_same_transcripts(name, make_phone):
   _, function, run = make_phone(name)
   lengths = [16000, 9000, 12345, 500, 0, *range(6000, 9000, 200)]
   assert len(lengths) == 20

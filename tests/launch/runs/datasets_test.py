@@ -44,8 +44,8 @@ def test_digits_keep_their_test_recordings(make_config, tmp_path):
     splits = datasets.open_splits(config, progress=False)
     assert ("validation" in splits) == bool(validation)
     for name, split in splits.items():
-      heard = np.concatenate([split.read(i) for i in range(len(split))])
-      levels[validation, name] = set(np.round(heard / 2**15, 2)) - {0}
+      seen = np.concatenate([split.read(i) for i in range(len(split))])
+      levels[validation, name] = set(np.round(seen / 2**15, 2)) - {0}
   assert levels[0, "test"] == levels[30, "test"]
   assert levels[30, "train"] | levels[30, "validation"] == levels[0, "train"]
   assert not levels[30, "validation"] & levels[30, "train"]

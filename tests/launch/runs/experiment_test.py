@@ -118,7 +118,7 @@ def test_one_seed_gives_one_network(make_config):
   assert any(np.any(a != b) for a, b in zip(first, other))
 
 
-def test_features_hear_at_the_rate_of_the_records(make_config):
+def test_features_take_the_rate_of_the_records(make_config):
   config = make_config()
   config.model.fields["features"] = {"mels": 16, "sample_rate": 8000}
   with pytest.raises(ValueError, match=r"must be 16000.*sample_rate=8000$"):

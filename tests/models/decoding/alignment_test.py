@@ -31,9 +31,9 @@ def _best(log_probs, labels, blank):
   time, classes = log_probs.shape
   best, found = -np.inf, None
   for path in itertools.product(range(classes), repeat=time):
-    heard, starts, ends = _spans(path, blank)
+    recognised, starts, ends = _spans(path, blank)
     score = sum(log_probs[t, k] for t, k in enumerate(path))
-    if heard == list(labels) and score > best:
+    if recognised == list(labels) and score > best:
       best, found = score, (starts, ends)
   return found
 

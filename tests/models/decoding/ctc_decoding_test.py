@@ -102,7 +102,7 @@ def test_beam_fills_up_where_there_are_fewer_sequences():
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_greedy_hears_nothing_in_what_is_not_finite(jit_compile):
+def test_greedy_decodes_nothing_in_what_is_not_finite(jit_compile):
   logits = np.zeros([4, 5, 3], np.float32)
   logits[:, :, 1] = 1
   logits[0, 2, 1], logits[1, 0, 2], logits[3, 4, 0] = np.nan, np.inf, np.nan
@@ -127,7 +127,7 @@ def test_greedy_scores_are_of_the_best_path(jit_compile):
   assert scores(logits, [6, 4, 0, 6])[3] == -np.inf
 
 
-def test_beam_hears_nothing_in_what_is_not_finite():
+def test_beam_decodes_nothing_in_what_is_not_finite():
   rng = np.random.default_rng(0)
   logits = rng.normal(size=[3, 5, 3]).astype(np.float32)
   clean = ctc_decoding.beam_search(logits, [5, 5, 3], 8, n_best=2)

@@ -152,10 +152,10 @@ def test_batch_of_any_size():
     autograph=False,
   )
   def both(encoded, lengths):
-    heard = encoded, lengths, network, layer
+    recognised = encoded, lengths, network, layer
     return (
-      transducer_decoding.greedy(*heard),
-      transducer_decoding.beam_search(*heard, beam_width=4, n_best=2),
+      transducer_decoding.greedy(*recognised),
+      transducer_decoding.beam_search(*recognised, beam_width=4, n_best=2),
     )
 
   (ids, counts), (paths, _, scores) = both(encoded, LENGTHS)

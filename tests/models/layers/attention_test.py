@@ -77,7 +77,7 @@ def test_a_whole_equals_numpy(shift_free, time, policy, tolerance):
 @pytest.mark.parametrize("time", [1, 2, 7])
 @pytest.mark.parametrize("shift_free", [False, True])
 def test_a_stream_equals_numpy(shift_free, time, policy, tolerance):
-  """Frames before, heard in two parts, are keys and values of the next."""
+  """Frames before, fed in two parts, are keys and values of the next."""
   layer, before = _layer(policy, shift_free=shift_free), 2 * time
   x = attentions.normal([2, 3 * time, DIM], seed=2)
   past = (tf.zeros([2, HEADS, before, WIDTH]),) * 2

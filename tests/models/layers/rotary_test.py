@@ -75,7 +75,7 @@ def test_a_whole_equals_numpy(time, policy, tolerance):
 @pytest.mark.parametrize(("policy", "tolerance"), POLICIES[::2])
 @pytest.mark.parametrize("time", [1, 3])
 def test_a_stream_equals_numpy(time, policy, tolerance):
-  """Keys of frames before are kept as they were, and turned anew."""
+  """Keys of frames before are kept as they were, and turned again."""
   layer, before = _layer(policy), 2 * time
   x = attentions.normal([2, 3 * time, DIM], seed=2)
   past = (tf.zeros([2, HEADS, before, WIDTH]),) * 2

@@ -9,7 +9,7 @@ from models.losses import compiling, ctc_loss, transducer_loss
 
 @pytest.fixture
 def asked():
-  """The question is asked anew, in the test and after it."""
+  """The question is asked again, in the test and after it."""
   compiling.host_compiles.cache_clear()
   yield
   compiling.host_compiles.cache_clear()
