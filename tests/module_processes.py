@@ -6,7 +6,8 @@ never starts TensorFlow, and forks before the first test of a module; the fork
 runs them with all fixtures, sends their reports, and ends, and the system has
 its memory back. With pytest-xdist each worker does this.
 
-A test run alone, --pdb, and systems other than Linux stay in one process.
+A module run alone, --pdb, --cov, and systems other than Linux stay in one
+process.
 """
 
 import contextlib
@@ -25,7 +26,8 @@ import tensorflow as tf
 
 def register(config: pytest.Config) -> None:
   """Lets a session's modules run in processes of their own, where they can."""
-  if sys.platform == "linux" and not config.option.usepdb:
+  one = config.option.usepdb or config.pluginmanager.hasplugin("_cov")
+  if sys.platform == "linux" and not one:
     config.pluginmanager.register(_ModuleProcesses(config))
 
 

@@ -13,7 +13,7 @@ from models.losses import (
   transducer_simple,
 )
 from tests.models.losses import transducer_reference as naive
-from tests.models.losses.transducer_loss_test import make_inputs, through_joint
+from tests.models.losses.transducer_runs import make_inputs, through_joint
 
 # Five frames and four labels, fewer of each, no labels, one frame.
 LABELS = [[1, 2, 3, 1], [2, 2, 3, 0], [4, 0, 0, 0], [1, 3, 0, 0], [3, 1, 2, 0]]
