@@ -25,9 +25,9 @@
 #
 # --tensorflow=2.20.0 installs that instead of 2.19.1; --version=IMAGE chooses the
 # VM's image, which several hosts need. --dry_run prints every command and
-# executes none. What fails ends with what is billed and how to delete it. Nothing
+# executes none. The last line says what is billed and how to delete it. Nothing
 # here was ever run against a real TPU: see launch/tpu.md. It is one file, long as
-# it is, so that it can be copied to where gcloud is.
+# it is, for it needs nothing but bash, git, tar and gcloud.
 set -euo pipefail
 
 name=tf-pcc project="" zone="" type="" version="" workdir="" spot="" watch=""
@@ -98,10 +98,12 @@ case $command in
 esac
 [[ $name =~ ^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$ ]] || die "--name must be" \
   "lower-case letters, digits and hyphens, a letter first. Received: name=$name"
-[[ -n $project ]] || die "--project must name a Google Cloud project." \
-  "Received: project="
-[[ -n $zone ]] || die "--zone must name a zone that has such TPUs, for" \
-  "example us-central1-a. Received: zone="
+[[ $project =~ ^[A-Za-z0-9][-A-Za-z0-9.:]*$ ]] || die "--project must name a" \
+  "Google Cloud project. Received: project=$project"
+if [[ ! $zone =~ ^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$ || $zone =~ ^[a-z]+-[a-z]+[0-9]+$ ]]; then
+  die "--zone must name a zone that has such TPUs, a region and a letter, for" \
+    "example us-central1-a. Received: zone=$zone"
+fi
 needs() { [[ " $2 " == *" $command "* ]] || return 1; [[ -z $1 ]]; }
 if needs "$type" "create resume all run"; then
   die "--type must be an accelerator type, as launch.plan prints it, for" \
@@ -115,6 +117,27 @@ if [[ -n $workdir && ! $workdir =~ ^gs://[^/] ]]; then
   die "--workdir must be in a bucket, gs://BUCKET/DIR: the disk of a TPU VM" \
     "is lost with it. Received: workdir=$workdir"
 fi
+[[ $workdir != *[][*?#]* ]] || die "--workdir must be without *, ?, # and" \
+  "brackets, which gcloud takes for patterns. Received: workdir=$workdir"
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+for flag in ${training[@]+"${training[@]}"}; do
+  case $flag in
+    --workdir | --workdir=* | -workdir | -workdir=*)
+      die "--workdir must come before --. Received behind it: $flag" ;;
+    --tpu | --tpu=* | -tpu | -tpu=* | --output_log | --output_log=* | -output_log | -output_log=*)
+      die "--tpu and --output_log must be left to this script. Received: $flag" ;;
+    --config=*)
+      # A config may have an argument, as in FILE:M.
+      config=${flag#*=} config=${config%%:*}
+      [[ $config != /* && -f $root/$config ]] || die "--config must be a file" \
+        "of this checkout, from its root: that is copied. Received: $flag"
+      ;;
+    --config.data.train=gs://* | --config.data.validation=gs://* | --config.data.test=gs://*) ;;
+    --config.data.train=?* | --config.data.validation=?* | --config.data.test=?*)
+      say "warning: this is read from the TPU VM's own disk: $flag" ;;
+  esac
+done
 
 case $tensorflow in
   # The newest pairs whose TPU library PyPI has. TensorFlow 2.20.0 asks for any
@@ -177,39 +200,68 @@ fi
 where=(--project="$project" --zone="$zone")
 tpu=(gcloud compute tpus tpu-vm)
 requests=(gcloud compute tpus queued-resources)
-delete_it="launch/tpu_vm.sh delete --name=$name ${where[*]}\
-${queued:+ --queued}"
-billed="A TPU that is still there is billed until you run: $delete_it"
-temporary="" tried=0
+temporary="" tried=0 creating="" sleeper=""
+
+delete_it() {
+  printf '%s' "launch/tpu_vm.sh delete --name=$name ${where[*]}${queued:+ --queued}"
+}
+
+billed() {
+  printf '%s' "A TPU that is still there is billed until you run: $(delete_it)"
+}
 
 # Each function below says itself where it ends: `set -e` is off in whatever is
 # called as a condition.
 
-tell_what_is_billed() { # Of what failed or was interrupted; the last line.
-  local code=$? found request=GONE
-  trap - EXIT INT TERM
+tell_what_is_billed() { # The last line of whatever ends.
+  local code=$? found request
+  trap - EXIT
+  # Whoever does not wait for the answers is told without them.
+  trap 'say "$(billed)"; exit "$code"' INT TERM HUP
   set +e
+  [[ -z $sleeper ]] || kill "$sleeper" 2> /dev/null
   [[ -z $temporary ]] || rm -rf "$temporary"
-  if [[ $code != 0 && -z $dry_run ]]; then
+  if [[ -n $dry_run ]]; then
+    :
+  elif [[ $code != 0 ]]; then
     found=$(state_or_gone)
-    [[ -z $queued ]] || request=$(request_or_gone)
-    if [[ $found == GONE && $request == GONE ]]; then
-      say "there is no TPU $name: nothing is billed."
+    # Also of who forgot --queued.
+    request=$(request_or_gone)
+    [[ $request == GONE || ! $request =~ ^[A-Z_]+$ ]] || queued=yes
+    if [[ $found == GONE && $request == GONE && -n $creating ]]; then
+      say "no TPU $name is seen in $zone, but the cloud was asked for one and" \
+        "may still make it. $(billed)"
+    elif [[ $found == GONE && $request == GONE ]]; then
+      say "there is no TPU $name in zone $zone of project $project: nothing is" \
+        "billed there."
+    elif [[ $found == GONE && $request =~ ^(FAILED|SUSPEND) ]]; then
+      say "the request for $name is $request: it is not billed, and holds quota" \
+        "until you run: $(delete_it)"
     elif [[ $found == GONE && $request =~ ^[A-Z_]+$ ]]; then
       say "the request for $name is $request, and billed as soon as it is given" \
-        "a TPU, until you run: $delete_it"
+        "a TPU, until you run: $(delete_it)"
     elif [[ $found =~ ^[A-Z_]+$ && $found != GONE ]]; then
-      say "$name is $found, and billed until you run: $delete_it"
+      say "$name is $found, and billed until you run: $(delete_it)"
     else
       # It could not be asked.
-      say "$billed"
+      say "$(billed)"
     fi
+  elif [[ $command != delete ]]; then
+    say "$(billed)"
   fi
   exit "$code"
 }
 trap tell_what_is_billed EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
+
+pause() { # A signal ends it at once, where it would have to wait for sleep.
+  sleep "$1" > /dev/null 2>&1 &
+  sleeper=$!
+  wait "$sleeper" || true
+  sleeper=""
+}
 
 again() { # Tries a command that may be repeated, with a limit.
   local code
@@ -219,18 +271,30 @@ again() { # Tries a command that may be repeated, with a limit.
     ((code != final && tried < most_tries)) || return "$code"
     say "that failed with exit code $code; try $((tried + 1)) of $most_tries is" \
       "in $retry_seconds seconds"
-    sleep "$retry_seconds"
+    pause "$retry_seconds"
   done
 }
 
+# A connection to a VM that was taken away is silent for ever without these.
+alive=(-oConnectTimeout=30 -oServerAliveInterval=30 -oServerAliveCountMax=4)
+
 ask_workers() { # ask_workers all|0 COMMAND
   run "${tpu[@]}" ssh "$name" "${where[@]}" --quiet --worker="$1" \
-    --command="$2"
+    "${alive[@]/#/--ssh-flag=}" --command="$2"
 }
 
 on_workers() { again ask_workers "$@"; }
 
 storage() { run gcloud storage "$@" --quiet; }
+
+check_checkout() { # Before anything is billed.
+  [[ -n $dry_run ]] || { [[ -e $root/launch/tpu_vm.sh ]] &&
+    git -C "$root" ls-files > /dev/null; } || {
+    say "tpu_vm.sh must be in launch/ of a git checkout of this project, whose" \
+      "files git lists: git clone, or git init there. Received: $root"
+    return 1
+  }
+}
 
 check_workdir() { # Before anything is billed.
   local bucket=${workdir#gs://} test=$workdir/.tpu_vm_test place
@@ -247,10 +311,11 @@ check_workdir() { # Before anything is billed.
     printf '%s\n' "$place"
     return
   fi
-  place=${place,,}
-  [[ ${zone%-*} == "$place" || ${zone%-*} == "$place"-* ]] || say "warning:" \
+  place=$(tr '[:upper:]' '[:lower:]' <<< "$place")
+  # A bucket of a continent (US, EU) is another place too, with a price.
+  [[ ${zone%-*} == "$place" ]] || say "warning:" \
     "$bucket is in $place and the TPU in ${zone%-*}: what is read over that" \
-    "distance is billed"
+    "distance may be billed"
 }
 
 create() {
@@ -266,7 +331,11 @@ create() {
   if [[ -n $dry_run ]]; then
     run "$@" ${spot:+--spot} --quiet
   else
+    say "asks for a $type in $zone"
+    creating=yes
     output=$("$@" ${spot:+--spot} --quiet 2>&1) || code=$?
+    # Killed, it has not told whether the cloud heard it.
+    ((code > 128)) || creating=""
     [[ -z $output ]] || printf '%s\n' "$output" >&2
     if ((code)); then
       why_not "$output"
@@ -287,6 +356,11 @@ why_not() { # One sentence on gcloud's complaint, where it is a usual one.
       "resume, or another --name." ;;
     *"untime version"* | *"ersion "*"not found"*) say "--version must name an" \
       "image that $zone has. Received: version=$version" ;;
+    *SERVICE_DISABLED* | *"has not been used"*) say "the TPU API must be on: gcloud" \
+      "services enable tpu.googleapis.com --project=$project" ;;
+    *PERMISSION_DENIED* | *"ermission denied"*) say "you must be allowed to make" \
+      "TPUs, and there must be such a zone. Received: project=$project," \
+      "zone=$zone" ;;
     *"ccelerator type"* | *acceleratorType*) say "--type must be one that" \
       "$zone has. Received: type=$type" ;;
   esac
@@ -309,43 +383,87 @@ wait_for_it() { # Until the queue has given the TPU out.
     before=$found
     case $found in
       ACTIVE) ;;
-      FAILED | SUSPEND* | GONE | DELETING) return 1 ;;
+      FAILED | SUSPEND* | GONE | DELETING)
+        say "this tells why: ${requests[*]} describe $name ${where[*]}"
+        return 1
+        ;;
       # It waits for as long as it takes; Ctrl-C ends this script only.
-      *) sleep "$poll_seconds" ;;
+      *) pause "$poll_seconds" ;;
     esac
   done
+}
+
+is_gone() {
+  [[ $(state_or_gone) == GONE ]] &&
+    [[ -z $queued || $(request_or_gone) == GONE ]]
+}
+
+delete_once() {
+  local code
+  run "$@" "$name" "${where[@]}" ${queued:+--force} --quiet && return
+  code=$?
+  # An answer may be lost after it was done.
+  ! is_gone || return "$final"
+  return "$code"
 }
 
 remove() {
   if [[ -n $queued ]]; then
     # With the TPU itself; suspended and failed requests hold quota.
-    again run "${requests[@]}" delete "$name" "${where[@]}" --force --quiet
+    again delete_once "${requests[@]}" delete
   else
-    again run "${tpu[@]}" delete "$name" "${where[@]}" --quiet
+    again delete_once "${tpu[@]}" delete
+  fi
+}
+
+delete() {
+  local request
+  remove || return
+  [[ -z $dry_run ]] || return 0
+  [[ -n $queued ]] || request=$(request_or_gone)
+  if [[ -z $queued && $request != GONE && $request =~ ^[A-Z_]+$ ]]; then
+    queued=yes
+    say "its request is $request, and holds quota until you run: $(delete_it)"
+  else
+    say "$name in zone $zone of project $project is deleted."
   fi
 }
 
 copy() {
-  local archive pack root
-  root=$(cd "$(dirname "$0")/.." && pwd) || return
-  temporary=${TMPDIR:-/tmp}/tf_pcc-XXXXXX
-  [[ -n $dry_run ]] || temporary=$(mktemp -d "$temporary") || return
-  archive=$temporary/tf_pcc.tar.gz
+  local code=0
+  check_checkout || return
+  if [[ -n $dry_run ]]; then
+    send "${TMPDIR:-/tmp}/tf_pcc-XXXXXX/tf_pcc.tar.gz"
+    return
+  fi
+  temporary=$(mktemp -d "${TMPDIR:-/tmp}/tf_pcc-XXXXXX") || return
+  send "$temporary/tf_pcc.tar.gz" || code=$?
+  rm -rf "$temporary"
+  temporary=""
+  return "$code"
+}
+
+send() {
+  local pack
   # git still lists what was deleted and not committed.
   # shellcheck disable=SC2016 # that bash is to expand it
   pack='cd "$1" && git ls-files -coz --exclude-standard |'\
 ' while IFS= read -rd "" f; do [[ ! -e $f ]] || printf "%s\0" "$f"; done |'\
-' tar --null -T - -czf "$2"'
-  run bash -o pipefail -c "$pack" pack "$root" "$archive" || return
-  again run "${tpu[@]}" scp "$archive" "$name:tf_pcc.tar.gz" "${where[@]}" \
-    --quiet --worker=all || return
+' COPYFILE_DISABLE=1 tar --null -T - -czf "$2"'
+  run bash -o pipefail -c "$pack" pack "$root" "$1" || return
+  again run "${tpu[@]}" scp "$1" "$name:tf_pcc.tar.gz" "${where[@]}" --quiet \
+    "${alive[@]/#/--scp-flag=}" --worker=all || return
   on_workers all "mkdir -p tf_pcc && tar xzf tf_pcc.tar.gz -C tf_pcc"
 }
 
 install() {
   # Ubuntu's Python comes without venv. tensorflow-text and this package depend
   # on plain tensorflow, which would replace tensorflow-tpu.
-  on_workers all "cd tf_pcc && rm -f .venv/installed &&\
+  on_workers all "cd tf_pcc 2> /dev/null ||\
+ { echo 'copy comes before install' >&2; exit $final; };\
+ flock -n train.lock true ||\
+ { echo 'launch.train runs: stop it before install' >&2; exit $final; };\
+ rm -f .venv/installed &&\
  { python3 -m venv .venv || { sudo apt-get -q update &&\
  sudo apt-get -qy install python3-venv && python3 -m venv .venv; }; } &&\
  .venv/bin/pip install -q tensorflow-tpu==$tensorflow libtpu==$libtpu\
@@ -358,7 +476,7 @@ install() {
 
 train() {
   local flags="" environment="" where_is_it=local flag code=0
-  for flag in --workdir="$workdir" "${training[@]}"; do
+  for flag in --workdir="$workdir" ${training[@]+"${training[@]}"}; do
     flags+=" $(printf '%q' "$flag")"
   done
   if [[ $hosts -gt 1 ]]; then
@@ -368,7 +486,9 @@ train() {
   # Only the last command may be in the background: a list would keep ssh open.
   # The lock is held as long as launch.train runs.
   # A chip has one process; who else has it is told by its device file.
-  on_workers 0 "cd tf_pcc || exit; flock -n train.lock true ||\
+  on_workers 0 "cd tf_pcc 2> /dev/null && [ -e .venv/installed ] ||\
+ { echo 'copy and install come before run' >&2; exit $final; };\
+ flock -n train.lock true ||\
  { echo 'launch.train runs already' >&2; exit $final; };\
  held=\$(sudo -n fuser /dev/accel* /dev/vfio/[0-9]* 2> /dev/null | xargs);\
  [ -z \"\$held\" ] || { echo \"the TPU is held by process \$held of this VM:\
@@ -383,21 +503,23 @@ train() {
   return "$code"
 }
 
-build() { create && copy && install && train; }
+build() { check_checkout && create && copy && install && train; }
 
 state() {
   run "${tpu[@]}" describe "$name" "${where[@]}" --format="value(state)" --quiet
 }
 
 or_gone() { # The state, GONE if there is no such thing, or what went wrong.
-  local complaint
-  # In a trap a plain return has the status from before it.
-  "$1" 2> /dev/null && return 0
-  complaint=$("$1" 2>&1) || true
-  case $complaint in
-    *NOT_FOUND* | *"was not found"*) echo GONE ;;
-    *) echo "$complaint" ;;
-  esac
+  local complaint="" try
+  for try in 1 2; do
+    # In a trap a plain return has the status from before it.
+    { complaint=$("$1" 2>&1 >&3) && return 0; } 3>&1
+    case $complaint in
+      *NOT_FOUND* | *"was not found"*) echo GONE && return 0 ;;
+    esac
+    [[ $try == 2 ]] || pause 1
+  done
+  echo "$complaint"
 }
 
 state_or_gone() { or_gone state; }
@@ -405,8 +527,9 @@ state_or_gone() { or_gone state; }
 request_or_gone() { or_gone request_state; }
 
 worker_state() { # running, idle, or empty where install has not ended.
-  ask_workers 0 "cd tf_pcc 2> /dev/null && [ -e .venv/installed ] ||\
- { echo empty; exit; }; flock -n train.lock echo idle || echo running"
+  ask_workers 0 "cd tf_pcc 2> /dev/null || { echo empty; exit; };\
+ flock -n train.lock true || { echo running; exit; };\
+ [ ! -e .venv/installed ] || { echo idle; exit; }; echo empty"
 }
 
 # The end of a run writes summary.json, which a run with more steps removes at
@@ -452,7 +575,7 @@ recover() { # Whether the run is on its way, or was brought on it.
   found=$(state_or_gone)
   case $found in
     READY) revive ;;
-    PREEMPTED | TERMINATED | STOPPED) remove && build ;;
+    PREEMPTED | TERMINATED | STOPPED) { remove || is_gone; } && build ;;
     GONE) ask_for_it ;;
     *) unheard "is not ready: $found" ;;
   esac
@@ -463,7 +586,7 @@ ask_for_it() { # Of a TPU that is not there, but for which there may be a reques
   [[ -z $queued ]] || found=$(request_or_gone)
   case $found in
     GONE) build ;;
-    FAILED | SUSPENDED) remove && build ;;
+    FAILED | SUSPENDED) { remove || is_gone; } && build ;;
     ACCEPTED | CREATING | PROVISIONING | WAITING_FOR_RESOURCES | ACTIVE)
       say "the request for $name is $found"
       wait_for_it && copy && install && train
@@ -488,10 +611,27 @@ resume() {
       [[ -n $watch ]] || return 1
       say "the next try is in $poll_seconds seconds"
     fi
-    sleep "$poll_seconds"
+    pause "$poll_seconds"
   done
   say "the run has ended: $workdir/summary.json is there; to go on with more" \
-    "steps, delete that file. $billed"
+    "steps, delete that file."
+}
+
+status() {
+  local found=READY
+  if [[ -n $dry_run ]]; then
+    [[ -z $queued ]] || request_state
+    state
+  else
+    [[ -z $queued ]] || printf 'request: %s\n' "$(request_or_gone)"
+    found=$(state_or_gone)
+    printf 'TPU: %s\n' "$found"
+  fi
+  case $found in
+    READY) on_workers 0 "tail -n 20 tf_pcc/train.log || exit $final" ;;
+    # Where it is not ready there is no log to ask for.
+    GONE | *[!A-Z_]*) return 1 ;;
+  esac
 }
 
 case $command in
@@ -499,17 +639,13 @@ case $command in
   copy) copy ;;
   install) install ;;
   run) train ;;
-  status)
-    [[ -z $queued ]] || request_state
-    state
-    on_workers 0 "tail -n 20 tf_pcc/train.log || exit $final"
-    ;;
+  status) status ;;
   resume) resume ;;
   stop)
     # Its own shell must not match: the program's name is not spelt out.
     on_workers 0 "pkill -TERM -f '[l]aunch.train' ||\
  { [ \$? != 1 ] || echo 'there is no run to stop' >&2; exit $final; }"
     ;;
-  delete) remove ;;
+  delete) delete ;;
   all) build ;;
 esac

@@ -27,6 +27,19 @@ README = GUIDES["README.md"]
 PYTHONS = ("python", "python3", ".venv/bin/python")
 # Programs of others, which need what a test has not: a daemon, a server.
 FOREIGN = ("docker", "curl")
+# Commands of gcloud that the guides show, with the flags of each, of those that
+# its reference lists.
+GCLOUD = {
+  "auth login": set(),
+  "services enable": {"--project"},
+  "compute tpus tpu-vm accelerator-types list": {"--project", "--zone"},
+  "compute tpus tpu-vm versions list": {"--project", "--zone"},
+  "projects describe": {"--format"},
+  "storage buckets create": {"--project", "--location"},
+  "storage buckets add-iam-policy-binding": {"--member", "--role"},
+  "storage rsync": {"--recursive"},
+  "storage cp": {"--recursive"},
+}
 
 each_guide = pytest.mark.parametrize("guide", GUIDES)
 
@@ -128,6 +141,11 @@ def complaint_of(name, arguments):
       timeout=60,
     )
     return done.stderr if done.returncode else ""
+  if name == "gcloud":
+    given = " ".join(arguments)
+    known = [f for c, f in GCLOUD.items() if f"{given} ".startswith(f"{c} ")]
+    used = {a.partition("=")[0] for a in arguments if a.startswith("--")}
+    return "" if known and used <= known[0] else "gcloud has no such command"
   if name.startswith(".venv/bin/"):
     folder = str(pathlib.Path(sys.executable).parent)
     found = shutil.which(pathlib.Path(name).name, path=folder)
@@ -157,6 +175,8 @@ def test_wrong_commands_are_found():
     [".venv/bin/pip", "install", "-e", ".[speach]"],
     [".venv/bin/ruf", "check"],
     ["launch/tpu_vm.sh", "al", "--project=P", "--zone=Z"],
+    ["gcloud", "storage", "rsync", "--recursiv", "a", "b"],
+    ["gcloud", "services", "enabel", "tpu.googleapis.com"],
     ["sudo", "make"],
   ]
   right = ["python", "-m", "launch.train", "--workdir=a", "--config.steps=5"]

@@ -18,7 +18,8 @@ FLAGS = (
 
 # A file fail/VERB holds how many of the next calls are to fail, fail/call the
 # number of the only call that is to. With a file "late" it fails after it was
-# done, as where the connection breaks.
+# done, as where the connection breaks. The call of the number in fail/hang
+# gives no answer, late or not, before a file "go" is there.
 GCLOUD = r"""#!/bin/bash
 [[ " $* " == *" --quiet "* ]] || { echo "it asks: (Y/n)?" >&2; exit 2; }
 verb=$4
@@ -45,6 +46,14 @@ if ((left > 0)); then
 fi
 [[ $(wc -l < calls) != "$(cat fail/call 2> /dev/null)" ]] || fails=yes
 [[ -z $fails || -e late ]] || fail
+hang() {
+  trap 'exit 130' INT
+  touch hangs
+  until [[ -e go ]]; do /bin/sleep 0.05; done
+}
+hangs=""
+[[ $(wc -l < calls) != "$(cat fail/hang 2> /dev/null)" ]] || hangs=yes
+[[ -z $hangs || -e late ]] || hang
 missing() {
   echo "ERROR: NOT_FOUND: Resource '$1' was not found" >&2; exit 1
 }
@@ -84,6 +93,7 @@ case $verb in
     done
     ;;
 esac || exit
+[[ -z $hangs || ! -e late ]] || hang
 [[ -z $fails ]] || fail
 """
 
@@ -149,15 +159,28 @@ class Cloud:
   def fails_at(self, call):
     (self.folder / "fail/call").write_text(str(call))
 
+  def hangs_at(self, call):
+    (self.folder / "fail/hang").write_text(str(call))
+
+  def words(self, command, *flags):
+    script = str(self.checkout / "launch/tpu_vm.sh")
+    return ["bash", script, command, *FLAGS, *flags]
+
+  def start(self, command, *flags):
+    """The script in a group of processes of its own, as in a terminal."""
+    return subprocess.Popen(
+      self.words(command, *flags),
+      stdout=subprocess.DEVNULL,
+      stderr=subprocess.PIPE,
+      text=True,
+      cwd=self.folder,
+      env=self.environment(),
+      start_new_session=True,
+    )
+
   def run(self, command, *flags):
     return subprocess.run(
-      [
-        "bash",
-        str(self.checkout / "launch/tpu_vm.sh"),
-        command,
-        *FLAGS,
-        *flags,
-      ],
+      self.words(command, *flags),
       capture_output=True,
       text=True,
       check=False,
@@ -180,3 +203,17 @@ class Cloud:
   @property
   def starts(self):
     return len((self.folder / "starts").read_text().split())
+
+
+def assert_ended(done):
+  assert done.returncode == 0, done.stderr
+  assert "summary.json is there" in done.stderr
+  # The TPU costs money until it is deleted.
+  assert_says_how_to_delete(done)
+
+
+def assert_says_how_to_delete(done, flags=""):
+  last = done.stderr.splitlines()[-1]
+  assert "billed" in last
+  command = f"launch/tpu_vm.sh delete {DELETE}{flags}"
+  assert last.endswith(command), done.stderr

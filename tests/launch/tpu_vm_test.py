@@ -63,7 +63,7 @@ def remote(command):
 
 def test_all_on_one_host():
   value = '--config.data.voices=("a b", "c")'
-  found = commands("all", *RUN, "--", "--config=a.py", value)
+  found = commands("all", *RUN, "--", "--config=launch/configs/desk.py", value)
   assert verbs(found) == [*CHECK, "create", *FILL]
   create, _, send, unpack, install, mark, train = found[3:]
   assert all({*WHERE} <= set(c) for c in found[3:] if c[0] == "gcloud")
@@ -77,7 +77,11 @@ def test_all_on_one_host():
   words = shlex.split(remote(train).split("train.lock ")[-1])
   assert words[1:4] == ["-m", "launch.train", "--tpu=local"]
   assert words[4] == "--output_log=train.log"
-  assert words[5:8] == ["--workdir=gs://b/r", "--config=a.py", value]
+  assert words[5:8] == [
+    "--workdir=gs://b/r",
+    "--config=launch/configs/desk.py",
+    value,
+  ]
   assert remote(train).endswith("< /dev/null &")
 
 
@@ -140,8 +144,8 @@ DOCUMENTED = {
   "create": {"--accelerator-type", "--version", "--spot"},
   "describe": {"--format"},
   "delete": set(),
-  "ssh": {"--worker", "--command"},
-  "scp": {"--worker"},
+  "ssh": {"--worker", "--command", "--ssh-flag"},
+  "scp": {"--worker", "--scp-flag"},
   "request create": {
     *("--node-id", "--accelerator-type", "--runtime-version", "--spot")
   },
@@ -181,6 +185,17 @@ def test_the_other_pair_of_versions():
   [
     ((), "--dry_run prints every command"),
     (("create", "--zone=z"), "--project must name"),
+    (("create", "--zone=z", "--project=p q"), "Received: project=p q"),
+    (("delete", "--zone=$(date)", "--project=p"), "Received: zone=$(date)"),
+    (("create", "--zone=us-central1", "--project=p"), "a region and a letter"),
+    (("all", *RUN[:-1], "--workdir=gs://b/r*"), "takes for patterns. Received"),
+    (("all", *RUN, "--", "--workdir=/tmp"), "come before --. Received behind"),
+    (("all", *RUN, "--", "--tpu=x"), "must be left to this script. Received"),
+    (
+      ("all", *RUN, "--", "--config=no.py:M"),
+      "--config must be a file of this",
+    ),
+    (("all", *RUN, "--", "--config=/etc/passwd"), "Received: --config=/etc/pa"),
     (("create", "--project=p"), "--zone must name"),
     (("create", *WHERE), "--type must be"),
     (("create", *WHERE, "--type=v1-8"), "Received: type=v1-8"),
