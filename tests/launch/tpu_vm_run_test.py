@@ -344,6 +344,8 @@ def test_a_bucket_far_away_is_warned_of(cloud, place, warned):
     ("Resource already exists", "there is a tf-pcc already"),
     ("Runtime version tpu-x not found", "--version must name an image"),
     ("Accelerator type v5litepod-8 not found", "--type must be one that"),
+    ("PERMISSION_DENIED: TPU API has not been used in p", "services enable"),
+    ("Permission denied on 'locations/x'", "there must be such a zone"),
   ],
 )
 def test_usual_complaints_have_a_sentence(cloud, complaint, said):
