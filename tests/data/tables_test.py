@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from tf_pcc.data import tables
+from tf_pcc.data import nemo, tables
 
 
 def _read(tmp_path, content, name="x.tsv"):
@@ -126,3 +126,44 @@ def test_another_delimiter_than_the_extension_says(tmp_path):
     _read(tmp_path, content, "x.csv")
   with pytest.raises(ValueError, match="and tabs between the fields"):
     _read(tmp_path, "path;text\nx.wav;HELLO\n", "x.tsv")
+
+
+@pytest.mark.parametrize("name", ["x.tsv", "x.csv", "x.jsonl"])
+@pytest.mark.parametrize("offset", [True, False])
+def test_times_that_are_not_read_are_told(tmp_path, name, offset, caplog):
+  """Once a file, and not where the part of the file is said otherwise."""
+  row = {"audio_filepath": "x.wav", "text": "a", "start": 0.5, "end_time": 1.5}
+  if offset:
+    row |= {"offset": 0.5, "duration": 1.0}
+  if name == "x.jsonl":
+    rows = list(nemo.rows((row, f"Line {n} of {name}") for n in (1, 2)))
+  else:
+    lines = [row.keys(), *[row.values()] * 2]
+    content = "\n".join(
+      tables.DELIMITERS[name[1:]].join(map(str, line)) for line in lines
+    )
+    rows = _read(tmp_path, content, name)
+  assert len(rows) == 2
+  said = [
+    r.getMessage() for r in caplog.records if "not read" in r.getMessage()
+  ]
+  assert len(said) == (0 if offset else 1)
+  assert offset or "start and end_time, which are not read" in said[0]
+
+
+@pytest.mark.parametrize(
+  ("written", "text"),
+  [
+    ('"He said ""no""."', 'He said "no".'),
+    ('"""No."""', '"No."'),
+    ('"No."', '"No."'),
+    ('"No," he said', '"No," he said'),
+    ('"No" or "yes"', '"No" or "yes"'),
+    ('"', '"'),
+    ('""', '""'),
+  ],
+)
+def test_quotes_of_common_voice_and_of_parts_of_it(tmp_path, written, text):
+  """It quotes nothing itself; pandas doubles quotes and puts others around."""
+  content = f"client_id\tpath\tsentence\ns\tx.mp3\t{written}\n"
+  assert [row[2] for row in _read(tmp_path, content)] == [text]

@@ -7,12 +7,16 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from absl import logging
+
 from tf_pcc.data.normalizers import Dropped, upper
 from tf_pcc.data.paths import Finder, shown
 from tf_pcc.data.segments import WHOLE, Segment
 from tf_pcc.data.utterances import Corpus, Skip, Utterance
 
 _SHOWN = 5
+# What others call the ends of a part of a file; in which unit is not known.
+_TIMES = ("start", "end", "stop", "begin", "start_time", "end_time")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +58,25 @@ class Reading:
   normalize: Callable[[str], str] = upper
   allow_outside: bool = False
   keep_empty: bool = False
+
+
+def warn_of_times(where: str, fields: Iterable[str]) -> None:
+  """Warns of fields that may say which part of a file an utterance is.
+
+  Args:
+    where: the manifest, or a place in it.
+    fields: names of the fields there.
+  """
+  fields = set(fields)
+  unread = [name for name in _TIMES if name in fields]
+  if unread and "offset" not in fields:
+    logging.warning(
+      "%s has %s, which are not read: every utterance is taken to be its whole "
+      "file. If it is a part of it, say which in seconds with offset and "
+      "duration.",
+      where,
+      " and ".join(unread),
+    )
 
 
 def corpus_of_rows(

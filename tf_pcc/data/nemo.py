@@ -33,8 +33,11 @@ def rows(objects: Iterable[tuple[Any, str]]) -> Iterator[manifests.Row]:
     ValueError: If one is no object with audio_filepath and text, or a field
       cannot be used; the line, or the item of the array, is named.
   """
-  for item, where in objects:
-    yield _row(item, where)
+  for number, (item, where) in enumerate(objects):
+    row = _row(item, where)
+    if not number:
+      manifests.warn_of_times(where, item)
+    yield row
 
 
 def _row(row, where):

@@ -2,8 +2,8 @@
 
 A field between double quotes may hold tabs, commas and ends of line, but not
 whole rows; a double quote in it is doubled. A row has as many fields as the
-header. Common Voice (columns client_id and sentence) quotes nothing, and its
-audio is in clips/.
+header. Common Voice (columns client_id and sentence) quotes nothing, though
+what others take of it may; its audio is in clips/.
 A file without a header has the columns path, text; id, path, text; or id, path,
 speaker, seconds, text: the path is known by its extension.
 
@@ -121,6 +121,7 @@ def _names(path, delimiter, columns):
   for what, choices in COLUMNS.items():
     names[what] = next((name for name in choices if name in columns), None)
   if names["path"] and names["text"]:
+    manifests.warn_of_times(os.fspath(path), columns)
     return names
   hint = ""
   if len(columns) == 1 and any(d in columns[0] for d in "\t,;|"):
@@ -152,7 +153,8 @@ def _parse(path, delimiter):
         f"{sorted(repeated)}"
       )
     names = _names(path, delimiter, columns)
-    if {"client_id", "sentence"} <= set(columns):
+    common_voice = {"client_id", "sentence"} <= set(columns)
+    if common_voice:
       records = _records(path, lines, delimiter, quoting=csv.QUOTE_NONE)
       next(records)
     rows = []
@@ -166,10 +168,25 @@ def _parse(path, delimiter):
         )
       if span.stop - span.start > 1:
         _check_span(where, lines[span], delimiter, len(columns), place)
+      if common_voice:
+        fields = [_unquoted(field) for field in fields]
       rows.append((where, dict(zip(columns, fields))))
     return names, rows
   finally:
     csv.field_size_limit(limit)
+
+
+def _unquoted(field):
+  """A field of a table whose writer quoted some and doubled quotes in them.
+
+  Common Voice itself does neither; those who take a part of it with pandas do.
+  """
+  inner = field[1:-1].replace('""', "")
+  if (
+    field[:1] == field[-1:] == '"' and '""' in field[1:-1] and '"' not in inner
+  ):
+    return field[1:-1].replace('""', '"')
+  return field
 
 
 def _check_span(where, lines, delimiter, columns, place):
