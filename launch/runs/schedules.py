@@ -26,8 +26,11 @@ def make_schedule(
   peak, warmup = fields.learning_rate, fields.warmup_steps
   if warmup >= config.steps:
     warmup = config.steps // 2
-    logging.warning(
+    # Once: the optimizer is made before the run opens too, to be refused early.
+    logging.log_first_n(
+      logging.WARNING,
       "optimizer.warmup_steps=%d does not fit in %d steps: %d are used",
+      1,
       fields.warmup_steps,
       config.steps,
       warmup,
