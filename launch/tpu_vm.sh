@@ -534,7 +534,10 @@ worker_state() { # running, idle, or empty where install has not ended.
 
 # The end of a run writes summary.json, which a run with more steps removes at
 # its first.
-finished() { storage ls "$workdir/summary.json" > /dev/null 2>&1; }
+finished() {
+  # In a subshell: what a trap says during it is not to go to /dev/null.
+  (storage ls "$workdir/summary.json") > /dev/null 2>&1
+}
 
 starts=0 silent_polls=0 progress=""
 
