@@ -238,9 +238,10 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
       line = {}
       if log := due(config.log_every) or last:
         line |= _measure(model)
+        # Without clipping there is no bound.
+        shown = {"loss": "loss", "clip_bound": "bound"}
         progress.set_postfix(
-          loss=f"{line['loss']:.3g}",
-          bound=f"{line.get('clip_bound', math.nan):.3g}",
+          {to: f"{line[key]:.3g}" for key, to in shown.items() if key in line},
           refresh=False,
         )
       progress.update(count)

@@ -169,8 +169,19 @@ def test_the_bar_says_that_the_first_step_is_traced(
   first = _bars(run_program("train", *arguments))
   assert first[0].startswith("tracing the first step:   0%|")
   assert first[-1].startswith("100%|")
+  assert "bound=" in first[-1] and "loss=" in first[-1]
   # The same command again finds the run at its end.
   assert _bars(run_program("train", *arguments))[-1].startswith("100%|")
+
+
+def test_the_bar_shows_no_bound_where_there_is_none(
+  run_program, write_config, tmp_path
+):
+  config = write_config(steps=2, cores=1, clipping={"method": "none"})
+  last = _bars(run_program("train", config, f"--workdir={tmp_path / 'run'}"))[
+    -1
+  ]
+  assert "loss=" in last and "bound" not in last
 
 
 def _bars(done):
