@@ -144,7 +144,7 @@ class _Child:
     try:
       self._pipe.send([places[item], following and places[following]])
       return self._pipe.recv()
-    except ConnectionError as error:
+    except (ConnectionError, EOFError) as error:
       raise EOFError from error
     except BaseException:
       os.kill(self._pid, signal.SIGKILL)
