@@ -42,12 +42,6 @@ def clipper(mode, bound):
   return MODES[mode](lambda g: clipping.clip_by_norm(g, bound))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _programs_are_dropped():
-  yield
-  clipper.cache_clear()
-
-
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("bound", [1e-3, 0.5, 3.0, 1e6, INF])
 @pytest.mark.parametrize("dtype", TOLERANCE)

@@ -15,6 +15,7 @@ from launch import train
 from launch.configs import base
 from launch.runs import checkpoints, experiment, opening, saved_config
 from tests.conftest import mirrored
+from tests.launch.tpu_cloud import Cloud
 from tf_pcc.data import records, text
 from tf_pcc.data.utterances import Utterance
 
@@ -206,3 +207,11 @@ def recordings(tmp_path_factory):
     soundfile.write(path, waveform, 16000, subtype="PCM_16")
     texts[path] = utterance.text
   return texts
+
+
+@pytest.fixture
+def cloud(tmp_path):
+  """A stand-in for gcloud in a folder of its own."""
+  yield Cloud(tmp_path)
+  # Ends what still trains.
+  (tmp_path / "over").touch()

@@ -217,3 +217,12 @@ def assert_says_how_to_delete(done, flags=""):
   assert "billed" in last
   command = f"launch/tpu_vm.sh delete {DELETE}{flags}"
   assert last.endswith(command), done.stderr
+
+
+def clean_calls(folder, *command):
+  """The calls of a run that nothing disturbs, in a new folder of `folder`."""
+  (folder / "clean").mkdir()
+  cloud = Cloud(folder / "clean")
+  done = cloud.run(*command)
+  assert done.returncode == 0, done.stderr
+  return cloud.calls()

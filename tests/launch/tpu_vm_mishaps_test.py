@@ -10,17 +10,9 @@ from tests.launch.tpu_cloud import (
   DELETE,
   FLAGS,
   TRIES,
-  Cloud,
   assert_ended,
   assert_says_how_to_delete,
 )
-
-
-@pytest.fixture
-def cloud(tmp_path):
-  yield Cloud(tmp_path)
-  # Ends what still trains.
-  (tmp_path / "over").touch()
 
 
 def test_who_forgets_queued_is_told_of_the_request(cloud):

@@ -14,14 +14,8 @@ from tests.launch.tpu_cloud import (
   Cloud,
   assert_ended,
   assert_says_how_to_delete,
+  clean_calls,
 )
-
-
-@pytest.fixture
-def cloud(tmp_path):
-  yield Cloud(tmp_path)
-  # Ends what still trains.
-  (tmp_path / "over").touch()
 
 
 def test_run_comes_back_while_training_goes_on(cloud):
@@ -203,15 +197,6 @@ def test_watch_gives_up_on_a_tpu_that_is_never_ready(cloud):
   assert done.returncode == 1
   assert "is not ready: CREATING, 60 times in a row" in done.stderr
   assert_says_how_to_delete(done)
-
-
-def clean_calls(tmp_path, command, *flags):
-  """The calls of a run in which none fails."""
-  (tmp_path / "clean").mkdir()
-  cloud = Cloud(tmp_path / "clean")
-  done = cloud.run(command, *flags)
-  assert done.returncode == 0, done.stderr
-  return cloud.calls()
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["undone", "done"])

@@ -7,15 +7,9 @@ import time
 
 import pytest
 
-from tests.launch.tpu_cloud import DELETE, Cloud
+from tests.launch.tpu_cloud import DELETE, Cloud, clean_calls
 
 COMMAND = f"launch/tpu_vm.sh delete {DELETE}"
-
-
-@pytest.fixture
-def cloud(tmp_path):
-  yield Cloud(tmp_path)
-  (tmp_path / "over").touch()
 
 
 def wait_for(condition, seconds=20):
@@ -32,14 +26,6 @@ def ended(started):
   except subprocess.TimeoutExpired:
     os.killpg(started.pid, signal.SIGKILL)
     raise
-
-
-def clean_calls(tmp_path, command):
-  """The calls of a run that nothing disturbs."""
-  (tmp_path / "clean").mkdir()
-  cloud = Cloud(tmp_path / "clean")
-  assert cloud.run(*command).returncode == 0
-  return cloud.calls()
 
 
 def interrupted(cloud, command, sent):
@@ -69,7 +55,7 @@ def interrupted(cloud, command, sent):
   ids=" ".join,
 )
 def test_a_signal_at_each_call(tmp_path, command, sent, late):
-  calls = clean_calls(tmp_path, command)
+  calls = clean_calls(tmp_path, *command)
   for number in range(1, len(calls) + 1):
     if late and calls[number - 1].endswith(("ls", "cat", "describe")):
       # Done or not is the same for what only asks.

@@ -49,12 +49,6 @@ def compiled(mode, function):
   )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _programs_are_dropped():
-  yield
-  compiled.cache_clear()
-
-
 def stock(labels, counts, logits, lengths):
   """TensorFlow's loss."""
   return tf.nn.ctc_loss(

@@ -13,17 +13,10 @@ from tests.models.losses.transducer_runs import (
   LENGTHS,
   MODES,
   SIZES,
-  compiled,
   make_inputs,
   make_logits,
   run,
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _programs_are_dropped():
-  yield
-  compiled.cache_clear()
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -13,19 +13,12 @@ from tests.models.losses.transducer_runs import (
   LENGTHS,
   MODES,
   SIZES,
-  compiled,
   make_inputs,
   make_logits,
   reference,
   run,
   through_joint,
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _programs_are_dropped():
-  yield
-  compiled.cache_clear()
 
 
 @pytest.mark.parametrize("blank", [0, 4])

@@ -67,12 +67,6 @@ def compiled(mode, **options):
   )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _programs_are_dropped():
-  yield
-  compiled.cache_clear()
-
-
 def batch_of(labels=LABELS, counts=COUNTS, lengths=LENGTHS):
   return np.array(labels, np.int32), np.array(counts), np.array(lengths)
 
