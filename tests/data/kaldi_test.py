@@ -1,5 +1,7 @@
 """Kaldi directories whose files do not agree, or say what cannot be."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 import scipy.io.wavfile
@@ -38,6 +40,22 @@ def test_marks_tabs_and_ends_of_line(tmp_path, mark, blank, end):
     ("b-1", "AGAIN", "b"),
   ]
   assert list(map(len, corpus.waveforms())) == [8000, 12000, 8000]
+
+
+@pytest.mark.parametrize("decomposed", FILES)
+def test_names_of_another_unicode_form_are_the_same(tmp_path, decomposed):
+  composed = {
+    name: content.replace("a-", "ä-").replace("r x", "é x").replace(" r ", " é ")
+    for name, content in FILES.items()
+  }
+  form = unicodedata.normalize("NFD", composed[decomposed])
+  assert form != composed[decomposed]
+  changes = {**composed, decomposed: form}
+  corpus = corpora.read_corpus(_directory(tmp_path, **changes))
+  assert not corpus.skips
+  assert [u.id for u in corpus] == ["b-1", "ä-1", "ä-2"]
+  assert [u.speaker for u in corpus] == ["b", "a", "a"]
+  assert list(map(len, corpus.waveforms())) == [8000, 8000, 12000]
 
 
 @pytest.mark.parametrize("part", ["1.25 0.5", "0.5 0.5"])

@@ -11,12 +11,14 @@
 Without segments an utterance is the recording of its name. A wav.scp entry that
 is a command (it ends with `|`) or a place in an archive is skipped with that
 reason: commands are never run. So is a segment that ends where it begins, or
-before.
+before. Names are composed (Unicode NFC), so that files of macOS and of Linux
+name the same recordings.
 """
 
 import math
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from tf_pcc.data import manifests
@@ -114,7 +116,7 @@ def _refusal(written):
 
 
 def _lines(root, name):
-  """(key, the rest, where) of each line; each key once."""
+  """(key, composed; the rest; where) of each line; each key once."""
   path = os.path.join(root, name)
   seen = set()
   if not os.path.exists(path):
@@ -124,6 +126,7 @@ def _lines(root, name):
       continue
     where = f"Line {number} of {path}"
     key, *rest = line.split(maxsplit=1)
+    key = unicodedata.normalize("NFC", key)
     if key in seen:
       raise ValueError(f"{where} must have a name of its own. Received: {key}")
     seen.add(key)
@@ -135,7 +138,8 @@ def _segments(root):
   for key, rest, where in _lines(root, "segments"):
     fields = rest.split()
     try:
-      recording, start, end = fields[0], float(fields[1]), float(fields[2])
+      recording = unicodedata.normalize("NFC", fields[0])
+      start, end = float(fields[1]), float(fields[2])
       channels = tuple(int(field) for field in fields[3:4])
       bad = not (start >= 0 and math.isfinite(start) and math.isfinite(end))
     except (ValueError, IndexError):
