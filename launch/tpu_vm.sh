@@ -10,7 +10,7 @@
 #          for it in the queue, waits until it is given out, and makes every
 #          other command take the request with it)
 # copy     sends this checkout to every worker, with what is not committed and
-#          without what git ignores
+#          without what git ignores; files that are gone here go there too
 # install  makes the virtual environment on every worker
 # run      starts launch.train with what is behind -- and comes back at once; it
 #          goes on from the newest checkpoint in --workdir
@@ -132,6 +132,9 @@ for flag in ${training[@]+"${training[@]}"}; do
       config=${flag#*=} config=${config%%:*}
       [[ $config != /* && -f $root/$config ]] || die "--config must be a file" \
         "of this checkout, from its root: that is copied. Received: $flag"
+      ! git -C "$root" check-ignore -q -- "$config" 2> /dev/null ||
+        die "--config must be a file that git does not ignore: what it ignores" \
+          "is not copied. Received: $flag"
       ;;
     --config.data.train=gs://* | --config.data.validation=gs://* | --config.data.test=gs://*) ;;
     --config.data.train=?* | --config.data.validation=?* | --config.data.test=?*)
@@ -287,6 +290,18 @@ on_workers() { again ask_workers "$@"; }
 
 storage() { run gcloud storage "$@" --quiet; }
 
+storage_once() { # What is refused is not worth another try.
+  local code=0 complaint
+  { complaint=$(storage "$@" 2>&1 >&3) || code=$?; } 3>&1
+  [[ -z $complaint ]] || printf '%s\n' "$complaint" >&2
+  case $code-$complaint in
+    0-*) ;;
+    *[Pp]ermission* | *PERMISSION_DENIED* | *"does not have"* | *"not found"*)
+      code=$final ;;
+  esac
+  return "$code"
+}
+
 check_checkout() { # Before anything is billed.
   [[ -n $dry_run ]] || { [[ -e $root/launch/tpu_vm.sh ]] &&
     git -C "$root" ls-files > /dev/null; } || {
@@ -300,7 +315,7 @@ check_workdir() { # Before anything is billed.
   local bucket=${workdir#gs://} test=$workdir/.tpu_vm_test place
   [[ -n $workdir ]] || return 0
   bucket=gs://${bucket%%/*}
-  if ! again storage cp "$0" "$test" || ! again storage rm "$test"; then
+  if ! again storage_once cp "$0" "$test" || ! again storage_once rm "$test"; then
     say "--workdir must be a place where you may write, and so must the TPU's" \
       "service account. Received: workdir=$workdir"
     return 1
@@ -453,7 +468,10 @@ send() {
   run bash -o pipefail -c "$pack" pack "$root" "$1" || return
   again run "${tpu[@]}" scp "$1" "$name:tf_pcc.tar.gz" "${where[@]}" --quiet \
     "${alive[@]/#/--scp-flag=}" --worker=all || return
-  on_workers all "mkdir -p tf_pcc && tar xzf tf_pcc.tar.gz -C tf_pcc"
+  # What an earlier copy brought and this one does not is not left behind.
+  on_workers all "mkdir -p tf_pcc && cd tf_pcc &&\
+ { [ ! -e ../tf_pcc.copied ] || tr '\\n' '\\0' < ../tf_pcc.copied | xargs -0 rm -f --; } &&\
+ tar xzvf ../tf_pcc.tar.gz > ../tf_pcc.copying && mv ../tf_pcc.copying ../tf_pcc.copied"
 }
 
 install() {

@@ -81,7 +81,14 @@ case $verb in
   scp) cp "$5" worker/tf_pcc.tar.gz ;;
   ls) [[ -e bucket/${3#gs://bucket/run/} ]] ;;
   cat) cat bucket/checkpoint ;;
-  cp) [[ ! -e no_access ]] && cp "$3" "bucket/${4#gs://bucket/run/}" ;;
+  cp)
+    [[ ! -e no_access ]] || {
+      echo "ERROR: (gcloud.storage.cp) [me@x] does not have permission to" \
+        "access b instance [bucket] (or it may not exist)" >&2
+      exit 1
+    }
+    cp "$3" "bucket/${4#gs://bucket/run/}"
+    ;;
   rm) rm "bucket/${3#gs://bucket/run/}" ;;
   location) cat location 2> /dev/null || echo US-CENTRAL1 ;;
   *)

@@ -97,6 +97,16 @@ def test_a_checkout_that_cannot_be_sent_is_found_first(cloud, place):
   assert f"Received: {cloud.checkout}" in done.stderr
 
 
+def test_a_config_that_is_not_sent_is_found_first(cloud):
+  (cloud.checkout / ".gitignore").write_text("mine/\n")
+  (cloud.checkout / "mine").mkdir()
+  (cloud.checkout / "mine/config.py").touch()
+  done = cloud.run("all", "--", "--config=mine/config.py:M")
+  assert done.returncode == 1 and not cloud.calls()
+  assert "must be a file that git does not ignore" in done.stderr
+  assert "Received: --config=mine/config.py:M" in done.stderr
+
+
 def test_steps_out_of_order_have_a_sentence(cloud):
   assert cloud.run("create").returncode == 0
   for command, said in (("install", "copy comes"), ("run", "copy and install")):

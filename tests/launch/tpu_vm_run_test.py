@@ -51,6 +51,18 @@ def test_the_checkout_is_sent_as_it_is(cloud):
   assert unpacked.read_text() == "new"
 
 
+def test_what_is_deleted_here_is_deleted_there(cloud):
+  (cloud.checkout / "it's old.py").touch()
+  (cloud.folder / "worker").mkdir()
+  assert cloud.run("copy").returncode == 0
+  there = cloud.folder / "worker/tf_pcc"
+  (there / "train.log").write_text("a step")
+  (cloud.checkout / "it's old.py").rename(cloud.checkout / "new.py")
+  assert cloud.run("copy").returncode == 0
+  names = {str(p.relative_to(there)) for p in there.rglob("*") if p.is_file()}
+  assert names == {"launch/tpu_vm.sh", "setup.py", "new.py", "train.log"}
+
+
 def test_watch_asks_again_where_there_is_no_capacity(cloud):
   cloud.fails("create", 2)
   assert_ended(cloud.run("resume", "--watch"))
@@ -305,6 +317,8 @@ def test_a_workdir_without_access_is_found_first(cloud):
   assert done.returncode == 1 and "create" not in cloud.calls()
   assert "must be a place where you may write" in done.stderr
   assert "Received: workdir=gs://bucket/run" in done.stderr
+  # What is refused is not tried again.
+  assert "try 2" not in done.stderr
   assert "nothing is billed" in done.stderr.splitlines()[-1]
 
 

