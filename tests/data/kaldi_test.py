@@ -1,4 +1,4 @@
-"""Kaldi directories whose files do not agree, or say what cannot be."""
+"""Kaldi directories: their lines, what is skipped, and what is an error."""
 
 import unicodedata
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.io.wavfile
 
+from tests.data.forms import COUNT, kaldi, kaldi_segments, write_wav
 from tf_pcc.data import corpora, inspection
 
 FILES = {
@@ -101,3 +102,73 @@ def test_utterances_without_a_speaker_are_counted(tmp_path):
   assert "\n2 utterances have no speaker, the others do" in inspection.summary(
     found
   )
+
+
+@pytest.mark.parametrize(
+  ("line", "reason"),
+  [
+    ("u01 sox x.flac -t wav - |", "a command is never run"),
+    ("u01 touch ran |", "a command is never run"),
+    ("u01 foo.ark:17", "archives are not read"),
+    ("u01 lost.wav", "not at "),
+    ("u01", "names no file"),
+    ("v01 audio/u01.wav", "no line of wav.scp has its recording, u01"),
+  ],
+)
+def test_entries_that_are_skipped(tmp_path, line, reason, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  kaldi(tmp_path)
+  lines = (tmp_path / "wav.scp").read_text().splitlines()
+  lines[1] = line
+  (tmp_path / "wav.scp").write_text("\n".join(lines))
+  corpus = corpora.read_corpus(tmp_path, max_missing_share=0.5)
+  assert len(corpus) == COUNT - 1
+  skips = {skip.id: skip.reason for skip in corpus.skips}
+  assert reason in skips.pop("u01")
+  assert list(skips) == (["v01"] if line.startswith("v01") else [])
+  assert not (tmp_path / "ran").exists()
+
+
+def test_recordings_without_a_segment_are_skipped(tmp_path):
+  kaldi_segments(tmp_path)
+  with open(tmp_path / "wav.scp", "a") as file:
+    file.write("more audio/x.wav\npiped cat x |\n")
+  with open(tmp_path / "segments", "a") as file:
+    file.write("v rec 0 1\n")
+  corpus = corpora.read_corpus(tmp_path, max_missing_share=0.5)
+  assert len(corpus) == COUNT
+  assert [skip.id for skip in corpus.skips] == ["more", "piped", "v"]
+  assert corpus.missing_text == ("more", "v")
+
+
+@pytest.mark.parametrize(
+  ("name", "line"),
+  [
+    ("segments", "u00 rec a b"),
+    ("segments", "u00 rec"),
+    ("text", "u01 AGAIN"),
+    ("reco2file_and_channel", "rec x C"),
+  ],
+)
+def test_more_lines_that_cannot_be_used(tmp_path, name, line):
+  kaldi_segments(tmp_path)
+  path = tmp_path / name
+  before = path.read_text() if path.exists() else ""
+  number = len(before.splitlines()) + 1
+  path.write_text(before + line.replace("u00", "x") + "\n")
+  with pytest.raises(ValueError, match=f"Line {number} of {path} must"):
+    corpora.read_corpus(tmp_path)
+
+
+def test_channels_and_open_ends(tmp_path):
+  left, right = (write_wav(tmp_path / "x.wav", seed) for seed in (0, 1))
+  stereo = np.stack([left, right], axis=1)
+  scipy.io.wavfile.write(tmp_path / "x.wav", 16000, stereo)
+  (tmp_path / "wav.scp").write_text("a x.wav\nb x.wav\n")
+  (tmp_path / "reco2file_and_channel").write_text("a x A\nb x B\n")
+  (tmp_path / "segments").write_text("u a 0.02 -1\nv b 0.02 -1\n")
+  (tmp_path / "text").write_text("u HELLO\nv HELLO\n")
+  for waveform, samples in zip(
+    corpora.read_corpus(tmp_path).waveforms(), (left, right)
+  ):
+    np.testing.assert_allclose(waveform, samples[320:] / 2**15, atol=1e-7)

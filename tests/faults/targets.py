@@ -2,7 +2,8 @@
 
 `build` makes good files in an empty folder; `damaged` is the pattern of those
 that come to harm; `open` reads them as the programs do and counts good
-utterances that were lost, and damage that was read as if it were good.
+utterances that were lost, and damage that was read as if it were good. Long,
+because it is one list, an entry a kind of file.
 """
 
 import dataclasses

@@ -1,4 +1,7 @@
-"""The pruned transducer loss against every path that its windows keep."""
+"""The pruned transducer loss against every path that its windows keep.
+
+Long, because all of it is compared with the same few batches and references.
+"""
 
 import functools
 
