@@ -1,7 +1,9 @@
 """Decoding against the written samples, resampling against closed forms."""
 
 import io
+import os
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -270,3 +272,28 @@ def test_loud_audio_stays_in_range():
 def test_bad_arguments(call, message):
   with pytest.raises(ValueError, match=message):
     call()
+
+
+def test_a_file_whose_name_says_that_it_has_no_header(tmp_path):
+  """Its decoder asks for a rate, by an error of its own kind."""
+  path = tmp_path / "a.raw"
+  path.write_bytes(encoded(speechlike(400), 16000, "flac"))
+  with pytest.raises(ValueError, match="cannot be decoded.*a.raw"):
+    audio.load(path, backend="soundfile")
+  assert audio.header(path) is None
+
+
+def test_a_wav_file_of_a_stream_is_not_copied(tmp_path):
+  """Its length was never filled in: hours of it are looked at, not read."""
+  path = tmp_path / "long.wav"
+  data = bytearray(encoded(speechlike(400), 16000, "wav", "PCM_16"))
+  place = data.index(b"data") + 4
+  data[place : place + 4] = b"\xff" * 4
+  path.write_bytes(data)
+  os.truncate(path, 2**29)
+  tracemalloc.start()
+  with pytest.raises(ValueError, match="at most 3600 seconds.*: 16777 sec"):
+    audio.load(path, backend="soundfile", longest=3600)
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert peak < 2**22

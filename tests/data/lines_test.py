@@ -1,5 +1,6 @@
 """What is no UTF-8 text is refused by file and line."""
 
+import gzip
 import os
 
 import pytest
@@ -47,3 +48,30 @@ def test_a_fifo_is_not_waited_for(tmp_path, name):
   os.mkfifo(tmp_path / name)
   with pytest.raises(ValueError, match=f"{name} must be a regular file"):
     list(lines.read_lines(tmp_path / name))
+
+
+def test_what_is_compressed_to_fill_the_memory(tmp_path):
+  """17 kB of a file would be a line of 17 MB, and 1 MB one of 1 GB."""
+  path = tmp_path / "x.jsonl.gz"
+  path.write_bytes(gzip.compress(b"[" * (2**24 + 1)))
+  with pytest.raises(ValueError, match="200 times its own size.*jsonl.gz"):
+    list(lines.read_lines(path))
+  # What is small, or does not shrink so much, is read.
+  path.write_bytes(gzip.compress(b"x" * 2**20))
+  assert list(lines.read_lines(path)) == ["x" * 2**20]
+  text = "".join(f"{i:09d}\n" for i in range(2 * 2**20))
+  path.write_bytes(gzip.compress(text.encode(), 1))
+  assert sum(map(len, lines.read_lines(path))) == len(text) > 2**24
+
+
+@pytest.mark.parametrize("name", ["x.tsv", "x.tsv.gz"])
+def test_a_line_that_does_not_end(tmp_path, name):
+  path = tmp_path / name
+  with open(path, "wb") as file:
+    if name == "x.tsv":
+      # 64 GB of zeroes, none of them on the disk.
+      file.truncate(2**36)
+    else:
+      file.write(gzip.compress(bytes(2**24)))
+  with pytest.raises(ValueError, match="lines are shorter|must hold no NUL"):
+    list(lines.read_lines(path))

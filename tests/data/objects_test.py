@@ -1,5 +1,7 @@
 """Files of JSON objects."""
 
+import time
+
 import pytest
 
 from tf_pcc.data import objects
@@ -35,3 +37,15 @@ def test_what_is_no_object_of_one_meaning(tmp_path, content, message):
   (tmp_path / "x.json").write_text(content)
   with pytest.raises(ValueError, match=message):
     list(objects.read_objects(tmp_path / "x.json"))
+
+
+def test_many_fields_that_are_there_twice(tmp_path):
+  """The work grows as the object does, not as its square."""
+  fields = ", ".join(f'"f{i:05d}": 1' for i in range(50_000))
+  path = tmp_path / "x.jsonl"
+  path.write_text(f"{{{fields}, {fields}}}\n")
+  started = time.process_time()
+  with pytest.raises(ValueError, match="more than once: f00000, f0") as error:
+    list(objects.read_objects(path))
+  assert time.process_time() - started < 10
+  assert len(str(error.value)) < 500

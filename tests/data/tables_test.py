@@ -1,6 +1,7 @@
 """TSV and CSV manifests follow the csv rules and never lose a word."""
 
 import csv
+import time
 
 import pytest
 
@@ -167,3 +168,14 @@ def test_quotes_of_common_voice_and_of_parts_of_it(tmp_path, written, text):
   """It quotes nothing itself; pandas doubles quotes and puts others around."""
   content = f"client_id\tpath\tsentence\ns\tx.mp3\t{written}\n"
   assert [row[2] for row in _read(tmp_path, content)] == [text]
+
+
+def test_a_header_of_many_columns(tmp_path):
+  """The work grows as the header does, not as its square."""
+  columns = "\t".join(f"c{i}" for i in range(100_000))
+  started = time.process_time()
+  with pytest.raises(ValueError, match="must have as many fields"):
+    _read(tmp_path, f"path\ttext\t{columns}\na.wav\tA\n")
+  with pytest.raises(ValueError, match="each column once.*'c7'"):
+    _read(tmp_path, f"path\ttext\tc7\t{columns}\na.wav\tA\n")
+  assert time.process_time() - started < 10

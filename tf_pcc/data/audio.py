@@ -233,6 +233,9 @@ def _decode_soundfile(source, soundfile, segment, longest):
       waveform = file.read(expected, dtype="float32", always_2d=True)
   except soundfile.LibsndfileError as error:
     raise wav.undecodable(error.error_string) from error
+  except TypeError as error:
+    # Of a file named .raw it wants to be told what is in it.
+    raise wav.undecodable(str(error)) from error
   if len(waveform) < expected:
     raise ValueError(
       f"The audio is truncated: {len(waveform)} of {expected} samples."
@@ -266,7 +269,7 @@ def header(path: str | os.PathLike) -> tuple[int, float] | None:
     return None
   try:
     found = reader.info(os.fspath(path))
-  except (reader.LibsndfileError, OSError):
+  except (reader.LibsndfileError, OSError, TypeError):
     return None
   return (int(found.samplerate), float(found.duration))
 

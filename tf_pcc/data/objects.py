@@ -1,5 +1,6 @@
 """Files of JSON objects: one a line, or one array of them."""
 
+import collections
 import json
 import os
 from collections.abc import Iterator
@@ -7,6 +8,8 @@ from typing import Any
 
 from tf_pcc.data.lines import read_lines
 
+# How many of the fields that are there twice are named.
+_SHOWN = 5
 EXTENSIONS = (".json", ".jsonl", ".manifest")
 
 
@@ -49,7 +52,7 @@ def _object(pairs):
   """A dict, but json lets the last one of two equal fields win."""
   found = dict(pairs)
   if len(found) < len(pairs):
-    names = [name for name, _ in pairs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    raise ValueError(f"there more than once: {', '.join(twice)}")
+    counts = collections.Counter(name for name, _ in pairs)
+    twice = sorted(name for name, count in counts.items() if count > 1)
+    raise ValueError(f"there more than once: {', '.join(twice[:_SHOWN])}")
   return found

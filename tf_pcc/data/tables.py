@@ -17,6 +17,7 @@ speaker, seconds, text: the path is known by its extension.
 | offset | offset: where in the file it begins; it then lasts those seconds |
 """
 
+import collections
 import csv
 import io
 import os
@@ -146,7 +147,8 @@ def _parse(path, delimiter):
     if _is_row(columns, headless):
       columns = headless
       records = _records(path, lines, delimiter)
-    repeated = {c for c in columns if c and columns.count(c) > 1}
+    counts = collections.Counter(filter(None, columns))
+    repeated = [name for name, count in counts.items() if count > 1]
     if repeated:
       raise ValueError(
         f"{where} must name each column once. Received: repeated="

@@ -1,8 +1,9 @@
 """WAV files: those whose length was never filled in, and scipy's reader."""
 
 import io
+import os
 import warnings
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -43,15 +44,37 @@ def mended(file: BinaryIO) -> BinaryIO:
     return file
   if chunk.stated is None:
     # Of a stream, or of a recorder that was killed: all there is.
-    data = bytearray(file.read())
     there = min(chunk.there, 0xFFFFFFFF).to_bytes(4, "little")
-    data[chunk.place : chunk.place + 4] = there
-    return io.BytesIO(data)
+    return cast(BinaryIO, _Patched(file, chunk.place, there))
   if chunk.there < chunk.stated:
     raise ValueError(
       f"The audio is truncated: {chunk.there} of {chunk.stated} bytes."
     )
   return file
+
+
+class _Patched:
+  """A file some of whose bytes are others: a recording of hours is not copied.
+
+  What soundfile asks of a file, and no more.
+  """
+
+  def __init__(self, file, place, patch):
+    self._file, self._place, self._patch = file, place, patch
+
+  def read(self, size=-1):
+    start = self._file.tell()
+    data = bytearray(self._file.read(size))
+    for at, byte in enumerate(self._patch, self._place - start):
+      if 0 <= at < len(data):
+        data[at] = byte
+    return bytes(data)
+
+  def seek(self, offset, whence=os.SEEK_SET):
+    return self._file.seek(offset, whence)
+
+  def tell(self):
+    return self._file.tell()
 
 
 def decode(data: bytes) -> tuple[np.ndarray, int]:
