@@ -21,6 +21,9 @@ MISTAKES = (
 # What a machine does to a program that is right, and what to do about it.
 MISFORTUNES = {
   MemoryError: "memory ran out; take a smaller batch or a smaller model",
+  RecursionError: (
+    "something is nested too deep, such as folders in a corpus; flatten it"
+  ),
   tf.errors.ResourceExhaustedError: (
     "memory or disk space ran out; take a smaller batch or a smaller model, or "
     "make room"
@@ -38,6 +41,12 @@ MISFORTUNES = {
 
 # What to do about a file that cannot be read or written.
 _REMEDIES = {
+  errno.ENOENT: "check the path, or restore a copy",
+  errno.EISDIR: "a file is needed: move the folder away",
+  errno.ENOTDIR: "a folder is needed: move the file away",
+  errno.EEXIST: "move it away, or choose another path",
+  errno.ELOOP: "a link leads nowhere: remove it",
+  errno.ENAMETOOLONG: "choose a shorter path",
   errno.ENOSPC: "make room, or choose another disk",
   errno.EDQUOT: "make room within the quota, or choose another disk",
   errno.EROFS: "choose a place that can be written",

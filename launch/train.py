@@ -37,6 +37,7 @@ from launch.runs import (
   log_copy,
   metrics,
   opening,
+  origin,
   overlap,
   ownership,
   rendezvous,
@@ -142,9 +143,11 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
       model,
       config.keep_checkpoints,
       chief,
-      tokenizer.digest(),
+      origin.Origin(tokenizer.digest(), config),
     )
     saver.restore(saved)
+  # Before the config: what it says of checkpoints must be true of the lines.
+  writer = metrics.Writer(directory, saved) if chief else None
   if chief:
     saved_config.save_config(directory, config, tokenizer.digest())
     opening.save_tokenizer(directory, tokenizer)
@@ -197,7 +200,6 @@ def _train(config, directory, strategy, clipping, require_mine, verify):
   if chief and saved < config.steps and tf.io.gfile.exists(summary_path):
     # Stale once training continues.
     tf.io.gfile.remove(summary_path)
-  writer = metrics.Writer(directory, saved) if chief else None
   progress = bars.make(
     total=config.steps,
     initial=saved,

@@ -20,6 +20,7 @@ STATE = "checkpoint"
 _STEP = r"(0|[1-9]\d{0,17})"
 _INDEX = re.compile(rf"ckpt-{_STEP}\.index$")
 _DATA = re.compile(rf"ckpt-{_STEP}\.data-(\d{{5}})-of-(\d{{5}})$")
+_ANY_INDEX = re.compile(rf"(damaged-)?ckpt-{_STEP}\.index(\.\d+)?$")
 _TEMP_FOLDER = re.compile(r"ckpt-\d+_temp$")
 # What a writer that was killed leaves of a file, by the file's name: see
 # `files.replacing`; the last form is TensorFlow's own.
@@ -38,6 +39,18 @@ def names(folder: str | os.PathLike) -> set[str]:
   if not tf.io.gfile.isdir(folder):
     return set()
   return {name.rstrip("/") for name in tf.io.gfile.listdir(folder)}
+
+
+def is_index(name: str) -> bool:
+  """Whether a file is the index of a checkpoint, in its place or set aside.
+
+  Args:
+    name: of a file in the folder of the checkpoints.
+
+  Returns:
+    bool.
+  """
+  return bool(_ANY_INDEX.match(name))
 
 
 def require_types(folder: str | os.PathLike) -> None:

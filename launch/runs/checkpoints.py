@@ -5,11 +5,11 @@ import os
 import tempfile
 
 import keras
-import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from launch.runs import background, checkpoint_files, staging
+from launch.runs.origin import Origin
 from tf_pcc import files
 
 
@@ -30,7 +30,8 @@ class Checkpoints:
     model: compiled model, its optimizer built.
     keep: number of newest checkpoints to keep, 0 for all.
     chief: bool, whether this process is the one that writes.
-    tokenizer_digest: of the tokenizer whose labels the model gives, or None.
+    origin: what each checkpoint says of its run, or None; only checkpoints that
+      say nothing else are restored.
   """
 
   def __init__(
@@ -39,7 +40,7 @@ class Checkpoints:
     model: keras.Model,
     keep: int = 0,
     chief: bool = True,
-    tokenizer_digest: str | None = None,
+    origin: Origin | None = None,
   ):
     # The stubs take tensors only.
     self.step = tf.Variable(0, dtype=tf.int64, trainable=False)  # pyright: ignore[reportArgumentType]
@@ -59,11 +60,7 @@ class Checkpoints:
     self._options = tf.train.CheckpointOptions(
       experimental_io_device=_local_device()
     )
-    self._digest = tokenizer_digest
-    self._tokenizer = None
-    if tokenizer_digest:
-      words = tf.constant(_words(tokenizer_digest))
-      self._tokenizer = tf.Variable(words, trainable=False)
+    self._origin = origin
 
   def restore(self, step: int) -> None:
     """Takes a checkpoint.
@@ -73,14 +70,14 @@ class Checkpoints:
         it; 0 takes none.
 
     Raises:
-      ValueError: If it was saved with another tokenizer, of another model or
-        optimizer, or at another step.
+      ValueError: If it was saved with another tokenizer or config, of another
+        model or optimizer, or at another step.
     """
     if not step:
       return
     path = checkpoint_files.path_of(self._folder, step)
-    if self._digest:
-      require_tokenizer(path, self._digest)
+    if self._origin:
+      self._origin.require(path)
     with _of_this_model(path):
       self._checkpoint.restore(path).assert_existing_objects_matched()
     self._saved = int(self.step.numpy())
@@ -140,9 +137,9 @@ class Checkpoints:
 
   def _start(self, step):
     self.step.assign(step)
-    if self._tokenizer is not None:
+    if self._origin:
       # Not before: what was saved without it must be restored without it.
-      self._checkpoint.tokenizer = self._tokenizer
+      self._origin.put_into(self._checkpoint)
     # `tf.train.Checkpoint.restore` looks for it in what it reads.
     self._checkpoint.save_counter.assign_add(1)
     if self._chief:
@@ -215,41 +212,10 @@ def require_plain_name(directory: str | os.PathLike) -> None:
     )
 
 
-def require_tokenizer(checkpoint: str, digest: str) -> None:
-  """Refuses a checkpoint whose labels are those of another tokenizer.
-
-  Args:
-    checkpoint: path from `checkpoint_paths`.
-    digest: of the tokenizer at hand.
-
-  Raises:
-    ValueError: If the checkpoint has another digest; older ones have none.
-  """
-  try:
-    reader = tf.compat.v1.train.NewCheckpointReader(checkpoint)
-    key = "tokenizer/.ATTRIBUTES/VARIABLE_VALUE"
-    saved = reader.get_tensor(key) if reader.has_tensor(key) else None
-  except Exception as error:
-    if not checkpoint_files.is_damage(error):
-      raise
-    return  # Whoever restores it says what is wrong.
-  if saved is not None and saved.tolist() != _words(digest).tolist():
-    raise ValueError(
-      f"{checkpoint}: its labels are not those of the run's tokenizer.json; "
-      "restore a copy of that file. Received: digest="
-      f"{saved.astype('<i8').tobytes().hex()} there, {digest} here"
-    )
-
-
 def _local_device():
   """This process's CPU, where the devices of other hosts have names too."""
   names = [device.name for device in tf.config.list_logical_devices("CPU")]
   return next((name for name in names if "/job:localhost/" in name), None)
-
-
-def _words(digest):
-  """A SHA-256 as int64 [4], which every device can hold."""
-  return np.frombuffer(bytes.fromhex(digest), "<i8")
 
 
 def restore_weights(model: keras.Model, checkpoint: str) -> None:

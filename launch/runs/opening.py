@@ -15,7 +15,7 @@ import os
 import tensorflow as tf
 from ml_collections import config_dict
 
-from launch.runs import checkpoints, experiment, saved_config
+from launch.runs import checkpoints, experiment, origin, saved_config
 from models import registry
 from models.speech_model import SpeechModel
 from tf_pcc import files
@@ -123,6 +123,7 @@ def load_model(
   checkpoint = checkpoint or paths[-1][1]
   tokenizer = load_tokenizer(directory)
   model = experiment.make_model(config, tokenizer.vocab_size)
-  checkpoints.require_tokenizer(checkpoint, tokenizer.digest())
+  origin.require_tokenizer(checkpoint, tokenizer.digest())
+  origin.require_config(checkpoint, config, "model")
   checkpoints.restore_weights(model, checkpoint)
   return model, tokenizer, config, by_path[checkpoint]

@@ -1,11 +1,19 @@
 """The step a run goes on from: that of its newest good checkpoint."""
 
+import math
 import os
 
 import tensorflow as tf
 from absl import logging
 
-from launch.runs import checkpoint_files, checkpoints, cluster, ownership
+from launch.runs import (
+  checkpoint_files,
+  checkpoints,
+  cluster,
+  metrics,
+  ownership,
+  saved_config,
+)
 from tf_pcc import files
 
 _RUN_FILES = (
@@ -36,8 +44,9 @@ def saved_step(
     int, the step, 0 if the run is at its beginning; the same on all workers.
 
   Raises:
-    ValueError: If there are checkpoints and none is good, if they are gone, if
-      their folder is a file, or the workers do not see the same ones.
+    ValueError: If there are checkpoints and none is good, if they are gone and
+      other files tell that a run was saved, if their folder is a file, or the
+      workers do not see the same ones.
   """
   folder = files.join(directory, "checkpoints")
   checkpoint_files.require_types(folder)
@@ -51,21 +60,23 @@ def saved_step(
     )
   # One reads them all: what it says is what all do.
   chief = cluster.is_chief(strategy)
-  good, damage = _newest_good(folder) if chief else (_NOT_ASKED, {})
+  good, damage = _NOT_ASKED, {}
+  if chief:
+    good, damage = _newest_good(directory, folder)
   good = max(cluster.gather(strategy, good))
   if good == _NONE_GOOD:
     raise ValueError(
       f"{folder} must hold a checkpoint, ckpt-STEP.index with its data files, "
       "that can be read: a run was saved there and its files are damaged or "
       "gone. Restore them from a copy, or start again in another --workdir. "
-      f"Received: {_described(damage)}"
+      f"Received: {'; '.join(damage.values())}"
     )
   if chief:
     _tidy(directory, folder, good, damage)
   return good
 
 
-def _newest_good(folder):
+def _newest_good(directory, folder):
   """The step, and what is wrong with newer ones: a dict from step to str."""
   complete, partial = checkpoint_files.steps(folder)
   damage, good = {}, 0
@@ -78,12 +89,47 @@ def _newest_good(folder):
   for step in partial:
     if step > good:
       damage[step] = f"ckpt-{step}: files are gone"
-  # The state file is written after the first checkpoint. Before it, there may
-  # be parts of one that was being written.
-  begun = checkpoint_files.STATE in checkpoint_files.names(folder)
-  if not good and (complete or begun):
-    return _NONE_GOOD, damage
+  if not good:
+    saved = _sign_of_saving(directory, folder)
+    if complete or saved:
+      return _NONE_GOOD, {**damage, None: saved or "no good checkpoint"}
   return good, damage
+
+
+def _sign_of_saving(directory, folder):
+  """What tells that a checkpoint was written once; "" if nothing does.
+
+  A run that was killed before that has metrics, and may have data files of the
+  one checkpoint that was being written: it starts again.
+  """
+  there = checkpoint_files.names(folder)
+  if checkpoint_files.STATE in there:
+    return f"{files.join(folder, checkpoint_files.STATE)} is there"
+  # The index is written last, and removed first.
+  indices = sorted(n for n in there if checkpoint_files.is_index(n))
+  if indices:
+    return f"{files.join(folder, indices[0])} is there"
+  if len(checkpoint_files.steps(folder)[1]) > 1:
+    return "data files of several checkpoints are there"
+  summary = files.join(directory, "summary.json")
+  if tf.io.gfile.exists(summary):
+    return f"{summary} is that of a run at its end"
+  path = files.join(directory, "metrics.jsonl")
+  lines = metrics.read(directory) if tf.io.gfile.exists(path) else []
+  last = max((line["step"] for line in lines), default=0)
+  if last > _surely_saved(directory):
+    return f"{path} goes to step {last}"
+  return ""
+
+
+def _surely_saved(directory):
+  """The step after which the first checkpoint is on the disk."""
+  if not tf.io.gfile.exists(files.join(directory, "config.json")):
+    # It is there before the first line of metrics is.
+    return 0
+  every = saved_config.load_config(directory).checkpoint_every
+  # The second waits for the first. Without any, the run's end has one.
+  return 2 * every or math.inf
 
 
 def _tidy(directory, folder, good, damage):
@@ -101,9 +147,5 @@ def _tidy(directory, folder, good, damage):
     "was moved to %s (%s)",
     good,
     files.join(folder, "damaged-ckpt-*"),
-    _described(damage),
+    "; ".join(damage.values()),
   )
-
-
-def _described(damage):
-  return "; ".join(damage.values()) or "no checkpoint"

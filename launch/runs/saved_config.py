@@ -25,6 +25,14 @@ FREE_FIELDS = (
   "clipping.skipped_limit",
   "data.damaged_limit",
 )
+# Where something is: it may be moved, and the run goes on.
+_PLACES = (
+  "data.train",
+  "data.validation",
+  "data.test",
+  "data.manifest",
+  "init_from",
+)
 
 
 def check_config(
@@ -42,34 +50,83 @@ def check_config(
   path = files.join(directory, "config.json")
   if not tf.io.gfile.exists(path):
     return
-  # Fields younger than the run have their defaults.
-  saved = json.loads(load_config(directory).to_json_best_effort())
-  given = json.loads(config.to_json_best_effort())
-  free: set[str] = set(FREE_FIELDS)
+  saved = load_config(directory)
+  differing = _differing(saved, config)
+  if differing:
+    raise ValueError(
+      f"--workdir must be empty or hold a run of this config: {directory} "
+      f"was made by another. Received: {'; '.join(differing)}"
+    )
+  if saved.steps != config.steps:
+    logging.warning(
+      "steps changed from %d to %d: the learning rate's schedule is that of "
+      "%d steps from here on",
+      saved.steps,
+      config.steps,
+      config.steps,
+    )
+
+
+def check_checkpoint(
+  checkpoint: str,
+  saved: dict[str, Any],
+  config: config_dict.ConfigDict,
+  group: str = "",
+) -> None:
+  """Refuses a checkpoint that was trained with another config.
+
+  Where the data are is not compared: config.json may be changed by hand when
+  they were moved.
+
+  Args:
+    checkpoint: its path, for the message.
+    saved: the config in it, as `as_json` gave it.
+    config: the config at hand.
+    group: of the fields to compare, such as "model"; "": all.
+
+  Raises:
+    ValueError: If fields differ; they are listed.
+  """
+  differing = [
+    line
+    for line in _differing(_parse(saved, checkpoint), config, _PLACES)
+    if line.startswith(f"{group}." if group else "")
+  ]
+  if differing:
+    raise ValueError(
+      f"{checkpoint}.* was saved by a run of another config: restore "
+      "config.json and the checkpoints of one run, or take another --workdir. "
+      f"Received: {'; '.join(differing)}"
+    )
+
+
+def as_json(config: config_dict.ConfigDict) -> dict[str, Any]:
+  """A config as JSON holds it.
+
+  Args:
+    config: the experiment's `ConfigDict`.
+
+  Returns:
+    dict.
+  """
+  return json.loads(config.to_json_best_effort())
+
+
+def _differing(saved, config, also_free=()):
+  """A line for each field that differs and may not."""
+  given = as_json(config)
+  free = {*FREE_FIELDS, *also_free}
   if not given["tokenizer"]["digest"]:
     # Any will do, so that of the run.
     free.add("tokenizer.digest")
   if given["canaries"]["insert"]:
     # Their repetitions are spread over the steps.
     free.remove("steps")
-  differing = [
+  return [
     f"{name}: {was!r} there, {now!r} now"
-    for name, was, now in _differences(saved, given)
+    for name, was, now in _differences(as_json(saved), given)
     if name not in free
   ]
-  if differing:
-    raise ValueError(
-      f"--workdir must be empty or hold a run of this config: {directory} "
-      f"was made by another. Received: {'; '.join(differing)}"
-    )
-  if saved["steps"] != given["steps"]:
-    logging.warning(
-      "steps changed from %d to %d: the learning rate's schedule is that of "
-      "%d steps from here on",
-      saved["steps"],
-      given["steps"],
-      given["steps"],
-    )
 
 
 def save_config(
@@ -85,7 +142,7 @@ def save_config(
     tokenizer_digest: of the run's tokenizer, if it is known.
   """
   files.make_folder(directory)
-  given = json.loads(config.to_json_best_effort())
+  given = as_json(config)
   given["tokenizer"]["digest"] = tokenizer_digest or config.tokenizer.digest
   files.write_json(files.join(directory, "config.json"), given)
 
@@ -108,8 +165,13 @@ def load_config(directory: str | os.PathLike) -> config_dict.ConfigDict:
       "--workdir must be the directory of a training run; there is no "
       f"config.json. Received: workdir={directory}"
     )
+  return _parse(files.read_json(path, _REMEDY, dict[str, Any]), path)
+
+
+def _parse(saved, path):
+  """The `ConfigDict` of a saved config of any version."""
+  # Fields younger than the run have their defaults.
   config = base.get_config()
-  saved = files.read_json(path, _REMEDY, dict[str, Any])
   try:
     saved = _complete(saved)
     with config.unlocked():

@@ -273,6 +273,7 @@ def test_python_m_launch_lists_the_programs():
   ("error", "way_out"),
   [
     (MemoryError(), "smaller batch.* Received: MemoryError$"),
+    (RecursionError("depth"), "too deep.*flatten.*RecursionError: depth"),
     (tf.errors.ResourceExhaustedError(None, None, "OOM\nof 1 GB"), "1 GB"),
     (tf.errors.DataLossError(None, None, "corrupted record"), "restore a copy"),
     (tf.errors.UnavailableError(None, None, "socket"), "same command goes on"),
@@ -313,7 +314,12 @@ def test_a_result_that_could_not_be_written(run_program, tmp_path):
     (errno.ENOSPC, "No space left on device; make room, or choose"),
     (errno.EROFS, "Read-only file system; choose a place"),
     (errno.EACCES, "Permission denied; ask for the permission"),
-    (errno.ENOENT, "No such file or directory"),
+    (errno.ENOENT, "No such file or directory; check the path"),
+    (errno.EISDIR, "Is a directory; a file is needed: move the folder"),
+    (errno.ENOTDIR, "Not a directory; a folder is needed: move the file"),
+    (errno.EEXIST, "File exists; move it away, or choose"),
+    (errno.ELOOP, "Too many levels of symbolic links; a link leads nowhere"),
+    (errno.ENAMETOOLONG, "File name too long; choose a shorter path"),
   ],
 )
 def test_a_file_that_cannot_be_written_is_one_sentence(

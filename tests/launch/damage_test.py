@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from launch import evaluate, train
-from launch.runs import checkpoints, datasets, opening
+from launch.runs import checkpoints, datasets, opening, origin
 from tests.conftest import mirrored
 from tf_pcc.data import index, records, shards, text
 
@@ -153,11 +153,13 @@ def test_two_labels_swapped_are_refused(run, make_config):
 
 def test_a_run_from_before_the_digest_goes_on(saved_run, tmp_path):
   shutil.copytree(saved_run, tmp_path / "run")
-  model, tokenizer, *_ = opening.load_model(str(tmp_path / "run"))
+  model, tokenizer, config, _ = opening.load_model(str(tmp_path / "run"))
   model.compile(optimizer="sgd")
   model.optimizer.build(model.trainable_variables)
   saver = checkpoints.Checkpoints(
-    str(tmp_path / "run"), model, tokenizer_digest=tokenizer.digest()
+    str(tmp_path / "run"),
+    model,
+    origin=origin.Origin(tokenizer.digest(), config),
   )
   saver.restore(7)
   weights = [np.copy(w.numpy()) for w in model.weights]
@@ -166,9 +168,9 @@ def test_a_run_from_before_the_digest_goes_on(saved_run, tmp_path):
   for before, after in zip(weights, model.weights):
     np.testing.assert_array_equal(before, after)
   path = dict(checkpoints.checkpoint_paths(str(tmp_path / "run")))[8]
-  checkpoints.require_tokenizer(path, tokenizer.digest())
+  origin.require_tokenizer(path, tokenizer.digest())
   with pytest.raises(ValueError, match="ckpt-8: its labels"):
-    checkpoints.require_tokenizer(path, "00" * 32)
+    origin.require_tokenizer(path, "00" * 32)
 
 
 def test_a_digest_that_is_asked_for(make_config, corpus, tmp_path):

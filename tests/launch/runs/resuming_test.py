@@ -13,7 +13,14 @@ import pytest
 import tensorflow as tf
 
 import tf_pcc
-from launch.runs import checkpoints, datasets, metrics, stepping
+from launch.runs import (
+  checkpoints,
+  datasets,
+  metrics,
+  opening,
+  saved_config,
+  stepping,
+)
 from tests.launch.conftest import ROOT
 from tf_pcc import files
 
@@ -38,7 +45,11 @@ def state(directory):
 
 
 def clipper_state(directory):
-  (saved,) = (v for name, v in state(directory).items() if "py_state" in name)
+  (saved,) = (
+    value
+    for name, value in state(directory).items()
+    if "py_state" in name and not name.startswith("config/")
+  )
   return {
     name: np.array(value, dtype)
     for name, (dtype, value) in json.loads(saved).items()
@@ -146,6 +157,63 @@ def test_another_config_is_refused_with_its_fields(
   assert "clipping.bound: 2.5 there, 7.0 now" in str(error.value)
   assert "steps" not in str(error.value)
   assert (parts / "config.json").read_text() == before
+
+
+def _forget(parts, config):
+  (parts / "config.json").unlink()
+
+
+def _rewrite(parts, config):
+  saved_config.save_config(parts, config)
+
+
+@pytest.mark.parametrize("change", [_forget, _rewrite])
+@pytest.mark.parametrize(
+  ("group", "field", "value"),
+  [
+    # Their slots have the same shapes.
+    ("optimizer", "name", "nadam"),
+    ("optimizer", "beta_2", 0.9),
+    ("optimizer", "arguments", {"epsilon": 1e-3}),
+    ("clipping", "decay", 0.9),
+    ("", "seed", 7),
+  ],
+)
+def test_a_checkpoint_of_another_config_is_refused_with_its_fields(
+  noisy_config, train_cores, parts, change, group, field, value
+):
+  """Whatever config.json says, or if there is none."""
+  config = noisy_config(steps=6)
+  (config[group] if group else config)[field] = value
+  change(parts, config)
+  before = {p.name for p in (parts / "checkpoints").iterdir()}
+  name = f"{group}.{field}" if group else field
+  with pytest.raises(ValueError, match=rf"ckpt-3\.\* was saved.*{name}") as e:
+    train_cores(config, parts)
+  assert "there, " in str(e.value) and "steps" not in str(e.value)
+  assert {p.name for p in (parts / "checkpoints").iterdir()} == before
+
+
+def test_a_checkpoint_whose_config_is_lost_goes_on_with_the_same(
+  noisy_config, train_cores, parts
+):
+  _forget(parts, None)
+  config = noisy_config(steps=4)
+  # Moved, which changes nothing else.
+  config.data.test = ""
+  config.data.train += "/."
+  train_cores(config, parts)
+  assert [line["step"] for line in metrics.read(parts)] == [2, 3, 4]
+
+
+def test_weights_of_another_model_field_are_refused(noisy_config, parts):
+  """A field that changes no shape, such as the kind of dropout."""
+  config = saved_config.load_config(parts)
+  config.seed = 9
+  config.model.fields["encoder"]["dropout"] = 0.5
+  saved_config.save_config(parts, config)
+  with pytest.raises(ValueError, match="config.json and the check.*dropout: 0"):
+    opening.load_model(parts)
 
 
 def test_a_resumed_run_keeps_its_labels(
