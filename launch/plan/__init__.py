@@ -12,6 +12,7 @@ traced its step.
 | `bridge`     | does TensorFlow's TPU bridge take it, with static shapes?  |
 | `stablehlo`  | what does XLA get, and what does it compute with it?       |
 | `flops`      | how many operations is it?                                |
+| `traffic`    | which layers move the bytes?                              |
 | `planning`   | does libtpu compile it for a slice, and does it fit?       |
 | `largest_batch` | which is the largest batch that fits?                  |
 | `refusal`    | where in the model is what is not taken?                  |

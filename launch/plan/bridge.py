@@ -37,13 +37,15 @@ def run(function: tracing.Traced) -> str:
 
   Returns:
     str, the MLIR module: a host function, and the device function that all
-    cores run.
+    cores run. Its locations are the names of the graph's operations.
 
   Raises:
     Rejected: If the bridge refuses the step, with its own words.
   """
   try:
-    return tf.mlir.experimental.run_pass_pipeline(_module(function), _PIPELINE)
+    return tf.mlir.experimental.run_pass_pipeline(
+      _module(function), _PIPELINE, show_debug_info=True
+    )
   except (tf.errors.OpError, ValueError) as error:
     found = re.findall(r"error: (.*)", str(error)) or [str(error)]
     raise Rejected(
@@ -124,7 +126,9 @@ def _module(function):
     # protobuf leave quotes within bytes as they are.
     text_format.MessageToString(graph_def),
     "",
-    False,
+    # With the names of operations, by which what is compiled can be traced to
+    # its layer.
+    True,
     [tensor.op.name for tensor in data],
     [_datatype(tensor.dtype) for tensor in data],
     [_shape(tensor.shape) for tensor in data],

@@ -10,8 +10,11 @@ from typing import Any
 
 from absl import logging
 
-from launch.plan import hlo, step
+from launch.plan import hlo, step, traffic
 from tf_pcc import files
+
+# Kinds of traffic, the largest; a step has hundreds.
+_KEPT = 50
 
 
 def compiled(traced: step.Step, result: dict[str, Any]) -> step.Step:
@@ -40,6 +43,7 @@ def compiled(traced: step.Step, result: dict[str, Any]) -> step.Step:
     found,
     compiler_flops=result["flops"],
     compiler_bytes=result["bytes"],
+    traffic=tuple(traffic.read(text)[:_KEPT]),
     compiler=step.Compilation(
       sizes=result["memory"],
       collectives=tuple(hlo.lines_with_collectives(text)),

@@ -13,13 +13,13 @@ Internals used: `Graph._functions`, and what a while loop's second input is.
 """
 
 import collections
-import itertools
 import math
 import re
 from typing import Any
 
 import tensorflow as tf
 
+from launch.plan import layers
 from tf_pcc.training import PerCoreModel
 
 
@@ -72,7 +72,7 @@ def of_graph(
   """
   found, unknown = collections.Counter(), set()
   for op in graph.get_operations():
-    layer = _layer(op.name, caller)
+    layer = layers.of(op.name, caller)
     times, bodies = 1, ()
     if op.type in _COUNTERS:
       found[layer] += _COUNTERS[op.type](op)
@@ -140,25 +140,6 @@ def _iterations(op):
   return int(value)
 
 
-def _layer(name, caller=None):
-  """Where an op is: its layers' names without numbers, three deep.
-
-  Args:
-    name: str, of the op.
-    caller: str, what calls the function that the op is in, or None.
-
-  Example:
-    >>> _layer("gradient_tape/ctc_1/encoder/block_2/dense_4/Tensordot/MatMul")
-    'encoder/block/dense'
-  """
-  parts = [re.sub(r"(_\d+)+$", "", p) for p in name.split("/")[:-1]]
-  parts = [p for p in parts if p not in _NO_LAYERS]
-  # Layers are named in lower case, the ops in them are not.
-  layers = list(itertools.takewhile(str.islower, parts))
-  inner = "/".join(layers[1:4])
-  return inner or caller or (layers or ["outside the layers"])[0]
-
-
 def _product(inner):
   """Counter of an op each of whose results adds up `inner(op)` products."""
 
@@ -214,8 +195,6 @@ def _fourier(op):
   return round(batch * 2.5 * size * math.log2(size))
 
 
-# Scopes that TensorFlow adds.
-_NO_LAYERS = ("body", "cond", "gradient_tape", "gradients", "while")
 _SUSPECTS = re.compile(
   "MatMul|MatrixS|MatrixI|MatrixE|Conv(?!ert)|Einsum|RNN|LSTM|GRU|FFT|Cholesky"
   "|Svd|Qr|Eig|Determinant|Xla|Custom|PyFunc|Correlation"

@@ -31,11 +31,13 @@ _NAMED = (
       "bridge",
       "dataflow",
       "flops",
+      "layers",
       "program",
       "refusal",
       "stablehlo",
       "step",
       "tracing",
+      "traffic",
       "xla_worker",
     )
   ),

@@ -5,6 +5,8 @@ import math
 from launch.plan import estimate, job
 
 _GIB = 2**30
+# Lines about what moves the most bytes.
+_TRAFFIC = 5
 
 
 def report(plan: job.Plan) -> str:
@@ -105,6 +107,14 @@ def _costs(bucket):
   )
   if found.flops_unknown:
     yield f"    not counted: {', '.join(found.flops_unknown)}"
+  if found.traffic:
+    yield "    what moves the most, in GB (of these in HBM):"
+  for moved in found.traffic[:_TRAFFIC]:
+    yield (
+      f"      {moved.bytes / 1e9:.3f} ({moved.hbm_bytes / 1e9:.3f}): "
+      f"{moved.count} x {moved.operation} of {moved.layer}"
+      + (", backward" if moved.gradient else "")
+    )
   time = bucket.time
   yield (
     f"  a step, an estimate: {time.estimate * 1e3:.2f} ms; roofline "

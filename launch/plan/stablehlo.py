@@ -62,13 +62,15 @@ def convert(module: str) -> str:
   text = _stand_in(_device_program(module))
   try:
     for name in (*_PASSES, _LEGALIZE):
-      text = tf.mlir.experimental.run_pass_pipeline(text, name)
+      text = tf.mlir.experimental.run_pass_pipeline(
+        text, name, show_debug_info=True
+      )
   except (tf.errors.OpError, ValueError) as error:
     found = re.findall(r"error: (.*)", str(error)) or [str(error)]
     raise bridge.Rejected(
       f"XLA has no form for an op of the step. Received: {found[0]}"
     ) from error
-  if left := sorted(set(re.findall(r'"(tf\.\w+)"', text))):
+  if left := sorted(set(re.findall(r'"(tf\.\w+)"\(', text))):
     raise bridge.Rejected(
       f"XLA has no form for some ops of the step. Received: {left}"
     )
@@ -147,6 +149,7 @@ def _device_program(module):
     if function.startswith(f"func.func private @{name}("):
       signature, newline, body = function.partition("\n")
       # Of the arguments' attributes only the aliasing means something to XLA.
+      signature = re.sub(r" loc\((?:[^()]|\([^()]*\))*\)", "", signature)
       signature = re.sub(
         r" ?\{[^{}]*\}(?=[,)])",
         lambda match: _aliasing(match[0]),

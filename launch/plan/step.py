@@ -20,6 +20,27 @@ class CompiledCollective(typing.NamedTuple):
   tensors: int
 
 
+class Traffic(typing.NamedTuple):
+  """What the instructions of one layer and kind read and write.
+
+  Attributes:
+    layer: as of `layers.of`; "an argument" where weights or the batch are
+      copied, "no layer" where nothing is known.
+    operation: TensorFlow's name of its kind, such as "MatMul".
+    gradient: whether it is of the backward pass.
+    count: number of instructions; one in a loop counts once.
+    bytes: read and written, padding included.
+    hbm_bytes: of these to and from HBM, not the core's own memory.
+  """
+
+  layer: str
+  operation: str
+  gradient: bool
+  count: int
+  bytes: float
+  hbm_bytes: float
+
+
 @dataclasses.dataclass(frozen=True)
 class Memory:
   """HBM of one core, in bytes.
@@ -95,6 +116,7 @@ class Step:
     collectives_compiled: in the program's order; one in a loop counts once.
     compiler_flops: operations by the compiler; a loop's body counts once.
     compiler_bytes: bytes read and written, by the compiler, the same way.
+    traffic: what reads and writes them, by layer, the largest first.
     compiler_memory: bytes that compiling took on this machine.
     compiler_cpu_seconds: CPU time that compiling took on this machine.
     seconds_to_compile: wall time of tracing and compiling on this machine.
@@ -120,6 +142,7 @@ class Step:
   collectives_compiled: tuple[CompiledCollective, ...] = ()
   compiler_flops: float | None = None
   compiler_bytes: float | None = None
+  traffic: tuple[Traffic, ...] = ()
   compiler_memory: int | None = None
   compiler_cpu_seconds: float | None = None
   seconds_to_compile: float = 0.0
@@ -154,6 +177,7 @@ def from_json(value: Mapping[str, Any]) -> Step:
   value["collectives_compiled"] = tuple(
     CompiledCollective(*each) for each in value.get("collectives_compiled", ())
   )
+  value["traffic"] = tuple(Traffic(*each) for each in value.get("traffic", ()))
   return Step(**value)
 
 

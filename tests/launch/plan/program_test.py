@@ -5,7 +5,7 @@ import re
 import pytest
 
 from launch.configs import base
-from launch.plan import program
+from launch.plan import layers, program
 from models import registry
 from tests.launch.plan import recognisers
 
@@ -46,6 +46,11 @@ def test_every_family(name, fields):
   assert 0 < facts.flops == sum(facts.flops_by_layer.values())
   assert facts.flops_by_layer.get("outside the layers", 0) == 0
   assert "tensor<?" not in text
+  # The compiler learns what each operation's layer is.
+  named = {layers.of(name) for name in re.findall(r'loc\("([^":]+)"', text)}
+  # Not of what a loop calls, whose body is a function with names of its own.
+  encoder = {n for n in facts.flops_by_layer if "encoder" in n}
+  assert encoder and named >= encoder
   # On a TPU Philox's numbers are written in rows of four, each padded to 128.
   drawn = re.findall(r"algorithm =  (\w+) .*tensor<([\dx]*)xui32>\)", text)
   assert {kind for kind, shape in drawn if shape != "4"} == {"DEFAULT"}

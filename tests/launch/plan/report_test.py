@@ -11,6 +11,7 @@ from launch.plan import (
   largest_batch,
   planning,
   report,
+  step,
   topologies,
 )
 from tests.launch.plan import steps
@@ -109,3 +110,15 @@ def test_what_is_the_limit(read, said):
 def test_the_largest_batch(best, said):
   found = bucket(largest_batch.Largest(*best))
   assert said in report.report(plan_of([found]))
+
+
+def test_five_kinds_of_traffic_are_named():
+  traffic = [
+    step.Traffic(f"encoder/{n}", "MatMul", n == 1, 9 - n, 9e6 - n * 1e6, 4e6)
+    for n in range(7)
+  ]
+  found = dataclasses.replace(bucket().step, traffic=tuple(traffic))
+  told = report.report(plan_of([dataclasses.replace(bucket(), step=found)]))
+  assert "      0.009 (0.004): 9 x MatMul of encoder/0\n" in told
+  assert "      0.008 (0.004): 8 x MatMul of encoder/1, backward\n" in told
+  assert "encoder/4" in told and "encoder/5" not in told

@@ -137,7 +137,9 @@ def test_many_cores_need_two_copies_only():
     function = tracing.trace(strategy, step, data)
     module = bridge.run(function)
     assert bridge.suspects(module) == {}
-    texts.append(stablehlo.convert(module))
+    text = stablehlo.convert(module)
+    # Functions' names, which count on, are in the locations.
+    texts.append(re.sub(r"(?m) ?loc\(.*\)$|^#loc.*\n", "", text))
   assert texts[0] == texts[1]
   assert "replica_groups = dense<[[0, 1, 2, 3]]>" in texts[1]
 

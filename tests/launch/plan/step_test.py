@@ -17,7 +17,10 @@ def through_json(found):
   "found",
   [
     steps.TRACED,
-    steps.compiled(compiler=step.Compilation(None, {"temp": 3}, ("a", "b"))),
+    steps.compiled(
+      compiler=step.Compilation(None, {"temp": 3}, ("a", "b")),
+      traffic=(step.Traffic("encoder", "MatMul", True, 2, 3.0, 1.0),),
+    ),
     steps.crowded(3, 2, compiler=step.Compilation("RESOURCE_EXHAUSTED")),
     dataclasses.replace(
       steps.TRACED,
