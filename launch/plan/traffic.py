@@ -84,8 +84,15 @@ def read(text: str) -> list[step.Traffic]:
       sizes[source] += sum(size for size, _ in moved)
       in_hbm[source] += sum(size for size, hbm in moved if hbm)
   return [
-    step.Traffic(*source, counts[source], size, in_hbm[source])
-    for source, size in sizes.most_common()
+    step.Traffic(
+      layer,
+      operation,
+      gradient,
+      counts[layer, operation, gradient],
+      size,
+      in_hbm[layer, operation, gradient],
+    )
+    for (layer, operation, gradient), size in sizes.most_common()
   ]
 
 
