@@ -37,6 +37,7 @@ vocabulary, git commit, word error rate, audit, and the SHA-256 of each file.
 Stopped, the same command starts again; finished, it changes nothing.
 """
 
+import dataclasses
 import hashlib
 import os
 import pathlib
@@ -67,6 +68,26 @@ _OVERWRITE = cli.overwrite_flag()
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
+@dataclasses.dataclass(frozen=True)
+class _Summary:
+  """What is read of a run's summary.json."""
+
+  steps: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Audited:
+  step: int | None = None
+  summary: dict[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Audit:
+  """What is read of a run's audit.json."""
+
+  checkpoints: list[_Audited]
+
+
 def export(
   directory: str | os.PathLike,
   output: str | os.PathLike,
@@ -95,12 +116,12 @@ def export(
       process writes it.
   """
   export_folder.check_place(directory, output)
-  with locks.owned(output, "--output"):
+  with locks.owned(output, "--output") as require_mine:
     export_folder.recover(output)
-    return _export(directory, output, kind, step, overwrite)
+    return _export(directory, output, kind, step, overwrite, require_mine)
 
 
-def _export(directory, output, kind, step, overwrite):
+def _export(directory, output, kind, step, overwrite, require_mine):
   """`export` while no other process writes to the same place."""
   export_folder.check_output(output, overwrite)
   model, tokenizer, config, step = opening.load_model(directory, step=step)
@@ -115,7 +136,7 @@ def _export(directory, output, kind, step, overwrite):
   }
   if tf.io.gfile.exists(output) and not overwrite:
     return export_folder.finished(output, metadata)
-  with export_folder.directory(output) as partial:
+  with export_folder.directory(output, require_mine) as partial:
     if kind == "saved_model":
       served = serving.Served(model, tokenizer)
       tf.saved_model.save(
@@ -164,14 +185,16 @@ def describe(
     the run's end was scored at this step) and audit (None unless made of this
     step).
   """
-  summary = export_folder.json_or_none(files.join(directory, "summary.json"))
+  summary = export_folder.json_or_none(
+    files.join(directory, "summary.json"), _Summary
+  )
   if summary and summary["steps"] == step:
     names = ("wer", "cer", "test_utterances")
     rates = {name: summary[name] for name in names if name in summary}
   else:
     rates = None
   audited = export_folder.json_or_none(
-    files.join(directory, "audit", "audit.json")
+    files.join(directory, "audit", "audit.json"), _Audit
   )
   entries = audited["checkpoints"] if audited else []
   return {
@@ -187,7 +210,9 @@ def describe(
     "tensorflow": tf.__version__,
     "weights": _digest_of_weights(model),
     "error_rates": rates or None,
-    "audit": next((e["summary"] for e in entries if e["step"] == step), None),
+    "audit": next(
+      (e.get("summary") for e in entries if e.get("step") == step), None
+    ),
   }
 
 

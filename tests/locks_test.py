@@ -6,11 +6,12 @@ import pathlib
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
 from tests import workers
-from tf_pcc import locks
+from tf_pcc import files, locks
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 HOLDER = (
@@ -112,3 +113,49 @@ def test_a_second_process_waits_for_the_lock(tmp_path):
     )
     assert other.stdout.readline() == "waits\n"
   assert other.communicate()[0] == "has it\n"
+
+
+@pytest.fixture
+def remote(request, monkeypatch):
+  """A remote place of this test's own; nobody waits, each wait is a call."""
+  sleeps = []
+  monkeypatch.setattr(time, "sleep", lambda _: sleeps and sleeps.pop(0)())
+  folder = f"ram://locks_test/{request.node.name}"
+  files.make_folder(folder)
+  return f"{folder}/out", sleeps
+
+
+def _write_record(path, beat=0):
+  owner = locks.Owner("another-host", 7, "2024", "t", beat)
+  locks.write_owner(f"{path}.writing.json", owner)
+
+
+def test_a_remote_place_that_another_writes_to(remote):
+  path, sleeps = remote
+  _write_record(path)
+  sleeps[:] = [lambda: None, lambda: _write_record(path, beat=1)]
+  with (
+    pytest.raises(ValueError, match="--output must .*process 7 on another-ho"),
+    locks.owned(path, "--output"),
+  ):
+    pass
+  assert locks.read_owner(f"{path}.writing.json").beat == 1
+
+
+def test_a_remote_place_whose_owner_is_gone(remote):
+  path, _ = remote
+  _write_record(path)
+  with locks.owned(path, "--output") as require_mine:
+    require_mine()
+    assert locks.read_owner(f"{path}.writing.json").pid == os.getpid()
+  assert locks.read_owner(f"{path}.writing.json") is None
+
+
+def test_a_remote_place_that_another_took_over(remote):
+  """It is looked at, however long the next beat is away."""
+  path, _ = remote
+  with locks.owned(path, "--output") as require_mine:
+    _write_record(path)
+    with pytest.raises(ValueError, match="process 7 on another-host"):
+      require_mine()
+  assert locks.read_owner(f"{path}.writing.json").pid == 7

@@ -1,8 +1,9 @@
-"""Locks between the processes of a machine, by files, and who holds them."""
+"""Locks between processes, by files, and who holds them."""
 
 import contextlib
 import dataclasses
 import datetime
+import functools
 import os
 import secrets
 import shlex
@@ -84,10 +85,15 @@ def read_owner(path: str | os.PathLike) -> Owner | None:
   Returns:
     `Owner`, or None where there is none that can be read.
   """
+  missing: tuple[type[Exception], ...] = ()
+  if files.is_remote(path):
+    from tensorflow import errors
+
+    missing = (errors.NotFoundError,)
   try:
     found: dict[str, Any] = files.read_json(path)
     return Owner(**found)
-  except (ValueError, TypeError, OSError):
+  except (ValueError, TypeError, OSError, *missing):
     return None
 
 
@@ -102,36 +108,45 @@ def write_owner(path: str | os.PathLike, owner: Owner) -> None:
 
 
 @contextlib.contextmanager
-def owned(path: str | os.PathLike, name: str) -> Iterator[None]:
-  """Refuses to write where another process of this machine is writing.
+def owned(path: str | os.PathLike, name: str) -> Iterator[Callable[[], None]]:
+  """Refuses to write where another process is writing.
 
   Args:
-    path: local file or folder that the block writes; a lock, and a record of
-      who holds it, lie beside it meanwhile. Remote paths are not locked.
+    path: file or folder that the block writes; a lock, and a record of who
+      holds it, lie beside it meanwhile. A local lock is one of this machine's
+      processes; a remote path has a record that lives.
     name: the argument it came by, for the message.
 
   Yields:
-    None.
+    A function without arguments to call before what was made takes its place:
+    it raises the ValueError if another process took a remote path over.
 
   Raises:
     ValueError: If another process holds it, naming that one, or its folder
       cannot be written.
   """
+  beside = os.fspath(path).rstrip("/") + ".writing"
+
+  def refusal(owner):
+    return ValueError(
+      f"{name} must not be written by two processes at once: wait for the "
+      f"other one, stop it, or choose another path. Received: {name}={path}, "
+      f"owner: {owner or 'a process without a record'}"
+    )
+
   if files.is_remote(path):
-    yield
+    from tf_pcc import remote_locks
+
+    with remote_locks.owned(f"{beside}.json", refusal) as require_mine:
+      yield functools.partial(require_mine, now=True)
     return
   filelock = _filelock()
-  beside = os.fspath(path).rstrip("/") + ".writing"
   lock, record = filelock.FileLock(f"{beside}.lock"), f"{beside}.json"
   try:
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     lock.acquire(blocking=False)
   except filelock.Timeout as error:
-    raise ValueError(
-      f"{name} must not be written by two processes at once: wait for the "
-      f"other one, stop it, or choose another path. Received: {name}={path}, "
-      f"owner: {read_owner(record) or 'a process without a record'}"
-    ) from error
+    raise refusal(read_owner(record)) from error
   except OSError as error:
     raise _not_writable(path, name, error) from error
   try:
@@ -139,7 +154,7 @@ def owned(path: str | os.PathLike, name: str) -> Iterator[None]:
       write_owner(record, myself())
     except OSError as error:
       raise _not_writable(path, name, error) from error
-    yield
+    yield _nothing
   finally:
     for left in (record, lock.lock_file):
       with contextlib.suppress(OSError):
@@ -172,6 +187,10 @@ def locked(
     yield
   finally:
     lock.release()
+
+
+def _nothing():
+  pass
 
 
 def _not_writable(path, name, error):

@@ -3,13 +3,13 @@
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 from absl import logging
 
-from tf_pcc import files
+from tf_pcc import files, publishing
 
 METADATA = "metadata.json"
 FORMATS = ("saved_model", "litert")
@@ -117,9 +117,37 @@ def digests(output: str | os.PathLike) -> dict[str, str]:
       path = files.join(folder, name)
       within = path[len(output.rstrip("/")) + 1 :]
       if within != METADATA:
-        with tf.io.gfile.GFile(path, "rb") as file:
-          result[within] = hashlib.sha256(file.read()).hexdigest()
+        result[within] = hashlib.sha256(files.read_bytes(path)).hexdigest()
   return dict(sorted(result.items()))
+
+
+def require_as_written(directory: str | os.PathLike) -> None:
+  """Refuses an export whose files are not those that were written.
+
+  Args:
+    directory: of a SavedModel; one of others, without our metadata.json, needs
+      regular files only.
+
+  Raises:
+    ValueError: If a file is damaged, missing, or a FIFO or a device.
+  """
+  if not files.is_remote(directory):
+    for folder, _, names in os.walk(directory):
+      for name in names:
+        files.require_regular(files.join(folder, name))
+  path = files.join(directory, METADATA)
+  found = json_or_none(path)
+  expected = found.get("files") if isinstance(found, dict) else None
+  if not isinstance(expected, dict):
+    return
+  there = digests(directory)
+  for name, digest in expected.items():
+    if there.get(name) != digest:
+      raise ValueError(
+        f"{files.join(directory, name)} is not as it was written: export "
+        f"again, or restore a copy. Received: SHA-256 {there.get(name)}, "
+        f"{METADATA} has {digest}"
+      )
 
 
 def _absolute(path):
@@ -138,24 +166,25 @@ def _is_export(output):
   return isinstance(found, dict) and found.get("format") in FORMATS
 
 
-def json_or_none(path: str) -> Any:
+def json_or_none(path: str, form: Any = Any) -> Any:
   """A JSON file's value, None where there is no file.
 
   Args:
     path: local or remote file.
+    form: what must be in it, as of `tf_pcc.files.read_json`.
 
   Returns:
     The value.
   """
-  return files.read_json(path) if tf.io.gfile.exists(path) else None
+  if not tf.io.gfile.exists(path):
+    return None
+  return files.read_json(path, form=form)
 
 
 def _beside(output):
   """Where an export is written, and where the one that it replaces waits."""
-  output = output.rstrip("/")
-  # Remote ones are not locked: two processes may be at it.
-  own = os.getpid() if files.is_remote(output) else ""
-  return f"{output}.partial{own}", f"{output}.old{own}"
+  output = os.fspath(output).rstrip("/")
+  return f"{output}.partial", f"{output}.old"
 
 
 def recover(output: str | os.PathLike) -> None:
@@ -165,6 +194,8 @@ def recover(output: str | os.PathLike) -> None:
     output: directory that it wrote.
   """
   partial, old = _beside(output)
+  if files.is_remote(output):
+    publishing.resume(partial, output, METADATA)
   if tf.io.gfile.exists(partial):
     tf.io.gfile.rmtree(partial)
   if tf.io.gfile.exists(old):
@@ -175,11 +206,14 @@ def recover(output: str | os.PathLike) -> None:
 
 
 @contextlib.contextmanager
-def directory(output: str | os.PathLike) -> Iterator[str]:
+def directory(
+  output: str | os.PathLike, require_mine: Callable[[], None]
+) -> Iterator[str]:
   """A directory to fill, which becomes `output` when that went well.
 
   Args:
     output: directory to write; an earlier export is replaced.
+    require_mine: as of `tf_pcc.locks.owned`.
 
   Yields:
     Its temporary name.
@@ -188,11 +222,17 @@ def directory(output: str | os.PathLike) -> Iterator[str]:
   try:
     tf.io.gfile.makedirs(partial)
     yield partial
-    if tf.io.gfile.exists(output):
-      tf.io.gfile.rename(output, old)
-    tf.io.gfile.rename(partial, output)
-    if tf.io.gfile.exists(old):
-      tf.io.gfile.rmtree(old)
-  finally:
+    require_mine()
+    if not files.is_remote(output):
+      if tf.io.gfile.exists(output):
+        tf.io.gfile.rename(output, old)
+      tf.io.gfile.rename(partial, output)
+      if tf.io.gfile.exists(old):
+        tf.io.gfile.rmtree(old)
+  except BaseException:
     if tf.io.gfile.exists(partial):
       tf.io.gfile.rmtree(partial)
+    raise
+  if files.is_remote(output):
+    # What stops it leaves what `recover` goes on with.
+    publishing.publish(partial, output, METADATA)

@@ -8,8 +8,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from launch.recognition import litert
+from launch.recognition import export_folder, litert
 from tf_pcc import files
+
+# Of what TensorFlow says.
+_SHOWN = 300
 
 
 def saved_model_function(
@@ -28,7 +31,7 @@ def saved_model_function(
   A directory of a LiteRT model that `launch.export` wrote is taken too.
 
   Raises:
-    ValueError: If there is no such model or signature.
+    ValueError: If there is no such model or signature, or it is damaged.
   """
   if tf.io.gfile.exists(files.join(directory, litert.FILE)):
     return litert.transcribe_function(directory)
@@ -37,7 +40,15 @@ def saved_model_function(
       "--saved_model must be a directory that holds saved_model.pb. "
       f"Received: saved_model={directory}"
     )
-  loaded = tf.saved_model.load(directory)
+  export_folder.require_as_written(directory)
+  try:
+    loaded = tf.saved_model.load(directory)
+  except Exception as error:  # TensorFlow's own kinds have no common one.
+    raise ValueError(
+      "--saved_model must be a SavedModel as TensorFlow wrote it: export "
+      f"again, or restore a copy. Received: saved_model={directory}, "
+      f"{type(error).__name__}: {str(error)[:_SHOWN]}"
+    ) from error
   signature = loaded.signatures.get("serving_default")
   inputs = signature.structured_input_signature[1] if signature else {}
   outputs = signature.structured_outputs if signature else {}

@@ -142,10 +142,14 @@ def complaint(folder: str | os.PathLike, step: int) -> str | None:
   Raises:
     tf.errors.OpError: If a file cannot be opened, which is no damage.
   """
+  path = path_of(folder, step)
+  try:
+    require_regular(path)
+  except ValueError as error:
+    return str(error)
   for name in files_of(folder, step):
     with tf.io.gfile.GFile(files.join(folder, name), "rb") as file:
       file.read(1)
-  path = path_of(folder, step)
   try:
     dtypes = tf.compat.v1.train.NewCheckpointReader(
       path
@@ -164,6 +168,26 @@ def complaint(folder: str | os.PathLike, step: int) -> str | None:
       raise
     return f"ckpt-{step}: {brief(error)}"
   return None
+
+
+def require_regular(checkpoint: str) -> None:
+  """Refuses a checkpoint whose files are none: a FIFO would be waited for.
+
+  Args:
+    checkpoint: its path, without the files' endings.
+
+  Raises:
+    ValueError: If a local file of it is a FIFO, a device or a broken link.
+  """
+  if files.is_remote(checkpoint):
+    return
+  folder, name = os.path.split(checkpoint)
+  for found in names(folder):
+    if found.startswith(f"{name}."):
+      path = files.join(folder, found)
+      files.require_regular(path)
+      if not os.path.exists(path):
+        raise ValueError(f"{path} is a link that leads nowhere: remove it")
 
 
 def is_damage(error: Exception) -> bool:

@@ -104,6 +104,7 @@ def require_config(
 
 def _read(checkpoint, key):
   """A value of a checkpoint; None if it has none, or is damaged."""
+  checkpoint_files.require_regular(checkpoint)
   try:
     reader = tf.compat.v1.train.NewCheckpointReader(checkpoint)
     return reader.get_tensor(key) if reader.has_tensor(key) else None

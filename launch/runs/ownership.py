@@ -1,36 +1,28 @@
 """One training in a directory at a time, and who it is.
 
 A local directory is locked by a lock that ends with its process, even a killed
-one. Object storage such as gs:// has no locks: there the owner's record is
-written again and again, and an owner whose record no longer changes is gone.
+one; in object storage such as gs:// the record itself has to live, see
+`tf_pcc.remote_locks`.
 
 .training.lock         what is locked; it stays
 .training.owner.json   the owner's record; a killed process leaves it
 """
 
 import contextlib
-import dataclasses
+import functools
 import os
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 
 import filelock
 import tensorflow as tf
 from absl import logging
 
-from tf_pcc import files, locks
+from tf_pcc import files, locks, remote_locks
 
 RECORD = ".training.owner.json"
 _LOCK = ".training.lock"
 # A process that was asked to stop has this long to save its last checkpoint.
 _PATIENCE_SECONDS = 10
-_BEAT_SECONDS = 15
-# An owner whose record is older than this is gone.
-_SILENT_SECONDS = 60
-# Two that write their record at once see after this who wrote last.
-_SETTLE_SECONDS = 2
 
 
 @contextlib.contextmanager
@@ -56,7 +48,10 @@ def hold(
   if not writes:
     yield _nothing
   elif files.is_remote(directory):
-    with _beating(directory) as require_mine:
+    tf.io.gfile.makedirs(directory)
+    record = files.join(directory, RECORD)
+    refusal = functools.partial(_refusal, directory)
+    with remote_locks.owned(record, refusal) as require_mine:
       yield require_mine
   else:
     with _locked(directory):
@@ -80,7 +75,7 @@ def _locked(directory):
   except filelock.Timeout as error:
     raise _refusal(directory, _read(directory)) from error
   try:
-    _write(directory, locks.myself())
+    locks.write_owner(files.join(directory, RECORD), locks.myself())
     yield
   finally:
     with contextlib.suppress(OSError):
@@ -88,87 +83,9 @@ def _locked(directory):
     lock.release()
 
 
-@contextlib.contextmanager
-def _beating(directory):
-  mine = _claim(directory)
-  stopped, others = threading.Event(), []
-
-  def beat():
-    count = 0
-    while not stopped.wait(_BEAT_SECONDS):
-      try:
-        found = _read(directory)
-        if found and found.token != mine.token:
-          others.append(found)
-          return
-        count += 1
-        _write(directory, dataclasses.replace(mine, beat=count))
-      except (OSError, tf.errors.OpError) as error:
-        logging.warning("%s cannot be written just now: %s", RECORD, error)
-
-  def require_mine():
-    if others:
-      raise _refusal(directory, others[0])
-
-  thread = threading.Thread(target=beat, daemon=True)
-  thread.start()
-  try:
-    yield require_mine
-  finally:
-    stopped.set()
-    thread.join()
-    if not others:
-      with contextlib.suppress(tf.errors.OpError):
-        tf.io.gfile.remove(files.join(directory, RECORD))
-
-
-def _claim(directory):
-  """Writes this process's record unless there is another that lives."""
-  found = _read(directory)
-  if found and not _died_here(found):
-    logging.info(
-      "%s trained in %s: waiting up to %d s to see whether it still does",
-      found,
-      directory,
-      _SILENT_SECONDS,
-    )
-    for _ in range(_SILENT_SECONDS // _BEAT_SECONDS + 1):
-      time.sleep(_BEAT_SECONDS)
-      now = _read(directory)
-      if now is None:
-        break
-      if now != found:
-        raise _refusal(directory, now)
-  mine = locks.myself()
-  tf.io.gfile.makedirs(directory)
-  _write(directory, mine)
-  time.sleep(_SETTLE_SECONDS)
-  found = _read(directory)
-  if found and found.token != mine.token:
-    raise _refusal(directory, found)
-  return mine
-
-
-def _died_here(owner):
-  """Whether an owner was a process of this machine that is no more."""
-  if owner.host != socket.gethostname():
-    return False
-  if owner.pid == os.getpid():
-    # It had this number before: containers count from 1 at every start.
-    return True
-  return not locks.lives(owner.pid)
-
-
 def _read(directory):
   """The owner by its record; None where there is none that can be read."""
-  try:
-    return locks.read_owner(files.join(directory, RECORD))
-  except tf.errors.NotFoundError:
-    return None
-
-
-def _write(directory, owner):
-  locks.write_owner(files.join(directory, RECORD), owner)
+  return locks.read_owner(files.join(directory, RECORD))
 
 
 def _refusal(directory, owner):

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from launch import evaluate, export
-from launch.recognition import driver, functions, litert
+from launch.recognition import driver, export_folder, functions, litert
 from launch.runs import opening
 from tests.launch import exported_main
 from tf_pcc import files
@@ -352,3 +352,30 @@ def test_what_they_refuse(
   done = run_program(program, *flags)
   assert named in done.complaint
   assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["summary.json", "audit/audit.json"])
+@pytest.mark.parametrize("content", ["5", "[]", "{}", '{"checkpoints": [5]}'])
+def test_a_damaged_file_of_the_run_is_named(saved_run, tmp_path, name, content):
+  run = shutil.copytree(saved_run, tmp_path / "run")
+  (run / "audit").mkdir()
+  (run / name).write_text(content)
+  with pytest.raises(ValueError, match=f"{run / name} is not as it was"):
+    export.export(str(run), str(tmp_path / "out"))
+  assert os.listdir(tmp_path) == ["run"]
+
+
+def test_who_lost_a_remote_place_writes_nothing_there():
+  """As a machine that was suspended while another began."""
+  output = "ram://export_test/lost"
+  files.make_folder("ram://export_test")
+
+  def lost():
+    raise ValueError("owner: another")
+
+  with (
+    pytest.raises(ValueError, match="owner: another"),
+    export_folder.directory(output, lost) as partial,
+  ):
+    files.write_text(f"{partial}/metadata.json", "{}")
+  assert tf.io.gfile.listdir("ram://export_test") == []

@@ -1,7 +1,9 @@
 """gs:// paths: TensorFlow's own file system, the service on this machine."""
 
+import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -52,10 +54,27 @@ print(json.dumps({
 """
 
 
+# Of what is partial to where it is whole.
+OUT = r"\.partial.*/rewriteTo/(?!.*\.partial)"
+
+
+class Handler(buckets.Handler):
+  """Forbids to move objects out once as many were as `server.moves`."""
+
+  def do_POST(self):
+    moves = getattr(self.server, "moves", None)
+    if moves is not None and re.search(OUT, self.path):
+      if not moves:
+        return self._answer(403)
+      self.server.moves -= 1
+    return super().do_POST()
+
+
 @pytest.fixture(scope="module")
 def bucket(corpus, tmp_path_factory):
   """A server whose bucket "bucket" holds the corpus under records/."""
-  with buckets.serving(tmp_path_factory.mktemp("authority")) as server:
+  folder = tmp_path_factory.mktemp("authority")
+  with buckets.serving(folder, Handler) as server:
     for path in corpus.rglob("*"):
       if path.is_file():
         name = f"bucket/records/{path.relative_to(corpus)}"
@@ -119,6 +138,76 @@ def test_a_corpus_is_prepared_into_a_bucket(
   }
   assert made == {p.name: p.read_bytes() for p in (tmp_path / "made").iterdir()}
   assert not any("partial" in name for name in bucket.objects)
+
+
+def _objects(bucket, folder):
+  """Contents of the files in a folder, and names of what lies beside it."""
+  inside = {
+    name.removeprefix(f"bucket/{folder}/"): content
+    for name, (content, *_) in bucket.objects.items()
+    if name.startswith(f"bucket/{folder}/") and not name.endswith("/")
+  }
+  beside = [n for n in bucket.objects if n.startswith(f"bucket/{folder}.")]
+  return inside, beside
+
+
+def test_records_that_were_being_moved_are_moved_on(
+  bucket, run_program, recordings, tmp_path
+):
+  """The same command ends what was stopped in the middle of it."""
+  table = ["path\ttext", *(f"{p}\t{text}" for p, text in recordings.items())]
+  (tmp_path / "corpus.tsv").write_text("\n".join(table))
+  arguments = [
+    *("prepare", f"--corpus={tmp_path / 'corpus.tsv'}", "--shards=2"),
+    "--output=gs://bucket/stopped",
+  ]
+  bucket.moves = 1
+  try:
+    done = run_program(*arguments, environment=bucket.environment())
+  finally:
+    bucket.moves = None
+  assert done.code != 0
+  inside, _ = _objects(bucket, "stopped")
+  assert inside and "index.json" not in inside
+  done = run_program(*arguments, environment=bucket.environment())
+  assert done.code == 0, done.stderr
+  inside, beside = _objects(bucket, "stopped")
+  assert {"index.json", "00000-of-00002.tfrecord"} < set(inside)
+  assert beside == []
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_export_that_was_being_moved_is_moved_on(
+  bucket, run_program, saved_run, overwrite
+):
+  """Whole at the end, and no export before: metadata.json comes last."""
+  folder = f"export-{overwrite}"
+  arguments = [
+    *("export", f"--workdir={saved_run}", f"--output=gs://bucket/{folder}"),
+  ]
+  if overwrite:
+    older = {"metadata.json": b'{"format": "litert"}', "model.tflite": b"old"}
+    for name, content in older.items():
+      bucket.put(f"bucket/{folder}/{name}", content)
+    arguments.append("--overwrite")
+  bucket.moves = 2
+  try:
+    done = run_program(*arguments, environment=bucket.environment())
+  finally:
+    bucket.moves = None
+  assert done.code == 1 and "launch.export: " in done.complaint
+  inside, _ = _objects(bucket, folder)
+  assert inside and "metadata.json" not in inside
+  # Also if it is not to replace anything.
+  done = run_program(*arguments[:3], environment=bucket.environment())
+  assert done.code == 0, done.stderr
+  inside, beside = _objects(bucket, folder)
+  written = json.loads(inside.pop("metadata.json"))["files"]
+  assert written == {
+    name: hashlib.sha256(content).hexdigest()
+    for name, content in inside.items()
+  }
+  assert "saved_model.pb" in written and beside == []
 
 
 def test_a_run_trains_resumes_and_is_evaluated(

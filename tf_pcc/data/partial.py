@@ -12,7 +12,7 @@ from typing import Any
 
 from absl import logging
 
-from tf_pcc import files
+from tf_pcc import files, publishing
 from tf_pcc.data.index import COLUMNS_FILE, digest
 
 # The files of records that are no shards.
@@ -69,9 +69,22 @@ def publish(partial: str, output_dir: str) -> None:
     # Also what a worker has left that was killed, or is still at it.
     if name not in _INDEX and not name.endswith(".tfrecord"):
       gfile.remove(f"{partial}/{name}")
+  if files.is_remote(output_dir):
+    publishing.publish(partial, output_dir, _INDEX[0])
+    return
   gfile.rename(partial, output_dir)
-  if not files.is_remote(output_dir):
-    files.sync(os.path.dirname(os.path.abspath(output_dir)))
+  files.sync(os.path.dirname(os.path.abspath(output_dir)))
+
+
+def resume(partial: str, output_dir: str) -> None:
+  """Ends a `publish` that was interrupted, if there was one.
+
+  Args:
+    partial: The directory.
+    output_dir: Its final name.
+  """
+  if files.is_remote(output_dir):
+    publishing.resume(partial, output_dir, _INDEX[0])
 
 
 def index_of(directory: str, plan: str) -> dict[str, Any] | None:

@@ -173,8 +173,9 @@ def write_shards(
     raise ValueError("`sources` must hold at least one utterance.")
   output_dir = os.fspath(output_dir).rstrip("/")
   plan = digest([FORMAT, key, len(sources), encoding, sample_rate])
-  with locks.owned(output_dir, "output_dir"):
+  with locks.owned(output_dir, "output_dir") as require_mine:
     return _write_alone(
+      require_mine,
       sources,
       output_dir,
       plan,
@@ -189,6 +190,7 @@ def write_shards(
 
 
 def _write_alone(
+  require_mine,
   sources,
   output_dir,
   plan,
@@ -206,6 +208,7 @@ def _write_alone(
 
   partial = output_dir + ".partial"
   try:
+    partial_.resume(partial, output_dir)
     if gfile.exists(output_dir):
       index = partial_.index_of(output_dir, plan)
       if index is None:
@@ -255,6 +258,7 @@ def _write_alone(
     )
   if normalizer:
     index["normalizer"] = normalizer
+  require_mine()
   index_.write(partial, {**index, "plan": plan})
   partial_.publish(partial, output_dir)
   return index

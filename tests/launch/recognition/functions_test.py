@@ -1,11 +1,14 @@
 """Recognisers that are functions: signatures and names."""
 
+import os
+import shutil
 import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from launch import export
 from launch.recognition import functions
 
 
@@ -64,3 +67,45 @@ def test_functions_by_name(tmp_path, monkeypatch):
   for wrong in ("elsewhere", "elsewhere:no", "nowhere:f", ""):
     with pytest.raises(ValueError, match="MODULE:FUNCTION.*transcribe="):
       functions.import_function(wrong)
+
+
+DAMAGES = {
+  "empty": lambda path: path.write_bytes(b""),
+  "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
+  "changed": lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?"),
+  "a FIFO": lambda path: (path.unlink(), os.mkfifo(path)),
+}
+
+
+@pytest.fixture(scope="module")
+def exported(saved_run, tmp_path_factory):
+  output = tmp_path_factory.mktemp("exported") / "model"
+  export.export(str(saved_run), str(output))
+  return output
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    *("saved_model.pb", "fingerprint.pb", "metadata.json"),
+    *("variables/variables.index", "variables/variables.data-00000-of-00001"),
+  ],
+)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_export_is_named(exported, tmp_path, name, damage):
+  folder = shutil.copytree(exported, tmp_path / "copy")
+  DAMAGES[damage](folder / name)
+  with pytest.raises(ValueError, match=rf"^{folder / name} (is not|must be)"):
+    functions.saved_model_function(str(folder))
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_model_of_others_is_refused(tmp_path, damage):
+  """It has no metadata.json that would tell what it was."""
+  module = _Exported()
+  tf.saved_model.save(module, str(tmp_path / "m"), module.serve)
+  DAMAGES[damage](tmp_path / "m" / "saved_model.pb")
+  if damage == "changed":
+    (tmp_path / "m" / "saved_model.pb").write_bytes(b"<html>")
+  with pytest.raises(ValueError, match=rf"{tmp_path / 'm'}"):
+    functions.saved_model_function(str(tmp_path / "m"))

@@ -118,6 +118,25 @@ def test_damage_costs_one_checkpoint(saved, caplog, damage):
   assert len(list(folder.glob("damaged-*"))) == len(damaged) + 2
 
 
+@pytest.mark.parametrize("ending", ["index", "data-00000-of-00001"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda p: p.symlink_to(p.name)])
+def test_what_is_no_file_is_not_waited_for(
+  saved, saved_run, tmp_path, ending, make
+):
+  model, directory = saved
+  path = directory / "checkpoints" / f"ckpt-2.{ending}"
+  path.unlink()
+  make(path)
+  assert go_on(model, directory)[0] == 1
+  assert os.path.lexists(path.with_name(f"damaged-{path.name}"))
+  run = shutil.copytree(saved_run, tmp_path / "copy")
+  path = run / "checkpoints" / f"ckpt-7.{ending}"
+  path.unlink()
+  make(path)
+  with pytest.raises(ValueError, match=f"{path} (must be a reg|is a link)"):
+    opening.load_model(str(run))
+
+
 @pytest.mark.parametrize("name", ["ckpt-0009", "ckpt-99999999999999999999"])
 def test_a_name_that_no_run_gives_is_no_checkpoint(saved, name):
   model, directory = saved

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from launch.runs import ownership
 from tests import workers
-from tf_pcc import files, locks
+from tf_pcc import files, locks, remote_locks
 
 HOLDER = """
 import sys
@@ -158,7 +158,7 @@ def test_of_two_that_start_at_once_the_last_writer_has_it(remote, hasty):
 def test_a_remote_owner_beats_and_sees_that_it_was_replaced(
   remote, hasty, monkeypatch
 ):
-  monkeypatch.setattr(ownership, "_BEAT_SECONDS", 0.01)
+  monkeypatch.setattr(remote_locks, "_BEAT_SECONDS", 0.01)
   path = files.join(remote, ownership.RECORD)
   pause = tf.constant  # Any call that lets the other thread run.
   with ownership.hold(remote) as require_mine:
