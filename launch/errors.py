@@ -56,6 +56,10 @@ _REMEDIES = {
 }
 
 
+# What TensorFlow puts around its words: nodes, their devices, the op.
+_NODES = re.compile(r"\{\{[^{}]*\}\} ?| ?\[Op:\w*\]( name: ?)?")
+
+
 def misfortune(error: BaseException) -> str:
   """What happened to a program, and the way out, in one line.
 
@@ -131,4 +135,5 @@ def one_line(error: BaseException) -> str:
   # Keras and tf.function spread theirs over many lines; ml_collections puts the
   # trace of a config's file in the message.
   text, trace, _ = _text(error).partition("Traceback (most recent call last)")
-  return " ".join(f"{text} {_text(root(error)) if trace else ''}".split())
+  text = _NODES.sub("", f"{text} {_text(root(error)) if trace else ''}")
+  return " ".join(text.split())

@@ -28,6 +28,7 @@ another network look at what its training leaves out, or plan with a smaller
 --config.canaries.speeds.
 """
 
+import io
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -87,39 +88,61 @@ def make(
       config, texts, fits=_fits(config, texts) if fit else None
     )
     manifest = _manifest(found, len(texts))
+    wavs = os.path.join(directory, "wav")
     planned = _planned(directory)
     if planned is not None:
-      if planned != (found.plan.digest(), manifest):
+      there, listed = planned
+      if (there.plan.digest(), listed) != (found.plan.digest(), manifest):
         raise ValueError(
           "--output must not hold another plan: one that may have been trained "
           f"with is never overwritten. Received: output={directory}"
         )
-      logging.info("%s is finished: nothing was written", directory)
+      # By the sound that was planned: a voice's next version speaks another.
+      if damaged := _write_wavs(there, wavs):
+        logging.warning(
+          "%s: damaged or gone, written again: %s", wavs, ", ".join(damaged)
+        )
+      else:
+        logging.info("%s is finished: nothing was written", directory)
       return found
-    wavs = os.path.join(directory, "wav")
     files.make_folder(wavs)
     files.sweep(wavs)
     files.sweep(directory)
-    for canary, row in zip(
-      found.plan.canaries, found.rows(found.plan.canaries)
-    ):
-      samples = found.records.read(row)
-      with files.replacing(os.path.join(wavs, f"{canary.id}.wav")) as path:
-        scipy.io.wavfile.write(path, found.records.sample_rate, samples)
+    _write_wavs(found, wavs)
     files.write_text(os.path.join(directory, _MANIFEST), manifest)
     # The plan last: where it is, the rest is, too.
     canaries_.save(directory, found)
     return found
 
 
+def _write_wavs(canaries, folder):
+  """Writes the files that are not there as they must be; a list of them."""
+  files.make_folder(folder)
+  written = []
+  for canary, row in zip(
+    canaries.plan.canaries, canaries.rows(canaries.plan.canaries)
+  ):
+    name = f"{canary.id}.wav"
+    path = os.path.join(folder, name)
+    sound = io.BytesIO()
+    scipy.io.wavfile.write(
+      sound, canaries.records.sample_rate, canaries.records.read(row)
+    )
+    content = sound.getvalue()
+    if not os.path.isfile(path) or files.read_bytes(path) != content:
+      files.write_bytes(path, content)
+      written.append(name)
+  return written
+
+
 def _planned(directory):
-  """The plan's digest and the manifest that are there, None without a plan."""
+  """The canaries and the manifest that are there, None without a plan."""
   path = os.path.join(directory, "canaries.json")
   if not os.path.exists(path):
     return None
   manifest = os.path.join(directory, _MANIFEST)
   return (
-    canaries_.load_plan(path, flag="output").plan.digest(),
+    canaries_.load_plan(path, flag="output"),
     files.read_text(manifest) if os.path.exists(manifest) else "",
   )
 

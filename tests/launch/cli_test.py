@@ -275,6 +275,12 @@ def test_python_m_launch_lists_the_programs():
     (MemoryError(), "smaller batch.* Received: MemoryError$"),
     (RecursionError("depth"), "too deep.*flatten.*RecursionError: depth"),
     (tf.errors.ResourceExhaustedError(None, None, "OOM\nof 1 GB"), "1 GB"),
+    (
+      tf.errors.ResourceExhaustedError(
+        None, None, "{{function_node __w_/d:0}} /a/b; full [Op:SaveV2] name: "
+      ),
+      "Received: ResourceExhaustedError: /a/b; full$",
+    ),
     (tf.errors.DataLossError(None, None, "corrupted record"), "restore a copy"),
     (tf.errors.UnavailableError(None, None, "socket"), "same command goes on"),
     (tf.errors.DeadlineExceededError(None, None, "late"), "too slow"),

@@ -117,6 +117,24 @@ def test_finished_the_same_command_changes_nothing(planned, make):
   assert seen() == before
 
 
+def test_finished_but_damaged_it_is_mended_or_refused(planned, make, folder):
+  """By the sound beside it, whose sums tell whether it is as it was."""
+  output = folder / "harmed"
+  shutil.copytree(planned, output)
+  wavs = sorted((output / "wav").iterdir())
+  before = [path.read_bytes() for path in wavs]
+  wavs[0].write_bytes(b"")
+  wavs[1].unlink()
+  wavs[2].write_bytes(before[2][:-1] + b"?")
+  done = make("harmed")
+  assert done.code == 0 and f"{wavs[1].name}, {wavs[2].name}" in done.stderr
+  assert [path.read_bytes() for path in wavs] == before
+  [shard] = (output / "canaries").glob("*.tfrecord")
+  shard.write_bytes(bytes(shard.stat().st_size))
+  assert str(shard.parent) in make("harmed").complaint
+  shutil.rmtree(output)
+
+
 def test_what_a_killed_process_left_is_replaced(planned, make, folder):
   """The sound of another plan, half a file, and no plan yet."""
   output = folder / "left"
