@@ -11,6 +11,7 @@
 """
 
 import collections
+import dataclasses
 import glob
 import json
 import os
@@ -20,9 +21,11 @@ import urllib.parse
 import tensorflow as tf
 from absl import flags, logging
 
-from tf_pcc import replicas
+from tf_pcc import forms, replicas
 
 _PATIENCE_SECONDS = 5
+# Of TF_CONFIG, in a message.
+_SHOWN = 500
 
 TPU = flags.DEFINE_string(
   "tpu",
@@ -174,14 +177,55 @@ def count_workers() -> int:
   """
   described = os.environ.get("TF_CONFIG") or "{}"
   try:
-    jobs = json.loads(described).get("cluster", {})
-    return len(jobs.get("chief", [])) + len(jobs.get("worker", []))
-  except (ValueError, AttributeError, TypeError) as error:
+    found = json.loads(described)
+    wrong = forms.mismatch(found, _Described) or _mistake(found)
+  except (ValueError, RecursionError) as error:
+    wrong = str(error)
+  if wrong:
     raise ValueError(
       'TF_CONFIG must be JSON like {"cluster": {"worker": ["HOST:PORT", ...]}, '
-      f'"task": {{"type": "worker", "index": 0}}}} ({error}). '
-      f"Received: TF_CONFIG={described}"
-    ) from error
+      f'"task": {{"type": "worker", "index": 0}}}} ({wrong}). '
+      f"Received: TF_CONFIG={described[:_SHOWN]}"
+    )
+  return len(_addresses(found))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+  type: str = ""
+  index: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Described:
+  """What is read of TF_CONFIG."""
+
+  cluster: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+  task: _Task = _Task()
+
+
+def _addresses(found):
+  jobs = found.get("cluster", {})
+  return [*jobs.get("chief", []), *jobs.get("worker", [])]
+
+
+def _mistake(found):
+  """What would be waited for, or raise elsewhere; None if nothing."""
+  addresses, task = _addresses(found), found.get("task", {})
+  if len(addresses) < 2:
+    return None
+  for address in addresses:
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal() and 0 < int(port) < 2**16):
+      return f"{address} is no HOST:PORT with a port from 1 to 65535"
+  if len(set(addresses)) < len(addresses):
+    return "two workers have one address"
+  job, index = task.get("type", ""), task.get("index", 0)
+  size = len(found["cluster"].get(job, []))
+  # Others, such as an evaluator, are for TensorFlow to judge.
+  if job in ("chief", "worker") and not 0 <= index < size:
+    return f"the cluster has {size} of type {job!r}, so none of index {index}"
+  return None
 
 
 def _tpu(name):

@@ -9,7 +9,7 @@ import threading
 import pytest
 from absl import flags
 
-from launch.runs import rendezvous
+from launch.runs import cluster, rendezvous
 from tests.workers import free_ports
 
 FACTS = {"seed": 0, "clipping.bound": 2.5, "tensorflow": "2"}
@@ -169,6 +169,37 @@ def test_tf_config(described, expected):
   if isinstance(described, dict):
     described = json.dumps(described)
   assert rendezvous.cluster_of(described) == expected
+
+
+_TWO = {"worker": ["a:1", "b:2"]}
+
+
+@pytest.mark.parametrize(
+  ("described", "complaint"),
+  [
+    ("{", "property name"),
+    ("[" * 99999, "recursion depth"),
+    ("5", "must be an object|must be"),
+    ({"cluster": 5}, "cluster must be"),
+    ({"cluster": {"worker": [1, 2]}}, "worker.*must be a string"),
+    ({"cluster": _TWO, "task": {"type": "worker", "index": "x"}}, "index must"),
+    ({"cluster": _TWO, "task": {"type": "worker", "index": 2}}, "of index 2"),
+    ({"cluster": _TWO, "task": {"type": "worker", "index": -1}}, "of index -1"),
+    ({"cluster": _TWO, "task": {"type": "chief"}}, "has 0 of type 'chief'"),
+    ({"cluster": {"worker": ["a:1", "a:1"]}}, "two workers have one address"),
+    ({"cluster": {"worker": ["a", "b:2"]}}, "a is no HOST:PORT"),
+    ({"cluster": {"worker": ["a:99999", "b:2"]}}, "a:99999 is no HOST:PORT"),
+  ],
+)
+def test_a_tf_config_that_nobody_could_wait_for(
+  monkeypatch, described, complaint
+):
+  if isinstance(described, dict):
+    described = json.dumps(described)
+  monkeypatch.setenv("TF_CONFIG", described)
+  with pytest.raises(ValueError, match=f"TF_CONFIG must be.*{complaint}") as e:
+    cluster.count_workers()
+  assert len(str(e.value)) < 1000
 
 
 def test_settings_hold_every_field_and_what_files_say(make_config, corpus):
