@@ -46,10 +46,13 @@ class ConformerConfig:
     left_chunks: chunks before its own that a frame sees.
     position: how attention knows places: "relative" (the paper's) or "rotary",
       which has no weights for them.
+    shift_free: of "relative" alone: see `attention.RelativeSelfAttention`. The
+      weights and, up to rounding, the outputs are the same; None: as it suits
+      the device and `dim`.
 
   Raises:
-    ValueError: If a size is below 1, a number of chunks or frames negative, or
-      a name not known.
+    ValueError: If a size is below 1, a number of chunks or frames negative, a
+      name not known, or `shift_free` given for another attention.
   """
 
   dim: int
@@ -64,6 +67,7 @@ class ConformerConfig:
   chunk_frames: int = 0
   left_chunks: int = 0
   position: str = "relative"
+  shift_free: bool | None = None
 
   def __post_init__(self):
     sizes = ("dim", "blocks", "heads", "kernel", "feed_forward_factor")
@@ -78,6 +82,15 @@ class ConformerConfig:
       raise ValueError(
         f"position must be one of {sorted(ATTENTIONS)}. "
         f"Received: position={self.position!r}"
+      )
+    free = self.shift_free
+    if free not in (None, False, True) or (
+      free is not None and self.position != "relative"
+    ):
+      raise ValueError(
+        "shift_free must be True, False or None, and None where position is "
+        f"not 'relative'. Received: shift_free={free!r}, "
+        f"position={self.position!r}"
       )
 
 
@@ -108,8 +121,11 @@ class ConformerBlock(keras.layers.Layer):
     factor = config.feed_forward_factor
     self.first = feed_forward.FeedForward(dim, factor, rate, seed, dtype=policy)
     self.attention_norm = keras.layers.LayerNormalization(dtype=policy)
+    form = {}
+    if config.position == "relative":
+      form["shift_free"] = config.shift_free
     self.attention = ATTENTIONS[config.position](
-      dim, config.heads, dtype=policy
+      dim, config.heads, dtype=policy, **form
     )
     self.attention_dropout = dropout.ReplicaDropout(
       rate, seed + 2, dtype=policy

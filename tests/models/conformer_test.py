@@ -153,6 +153,38 @@ def test_unknown_position():
     conformer.ConformerConfig(dim=8, blocks=1, heads=2, position="sine")
 
 
+@pytest.mark.parametrize(
+  ("position", "shift_free"), [("rotary", True), ("relative", "yes")]
+)
+def test_shift_free_is_of_relative_attention(position, shift_free):
+  with pytest.raises(ValueError, match="^shift_free must be .*Received: "):
+    conformer.ConformerConfig(
+      dim=8, blocks=1, heads=2, position=position, shift_free=shift_free
+    )
+
+
+def test_an_encoder_computes_its_scores_as_it_is_told():
+  rng = np.random.default_rng(0)
+  x, lengths = rng.normal(size=[2, 24, 16]).astype(np.float32), [24, 17]
+  outputs, weights = [], None
+  for shift_free in (None, False, True):
+    config = conformer.ConformerConfig(
+      dim=8, blocks=2, heads=2, kernel=3, shift_free=shift_free
+    )
+    encoder = conformer.ConformerEncoder(config)
+    encoder(x, tf.constant(lengths))
+    forms = {block.attention.shift_free for block in encoder.blocks}
+    assert forms == {shift_free}
+    weights = weights or [rng.normal(size=w.shape) for w in encoder.weights]
+    encoder.set_weights(weights)
+    outputs.append(encoder(x, tf.constant(lengths))[0].numpy())
+    again = conformer.ConformerEncoder.from_config(encoder.get_config())
+    assert again.config == config
+  np.testing.assert_array_equal(outputs[0], outputs[1])
+  np.testing.assert_allclose(outputs[2], outputs[1], atol=1e-4)
+  assert not np.array_equal(outputs[2], outputs[1])
+
+
 @pytest.mark.parametrize("name", ["chunk_frames", "left_chunks"])
 def test_chunks_out_of_range(name):
   fields = {"dim": 8, "blocks": 1, "heads": 2, name: -1}
