@@ -193,6 +193,38 @@ def tables(
   ]
 
 
+def in_short(
+  last: Last, baseline: str, best: str, family: Iterable[str] = ()
+) -> str:
+  """What the last look says, for the report's first page.
+
+  Args:
+    last: of `last_steps`.
+    baseline: as of `endpoints`, and so is the next.
+    best: method.
+    family: as of `missing`.
+
+  Returns:
+    A sentence; "" before the first look.
+  """
+  absent = missing(last, baseline, best, family)
+  looks = sequential.decide(endpoints(last, baseline, best), missing=absent)
+  if not looks:
+    return ""
+  groups: dict[str, list[str]] = {}
+  seeds = max(verdict.look.seeds for verdict in looks[-1])
+  for verdict in looks[-1]:
+    groups.setdefault(verdict.verdict, []).append(verdict.endpoint.name)
+  parts = [
+    f"{verdict}: {', '.join(f'({name})' for name in names)}"
+    for verdict, names in sorted(groups.items())
+  ]
+  return (
+    f"Of the claims on the last step, tested together after {seeds} seeds, "
+    f"{'; '.join(parts)}."
+  )
+
+
 def _claims(found, seeds, absent):
   looks = sequential.decide(found, missing=absent)
   levels = " and ".join(

@@ -70,12 +70,13 @@ def write_report(
     found = audit.audit_results(plan, entries, **options)
   found["notes"] = [*notes, *_about(jobs)]
   choices = choices or {}
-  found["tables"] = claims.tables(
-    claims.last_steps(jobs),
-    baseline,
-    claims.best_chosen(choices, [job.method for job in jobs], baseline),
-    family,
-  )
+  best = claims.best_chosen(choices, [job.method for job in jobs], baseline)
+  last = claims.last_steps(jobs)
+  found["tables"] = claims.tables(last, baseline, best, family)
+  if found["tables"] and (
+    said := claims.in_short(last, baseline, best, family)
+  ):
+    found["claims"] = said
   if found["comparison"]:
     runs = audit_entries.training_runs(found["checkpoints"], figures[:1])
     converged = matching.matched_wer(

@@ -136,6 +136,8 @@ def test_several_methods_have_a_table_and_a_comparison(compared):
   ]
   assert [row[2] for row in front.table.rows] == [f"{100 * w:.1f}" for w in wer]
   assert "All 2 methods memorized. Compared with batch" in front.verdict
+  said = page_front.front({**compared, "claims": "Less: pcc."}).verdict
+  assert "memorized. Less: pcc. Compared with batch" in said
   unknown = copy.deepcopy(compared)
   for entry in unknown["checkpoints"]:
     entry["wer"] = None

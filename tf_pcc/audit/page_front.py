@@ -116,7 +116,8 @@ def _verdict_of_methods(audit, methods):
       words = f"{some[0]} memorized."
   else:
     level, words = LEAKED, f"Memorized: {', '.join(some)}."
-  return level, " ".join([words, *_compared(audit["comparison"])])
+  said = [words, audit.get("claims", ""), *_compared(audit["comparison"])]
+  return level, " ".join(filter(None, said))
 
 
 def _compared(comparison):

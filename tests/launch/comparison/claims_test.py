@@ -82,6 +82,16 @@ def test_tables_hold_verdicts_from_the_first_look_on():
   assert [row[1] for row in twice] == ["5"] * 3 + ["5", "10", "5"]
 
 
+def test_the_last_look_in_a_sentence():
+  assert claims.in_short(last_of(4, SHIFTS), "batch", "batch") == ""
+  assert claims.in_short(last_of(10, SHIFTS), "batch", "batch") == (
+    "Of the claims on the last step, tested together after 10 seeds, "
+    "holds: (last WER, points: apcc minus batch, below 0.3); "
+    "less: (exposure, bits: pcc minus batch); "
+    "undecided: (exposure, bits: apcc minus batch)."
+  )
+
+
 def test_methods_that_are_not_run_yet_are_corrected_for():
   last = last_of(5, SHIFTS)
   family = (*METHODS, "none", "running", "per_example")
