@@ -1,6 +1,7 @@
 """Damaged records and tokenizers that were changed, met by the programs."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -45,7 +46,9 @@ def test_training_stops_with_the_name(
   done = run_program("train", config, f"--workdir={tmp_path / 'run'}")
   assert "the record of '0-00" in done.complaint
   assert str(damaged) in done.complaint and "CRC32C" in done.complaint
-  assert "damaged_limit=0.0, damaged=1, utterances=24" in done.complaint
+  # Two batches are read at a time, and both may have found one.
+  said = r"damaged_limit=0\.0, damaged=[12], utterances=24"
+  assert re.search(said, done.complaint)
 
 
 def test_what_tensorflow_reads_is_named_too(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tf_pcc.data import under_way
 from tf_pcc.data.counting import keep_label_counts as keep_label_counts
 from tf_pcc.data.counting import label_counts as label_counts
 
@@ -286,6 +287,8 @@ def pipeline_of(
   rows = audio_shape[0]
   types = [tf.int16, tf.int32, tf.int32, tf.int32]
   shapes = [audio_shape, [rows], [rows, width], [rows]]
+
+  read = under_way.at_most_until_exit(read)
 
   def load(step):
     arrays = tf.numpy_function(read, [step], types, stateful=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tf_pcc.data import storage
+from tf_pcc.data import storage, under_way
 from tf_pcc.data.assembly import pad_labels
 from tf_pcc.data.shards import AFTER, BEFORE, DamagedRecord
 
@@ -128,6 +128,8 @@ def pipeline_of(
 
   types = [tf.string, tf.int64, tf.int64, tf.string, tf.string]
   types += [tf.int32] * 4
+
+  describe = under_way.at_most_until_exit(describe)
 
   def rows(step):
     found = Rows(*tf.numpy_function(describe, [step], types, stateful=False))
