@@ -8,6 +8,7 @@ No command was ever run against the real gcloud.
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "launch" / "tpu_vm.sh"
@@ -118,6 +119,12 @@ DELETE = "--name=tf-pcc --project=p --zone=us-central1-a"
 TRIES = 5
 
 
+def _as_in_a_terminal():
+  """Signals that a background shell or nohup ignores, bash would ignore too."""
+  for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+
+
 class Cloud:
   """A project with at most one TPU, and a checkout to send there."""
 
@@ -183,6 +190,7 @@ class Cloud:
       cwd=self.folder,
       env=self.environment(),
       start_new_session=True,
+      preexec_fn=_as_in_a_terminal,
     )
 
   def run(self, command, *flags):
