@@ -54,6 +54,7 @@ CORE = (
   "tests/microbatches_test.py",
   "tests/models/families_test.py",
   "tests/monitoring_test.py",
+  "tests/optimizer_refusals_test.py",
   "tests/optimizer_test.py",
   "tests/saving_test.py",
   "tests/training_test.py",
