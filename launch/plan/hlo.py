@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable
 
 from launch.plan import step
 
@@ -17,7 +18,7 @@ _COLLECTIVE = re.compile(
   r"(?P<start>-start)?\("
 )
 _CALL = re.compile(r" (all|collective|reduce-scatter|ragged)[\w-]*\(")
-_SHAPE = re.compile(r"\b(pred|bf16|[a-z]+(\d+)\w*)\[([\d,]*)\]")
+_SHAPE = re.compile(r"\b(pred|[a-z]+\d+\w*)\[([\d,]*)\]")
 _UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -32,7 +33,10 @@ def collectives(text: str) -> list[step.CompiledCollective]:
   """
   found = []
   for match in _COLLECTIVE.finditer(text):
-    sizes = [_bytes(*shape) for shape in _SHAPE.findall(match["type"])]
+    sizes = [
+      size_of(kind, (int(d) for d in dimensions.split(",") if d))
+      for kind, dimensions in _SHAPE.findall(match["type"])
+    ]
     if match["start"] and match["kind"] in ("all-gather", "collective-permute"):
       # What goes in, what comes out, and the device's own bookkeeping.
       sizes = sizes[1:2]
@@ -52,9 +56,18 @@ def lines_with_collectives(text: str) -> list[str]:
   return [line for line in text.splitlines() if _CALL.search(line)]
 
 
-def _bytes(kind, bits, dimensions):
-  width = {"pred": 1, "bf16": 2}.get(kind) or math.ceil(int(bits) / 8)
-  return width * math.prod(int(d) for d in dimensions.split(",") if d)
+def size_of(kind: str, dimensions: Iterable[int]) -> int:
+  """The bytes of an array.
+
+  Args:
+    kind: HLO's name of its elements' type, such as "bf16" or "pred".
+    dimensions: its shape.
+
+  Returns:
+    int.
+  """
+  bits = re.search(r"\d+", kind)
+  return math.ceil(int(bits[0]) / 8 if bits else 1) * math.prod(dimensions)
 
 
 def memory_needed(error: str) -> tuple[int, int] | None:

@@ -31,6 +31,7 @@ _NAMED = (
       "bridge",
       "dataflow",
       "flops",
+      "hlo",
       "layers",
       "program",
       "refusal",

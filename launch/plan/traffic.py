@@ -9,12 +9,11 @@ body of a loop counts once.
 """
 
 import collections
-import math
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from launch.plan import layers, step
+from launch.plan import hlo, layers, step
 
 _COMPUTATION = re.compile(r"^(?P<entry>ENTRY )?%?(?P<name>[\w.-]+) .*\{$")
 _INSTRUCTION = re.compile(
@@ -145,8 +144,7 @@ def _bytes(shape, layout):
     order = map(int, shape["order"].split(","))
     for length, place in zip(map(int, reversed(tile[1].split(","))), order):
       dimensions[place] = -(-dimensions[place] // length) * length
-  bits = re.search(r"\d+", shape["kind"])
-  return math.ceil(int(bits[0]) / 8 if bits else 1) * math.prod(dimensions)
+  return hlo.size_of(shape["kind"], dimensions)
 
 
 def _source(one, instructions):
@@ -162,7 +160,7 @@ def _source(one, instructions):
     if found := _OF.search(one.rest):
       # An instruction of several operations names all of them.
       name = found["name"].split(";")[0]
-      last = re.sub(r"(_\d+)+$", "", name.rpartition("/")[2])
+      last = layers.without_numbers(name.rpartition("/")[2])
       gradient = name.startswith("gradient")
       return layers.of(name), found["kind"] or last, gradient
     argument = argument or "an argument" * (one.kind == "parameter")
