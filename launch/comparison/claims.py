@@ -179,9 +179,9 @@ def tables(
     List of dicts with title, text, headings and rows; none without a seed that
     all methods have.
   """
-  methods, seeds = complete(last)
-  if not seeds or len(methods) < 2 or baseline not in methods:
+  if not _comparable(last, baseline):
     return []
+  methods, seeds = complete(last)
   return [
     _claims(
       endpoints(last, baseline, best),
@@ -207,6 +207,8 @@ def in_short(
   Returns:
     A sentence; "" before the first look.
   """
+  if not _comparable(last, baseline):
+    return ""
   absent = missing(last, baseline, best, family)
   looks = sequential.decide(endpoints(last, baseline, best), missing=absent)
   if not looks:
@@ -223,6 +225,11 @@ def in_short(
     f"Of the claims on the last step, tested together after {seeds} seeds, "
     f"{'; '.join(parts)}."
   )
+
+
+def _comparable(last, baseline):
+  methods, seeds = complete(last)
+  return bool(seeds) and len(methods) > 1 and baseline in methods
 
 
 def _claims(found, seeds, absent):

@@ -73,9 +73,7 @@ def write_report(
   best = claims.best_chosen(choices, [job.method for job in jobs], baseline)
   last = claims.last_steps(jobs)
   found["tables"] = claims.tables(last, baseline, best, family)
-  if found["tables"] and (
-    said := claims.in_short(last, baseline, best, family)
-  ):
+  if said := claims.in_short(last, baseline, best, family):
     found["claims"] = said
   if found["comparison"]:
     runs = audit_entries.training_runs(found["checkpoints"], figures[:1])

@@ -142,12 +142,25 @@ def require_as_written(directory: str | os.PathLike) -> None:
     return
   there = digests(directory)
   for name, digest in expected.items():
-    if there.get(name) != digest:
-      raise ValueError(
-        f"{files.join(directory, name)} is not as it was written: export "
-        f"again, or restore a copy. Received: SHA-256 {there.get(name)}, "
-        f"{METADATA} has {digest}"
-      )
+    require_digest(files.join(directory, name), there.get(name), digest)
+
+
+def require_digest(path: str, found: str | None, expected: str) -> None:
+  """Refuses a file of an export that is not as it was written.
+
+  Args:
+    path: its path, for the message.
+    found: SHA-256 of its content, None if it is missing.
+    expected: SHA-256 in metadata.json.
+
+  Raises:
+    ValueError: If they differ.
+  """
+  if found != expected:
+    raise ValueError(
+      f"{path} is not as it was written: export again, or restore a copy. "
+      f"Received: SHA-256 {found}, {METADATA} has {expected}"
+    )
 
 
 def _absolute(path):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
+from launch.recognition import export_folder
 from tf_pcc import files
 
 FILE = "model.tflite"
@@ -89,11 +90,7 @@ def transcribe_function(
   # What is damaged would end the process.
   found = hashlib.sha256(content).hexdigest()
   expected = metadata.get("files", {}).get(FILE, found)
-  if found != expected:
-    raise ValueError(
-      f"{path} is not as it was written: export again, or restore a copy. "
-      f"Received: SHA-256 {found}, metadata.json has {expected}"
-    )
+  export_folder.require_digest(path, found, expected)
   interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads)
   surfaces = metadata["surfaces"]
   run = interpreter.get_signature_runner()

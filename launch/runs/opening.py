@@ -123,7 +123,6 @@ def load_model(
   checkpoint = checkpoint or paths[-1][1]
   tokenizer = load_tokenizer(directory)
   model = experiment.make_model(config, tokenizer.vocab_size)
-  origin.require_tokenizer(checkpoint, tokenizer.digest())
-  origin.require_config(checkpoint, config, "model")
+  origin.require(checkpoint, tokenizer.digest(), config, "model")
   checkpoints.restore_weights(model, checkpoint)
   return model, tokenizer, config, by_path[checkpoint]

@@ -47,8 +47,7 @@ class Origin:
     Raises:
       ValueError: If it is another's; the fields that differ are named.
     """
-    require_tokenizer(checkpoint, self._digest)
-    require_config(checkpoint, self._config)
+    require(checkpoint, self._digest, self._config)
 
 
 class _Text(tf.train.experimental.PythonState):
@@ -65,53 +64,47 @@ class _Text(tf.train.experimental.PythonState):
     del string_value
 
 
-def require_tokenizer(checkpoint: str, digest: str) -> None:
-  """Refuses a checkpoint whose labels are those of another tokenizer.
+def require(
+  checkpoint: str,
+  digest: str,
+  config: config_dict.ConfigDict,
+  group: str = "",
+) -> None:
+  """Refuses a checkpoint of another tokenizer, or trained with another config.
 
   Args:
-    checkpoint: path from `checkpoint_paths`.
+    checkpoint: path from `checkpoint_paths`; older ones say nothing and are
+      accepted.
     digest: of the tokenizer at hand.
+    config: the `ConfigDict` at hand.
+    group: of its fields to compare, such as "model"; "": all.
 
   Raises:
-    ValueError: If the checkpoint has another digest; older ones have none.
+    ValueError: If it is another's; the fields that differ are named.
   """
-  saved = _read(checkpoint, _TOKENIZER)
-  if saved is not None and saved.tolist() != _words(digest).tolist():
+  labels, saved = _read(checkpoint, _TOKENIZER, _CONFIG)
+  if labels is not None and labels.tolist() != _words(digest).tolist():
     raise ValueError(
       f"{checkpoint}: its labels are not those of the run's tokenizer.json; "
       "restore a copy of that file. Received: digest="
-      f"{saved.astype('<i8').tobytes().hex()} there, {digest} here"
+      f"{labels.astype('<i8').tobytes().hex()} there, {digest} here"
     )
-
-
-def require_config(
-  checkpoint: str, config: config_dict.ConfigDict, group: str = ""
-) -> None:
-  """Refuses a checkpoint that was trained with another config.
-
-  Args:
-    checkpoint: path from `checkpoint_paths`.
-    config: the `ConfigDict` at hand.
-    group: of the fields to compare, such as "model"; "": all.
-
-  Raises:
-    ValueError: If fields differ; they are named. Older checkpoints have none.
-  """
-  saved = _read(checkpoint, _CONFIG)
   if saved is not None:
     saved_config.check_checkpoint(checkpoint, json.loads(saved), config, group)
 
 
-def _read(checkpoint, key):
-  """A value of a checkpoint; None if it has none, or is damaged."""
+def _read(checkpoint, *keys):
+  """Values of a checkpoint; None for what it has not, or if it is damaged."""
   checkpoint_files.require_regular(checkpoint)
   try:
     reader = tf.compat.v1.train.NewCheckpointReader(checkpoint)
-    return reader.get_tensor(key) if reader.has_tensor(key) else None
+    return [
+      reader.get_tensor(k) if reader.has_tensor(k) else None for k in keys
+    ]
   except Exception as error:
     if not checkpoint_files.is_damage(error):
       raise
-    return None  # Whoever restores it says what is wrong.
+    return [None for _ in keys]  # Whoever restores it says what is wrong.
 
 
 def _words(digest):

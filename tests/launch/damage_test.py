@@ -171,9 +171,9 @@ def test_a_run_from_before_the_digest_goes_on(saved_run, tmp_path):
   for before, after in zip(weights, model.weights):
     np.testing.assert_array_equal(before, after)
   path = dict(checkpoints.checkpoint_paths(str(tmp_path / "run")))[8]
-  origin.require_tokenizer(path, tokenizer.digest())
+  origin.require(path, tokenizer.digest(), config)
   with pytest.raises(ValueError, match="ckpt-8: its labels"):
-    origin.require_tokenizer(path, "00" * 32)
+    origin.require(path, "00" * 32, config)
 
 
 def test_a_digest_that_is_asked_for(make_config, corpus, tmp_path):
